@@ -1,0 +1,1 @@
+"""The Faust agents: decode a message, hand it over."""

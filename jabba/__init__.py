@@ -1,0 +1,3 @@
+"""Jabba: an asynchronous job manager on Kafka and PostgreSQL."""
+
+__all__: list[str] = []

@@ -1,0 +1,1 @@
+"""The Faust tables: what the workers remember."""
