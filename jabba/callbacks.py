@@ -1,0 +1,77 @@
+"""Functions that workers run: registered with ``@jabba.callback``, never named by code that a caller sends."""
+
+import importlib
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, TypeVar, overload
+from uuid import UUID
+
+from jabba.errors import JabbaError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class DuplicateCallback(JabbaError):
+    """Two functions were registered under one name."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskContext:
+    """The task that is running.
+
+    The same ``task_id`` and ``attempt`` mean the same piece of work: with them a callback can make an at-least-once
+    delivery exactly once.
+    """
+
+    job_id: UUID
+    task_id: UUID
+    attempt: int
+
+
+_context: ContextVar[TaskContext] = ContextVar("jabba_task")
+_registry: dict[tuple[str, str], Callable[..., Any]] = {}
+
+
+def current_task() -> TaskContext:
+    """Answer the task that the calling callback runs for; LookupError outside of one."""
+    return _context.get()
+
+
+def enter_task(context: TaskContext) -> None:
+    """Make ``current_task`` answer ``context`` in this asyncio task and the threads it starts."""
+    _context.set(context)
+
+
+@overload
+def callback(function: Function, /) -> Function: ...
+@overload
+def callback(*, module: str | None = None, name: str | None = None) -> Callable[[Function], Function]: ...
+def callback(
+    function: Function | None = None, /, *, module: str | None = None, name: str | None = None
+) -> Function | Callable[[Function], Function]:
+    """Register a function, async or not, as callback ``{"service": "local", "module": …, "function": …}``.
+
+    Without arguments it goes by its own module and name.
+    """
+
+    def register(target: Function) -> Function:
+        key = (module or target.__module__, name or target.__name__)
+        known = _registry.setdefault(key, target)
+        if known is not target and (known.__module__, known.__qualname__) != (target.__module__, target.__qualname__):
+            raise DuplicateCallback(f"{key[0]}.{key[1]} is registered twice")
+        _registry[key] = target
+        return target
+
+    return register if function is None else register(function)
+
+
+def find(module: str, function: str) -> Callable[..., Any] | None:
+    """Answer the function registered under these names, or None."""
+    return _registry.get((module, function))
+
+
+def load(modules: Iterable[str]) -> None:
+    """Import the modules whose callbacks may run."""
+    for module in modules:
+        importlib.import_module(module)

@@ -1,0 +1,95 @@
+"""Every error Jabba raises on purpose, as one tree.
+
+Each class names the HTTP status that the web answers with and the stable ``type`` word that clients may switch on.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+class JabbaError(Exception):
+    """The root of the tree: ``except JabbaError`` catches all that Jabba raises on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One mistake in a request.
+
+    ``field`` is a path from the request's root, such as ``tasks[3].callback.module``; empty for the request itself.
+    """
+
+    field: str
+    message: str
+
+
+class RequestError(JabbaError):
+    """A request that was refused; ``status`` is its HTTP status, ``type`` its stable name."""
+
+    status: ClassVar[int] = 400
+    type: ClassVar[str] = "bad_request"
+
+    def __init__(self, message: str, fields: list[FieldError] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fields = fields or []
+
+    def as_json(self) -> dict[str, Any]:
+        """Answer the body of the HTTP error: ``{"type", "message", "fields": [{"field", "message"}]}``."""
+        fields = [{"field": error.field, "message": error.message} for error in self.fields]
+        return {"type": self.type, "message": self.message, "fields": fields}
+
+
+class InvalidRequest(RequestError):
+    """The request is understood but wrong; every wrong field is named."""
+
+    status = 422
+    type = "invalid_request"
+
+    @classmethod
+    def at(cls, field: str, message: str) -> "InvalidRequest":
+        """Make the error of a single field."""
+        return cls(f"{field}: {message}" if field else message, [FieldError(field, message)])
+
+
+class LimitExceeded(InvalidRequest):
+    """The request is larger than a limit in the settings."""
+
+    status = 413
+    type = "limit_exceeded"
+
+
+class NotFound(RequestError):
+    """Nothing is known under that id."""
+
+    status = 404
+    type = "not_found"
+
+
+class Conflict(RequestError):
+    """The id already belongs to another job."""
+
+    status = 409
+    type = "conflict"
+
+
+class Unavailable(RequestError):
+    """Kafka did not acknowledge, or PostgreSQL did not answer; the same request may be sent again."""
+
+    status = 503
+    type = "unavailable"
+
+
+class TaskError(JabbaError):
+    """Raised by a callback to fail its task: the task becomes FAILED with ``result`` stored as it is."""
+
+    def __init__(self, result: Any = None) -> None:
+        super().__init__(result)
+        self.result = result
+
+
+class NotReady(JabbaError):
+    """Topics or schema are missing or old; the message names the command to run."""
+
+
+class MissingExtra(JabbaError):
+    """An optional part of Jabba is not installed; the message says how to install it."""

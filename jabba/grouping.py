@@ -1,0 +1,83 @@
+"""Group commit: what arrives while a write is under way shares the next one."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+MAX_GROUP_BYTES = 512 * 1024
+
+Write = Callable[[int, list[bytes]], Awaitable[int]]
+"""Writes the items as one message to a partition, and answers its offset once it is acknowledged."""
+
+
+@dataclass(slots=True)
+class _Queue:
+    waiting: list[tuple[bytes, asyncio.Future[int]]] = field(default_factory=list)
+    writer: asyncio.Task[None] | None = None
+
+
+class GroupCommit:
+    """Gathers items per partition: an idle partition is written to at once, a busy one takes the next group whole.
+
+    Items of a partition are written in the order in which they were added, one group at a time.
+    """
+
+    def __init__(self, write: Write, *, max_bytes: int = MAX_GROUP_BYTES) -> None:
+        self._write = write
+        self._max_bytes = max_bytes
+        self._queues: dict[int, _Queue] = {}
+
+    def add(self, partition: int, item: bytes) -> asyncio.Future[int]:
+        """Queue an item; the future answers the offset of the message that carries it, or why it failed."""
+        queue = self._queues.setdefault(partition, _Queue())
+        acknowledged = asyncio.get_running_loop().create_future()
+        queue.waiting.append((item, acknowledged))
+        if queue.writer is None:
+            queue.writer = asyncio.create_task(self._drain(partition, queue))
+        return acknowledged
+
+    async def close(self) -> None:
+        """Give up all that is still waiting, without an answer to anyone."""
+        writers = [queue.writer for queue in self._queues.values() if queue.writer is not None]
+        for writer in writers:
+            writer.cancel()
+        await asyncio.gather(*writers, return_exceptions=True)
+
+    async def _drain(self, partition: int, queue: _Queue) -> None:
+        try:
+            while queue.waiting:
+                await self._write_group(partition, self._take_group(queue))
+        finally:
+            queue.writer = None
+            for _, acknowledged in queue.waiting:
+                acknowledged.cancel()
+            queue.waiting.clear()
+
+    def _take_group(self, queue: _Queue) -> list[tuple[bytes, asyncio.Future[int]]]:
+        size = taken = 0
+        for item, _ in queue.waiting:
+            size += len(item) + 1
+            if taken and size > self._max_bytes:
+                break
+            taken += 1
+        group = queue.waiting[:taken]
+        del queue.waiting[:taken]
+        return group
+
+    async def _write_group(self, partition: int, group: list[tuple[bytes, asyncio.Future[int]]]) -> None:
+        try:
+            offset = await self._write(partition, [item for item, _ in group])
+        except Exception as error:  # noqa: BLE001 — whatever went wrong belongs to those who wait
+            for waiting in _unanswered(group):
+                waiting.set_exception(error)
+        except asyncio.CancelledError:
+            for waiting in _unanswered(group):
+                waiting.cancel()
+            raise
+        else:
+            for waiting in _unanswered(group):
+                waiting.set_result(offset)
+
+
+def _unanswered(group: list[tuple[bytes, asyncio.Future[int]]]) -> list[asyncio.Future[int]]:
+    return [acknowledged for _, acknowledged in group if not acknowledged.done()]

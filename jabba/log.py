@@ -1,0 +1,125 @@
+"""Acknowledged writes to Kafka: the one producer behind submissions, records and events."""
+
+import asyncio
+import logging
+from typing import Self
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+
+from jabba.errors import Unavailable
+
+logger = logging.getLogger(__name__)
+
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+"""What topics and producers allow; a slice of one large task fits."""
+
+_RETRY_SECONDS = 0.2
+
+
+class Log:
+    """Appends messages to partitions, and answers only when all in-sync replicas have them.
+
+    The producer is idempotent. One that fails for good is replaced by a new one, so that a caller who is willing to
+    wait never has to give a write up; a message may then stand in the log twice, never out of its caller's order.
+    """
+
+    def __init__(self, bootstrap: str, *, client_id: str = "jabba") -> None:
+        self._bootstrap = bootstrap
+        self._client_id = client_id
+        self._producer: AIOKafkaProducer | None = None
+        self._lock = asyncio.Lock()
+        self._stopped = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def append(
+        self, topic: str, partition: int, value: bytes | None, *, key: bytes | None = None, within: float | None = None
+    ) -> int:
+        """Append a message and answer its offset, trying again for ``within`` seconds, or for ever without one.
+
+        Raises:
+            Unavailable: not acknowledged within ``within`` seconds; it may be in the log all the same.
+        """
+        try:
+            async with asyncio.timeout(within):
+                return await self._append_until_acknowledged(topic, partition, value, key)
+        except TimeoutError as error:
+            raise Unavailable(f"Kafka did not acknowledge within {within:g} s") from error
+
+    async def partitions(self, topic: str, *, within: float = 10.0) -> int:
+        """Answer how many partitions a topic has.
+
+        Raises:
+            Unavailable: Kafka did not tell within ``within`` seconds.
+        """
+        try:
+            async with asyncio.timeout(within):
+                return len(await (await self._started()).partitions_for(topic))
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable(f"Kafka does not answer: {error!r}") from error
+
+    async def stop(self) -> None:
+        """Flush and close the connection."""
+        self._stopped = True
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.stop()
+
+    async def _append_until_acknowledged(
+        self, topic: str, partition: int, value: bytes | None, key: bytes | None
+    ) -> int:
+        while True:
+            producer = None
+            try:
+                producer = await self._started()
+                acknowledged = await producer.send_and_wait(topic, value, key=key, partition=partition)
+                return int(acknowledged.offset)
+            except MessageSizeTooLargeError:
+                raise
+            except (KafkaError, OSError) as error:
+                logger.warning("%s[%d] not acknowledged, sending again: %r", topic, partition, error)
+                await self._discard(producer)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _started(self) -> AIOKafkaProducer:
+        if self._producer is not None:
+            return self._producer
+        async with self._lock:
+            if self._stopped:
+                raise Unavailable("this connection to Kafka is closed")
+            if self._producer is None:
+                self._producer = await self._start_new()
+            return self._producer
+
+    async def _start_new(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            client_id=self._client_id,
+            acks="all",
+            enable_idempotence=True,
+            max_request_size=MAX_MESSAGE_BYTES,
+            max_batch_size=512 * 1024,
+            request_timeout_ms=15_000,
+        )
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        return producer
+
+    async def _discard(self, producer: AIOKafkaProducer | None) -> None:
+        """Close a producer that failed, unless another write has replaced it already."""
+        failed = self._producer
+        if failed is None or failed is not producer:
+            return
+        self._producer = None
+        try:
+            await asyncio.wait_for(failed.stop(), 2.0)
+        except (KafkaError, OSError, TimeoutError) as error:
+            logger.warning("closing a failed producer: %r", error)

@@ -1,0 +1,181 @@
+"""What a job is: the submission a caller makes, and the jobs and tasks that Jabba answers."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Self
+from uuid import UUID
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
+
+from jabba.errors import FieldError, InvalidRequest, LimitExceeded
+from jabba.lifecycle import JobStatus, Strategy, TaskStatus
+
+Meta = dict[str, JsonValue]
+ShortText = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
+
+_STRATEGIES = {
+    "sequential": Strategy.SEQUENTIAL,
+    "sequentially": Strategy.SEQUENTIAL,
+    "concurrent": Strategy.CONCURRENT,
+    "concurrently": Strategy.CONCURRENT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large a request and a result may be; sizes are bytes of JSON."""
+
+    task_args_bytes: int = 1024 * 1024
+    meta_bytes: int = 64 * 1024
+    tasks_per_job: int = 100_000
+    request_bytes: int = 16 * 1024 * 1024
+    result_bytes: int = 1024 * 1024
+
+
+class Callback(BaseModel):
+    """The function to invoke: ``service`` is ``local`` (the worker itself) or one that the settings name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+    service: ShortText
+    module: ShortText
+    function: ShortText
+    args: list[JsonValue] = Field(default_factory=list)
+
+
+class TaskSpec(BaseModel):
+    """A task as it is submitted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+    callback: Callback
+    name: ShortText | None = None
+    meta: Meta = Field(default_factory=dict)
+
+
+def _named_strategy(value: Any) -> Any:
+    return _STRATEGIES.get(value.lower(), value) if isinstance(value, str) else value
+
+
+class JobSpec(BaseModel):
+    """A job as it is submitted; ``id`` is a UUIDv7 made by the submitter, so that a repeat is recognised."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+    tasks: list[TaskSpec] = Field(min_length=1)
+    type: ShortText
+    strategy: Annotated[Strategy, BeforeValidator(_named_strategy)] = Strategy.SEQUENTIAL
+    meta: Meta = Field(default_factory=dict)
+    name: ShortText | None = None
+    id: UUID | None = None
+
+    @classmethod
+    def parse(cls, document: Any, limits: Limits) -> Self:
+        """Read a submission, with the short forms that the HTTP and Python interfaces allow.
+
+        ``tasks`` may be a single task, and a task may be a bare callback ``[service, module, function, args]``.
+
+        Raises:
+            InvalidRequest: names every wrong field.
+            LimitExceeded: there are more tasks than the limit.
+        """
+        canonical = _canonical(document)
+        _refuse_too_many(canonical, limits)
+        try:
+            return cls.model_validate(canonical)
+        except ValidationError as error:
+            raise invalid(error) from error
+
+
+def invalid(error: ValidationError) -> InvalidRequest:
+    """Turn pydantic's report into the error that names every wrong field."""
+    fields = [FieldError(field_path(one["loc"]), one["msg"]) for one in error.errors(include_url=False)]
+    return InvalidRequest(f"{len(fields)} invalid field{'s' if len(fields) > 1 else ''}", fields)
+
+
+def field_path(location: tuple[int | str, ...]) -> str:
+    """Write a location as a path: ``("tasks", 3, "name")`` is ``tasks[3].name``."""
+    path = ""
+    for step in location:
+        if isinstance(step, int):
+            path += f"[{step}]"
+        elif step not in _UNION_BRANCHES:
+            path += f".{step}" if path else step
+    return path
+
+
+# Pydantic adds the branches of JsonValue's union to a location; callers know no such field.
+_UNION_BRANCHES = frozenset({"list[json-or-python]", "dict[str,json-or-python]", "json-or-python"})
+
+
+def _canonical(document: Any) -> Any:
+    if not isinstance(document, dict) or "tasks" not in document:
+        return document
+    tasks = document["tasks"]
+    listed = [tasks] if isinstance(tasks, dict | BaseModel) or _is_bare_callback(tasks) else tasks
+    if isinstance(listed, list | tuple):
+        listed = [_canonical_task(task) for task in listed]
+    return {**document, "tasks": listed}
+
+
+def _canonical_task(task: Any) -> Any:
+    if isinstance(task, Callback):
+        return {"callback": task}
+    if isinstance(task, dict) and _is_bare_callback(task.get("callback")):
+        return {**task, "callback": _named_callback(task["callback"])}
+    return {"callback": _named_callback(task)} if _is_bare_callback(task) else task
+
+
+def _is_bare_callback(value: Any) -> bool:
+    if not isinstance(value, list | tuple) or len(value) not in (3, 4):
+        return False
+    return all(isinstance(part, str) for part in value[:3]) and all(isinstance(a, list | tuple) for a in value[3:])
+
+
+def _named_callback(value: list[Any] | tuple[Any, ...]) -> dict[str, Any]:
+    service, module, function, *args = value
+    return {"service": service, "module": module, "function": function, "args": list(*args)}
+
+
+def _refuse_too_many(document: Any, limits: Limits) -> None:
+    tasks = document.get("tasks") if isinstance(document, dict) else None
+    if isinstance(tasks, list) and len(tasks) > limits.tasks_per_job:
+        message = f"{len(tasks):,} tasks, and the limit is {limits.tasks_per_job:,}"
+        raise LimitExceeded(message, [FieldError("tasks", message)])
+
+
+class Job(BaseModel):
+    """A job as it is answered; times are UTC."""
+
+    model_config = ConfigDict(frozen=True, use_enum_values=True)
+
+    id: UUID
+    name: str | None
+    type: str
+    status: JobStatus
+    strategy: Strategy
+    meta: Meta
+    callback: Callback | None = None
+    run_at: datetime | None = None
+    ended_at: datetime | None
+    inserted_at: datetime
+    updated_at: datetime
+
+
+class Task(BaseModel):
+    """A task as it is answered; ``priority`` is 1…n in a sequential job and 0 in a concurrent one."""
+
+    model_config = ConfigDict(frozen=True, use_enum_values=True)
+
+    id: UUID
+    job_id: UUID
+    name: str | None
+    callback: Callback
+    priority: int
+    status: TaskStatus
+    result: JsonValue
+    meta: Meta
+    attempt: int
+    ended_at: datetime | None
+    inserted_at: datetime
+    updated_at: datetime

@@ -1,0 +1,125 @@
+"""Every setting, its default and its environment variable; the only reader of the environment.
+
+A field ``kafka`` is set by ``JABBA_KAFKA``. Lists are separated by commas.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from jabba.errors import JabbaError
+from jabba.models import Limits, field_path
+from jabba.topics import Topics
+
+PREFIX = "JABBA_"
+_LIMITS = Limits()
+
+
+class SettingsError(JabbaError):
+    """A setting is wrong; the message names its environment variable."""
+
+
+def _listed(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Names = Annotated[list[str], BeforeValidator(_listed)]
+
+
+class Settings(BaseModel):
+    """The settings of every process of one installation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kafka: str = Field(default="127.0.0.1:9092", description="Bootstrap servers, `host:port,host:port`.")
+    database: SecretStr = Field(
+        default=SecretStr("postgresql://127.0.0.1:5432/jabba"), description="Where the projection lives."
+    )
+    prefix: str = Field(
+        default="jabba", pattern=r"^[A-Za-z0-9._-]{1,100}$", description="First part of every topic and group name."
+    )
+    partitions: int = Field(default=8, ge=1, le=1000, description="Partitions of each topic; fixed by `jabba init`.")
+    replication: int = Field(default=1, ge=1, description="Replicas of each partition; 3 in production.")
+    embedded: bool = Field(
+        default=False, description="The broker forgets on exit: answer a submission only once it is in PostgreSQL."
+    )
+
+    callbacks: Names = Field(default_factory=list, description="Modules whose `@jabba.callback` functions may run.")
+    slots: int = Field(default=100, ge=1, description="Steps that one worker runs at a time.")
+    threads: int = Field(default=16, ge=1, description="Threads of one worker for callbacks that are not async.")
+    lanes: int = Field(default=2000, ge=1, description="Slices that one worker keeps in memory at a time.")
+    lanes_bytes: int = Field(default=128 * 1024 * 1024, ge=1, description="Bytes of those slices.")
+    handover_seconds: float = Field(default=5.0, gt=0, description="How long running steps may finish on hand-over.")
+    session_seconds: float = Field(default=10.0, gt=0, description="Silence after which a worker counts as dead.")
+    commit_seconds: float = Field(default=1.0, gt=0, description="How often a worker commits its offsets.")
+
+    web_host: str = Field(default="127.0.0.1", description="Address that the web process listens on.")
+    web_port: int = Field(default=8600, ge=1, le=65535, description="Port that the web process listens on.")
+    pool: int = Field(default=10, ge=1, description="PostgreSQL connections of one web process.")
+    produce_seconds: float = Field(default=10.0, gt=0, description="How long a submission waits for Kafka, then 503.")
+    visible_seconds: float = Field(default=2.0, ge=0, description="How long a get waits for a young job to appear.")
+    statement_seconds: float = Field(default=10.0, gt=0, description="Time limit of one query.")
+
+    projector_batch: int = Field(default=500, ge=1, description="Messages that one projector transaction takes.")
+
+    task_args_bytes: int = Field(default=_LIMITS.task_args_bytes, ge=1, description="Limit of one task's args.")
+    meta_bytes: int = Field(default=_LIMITS.meta_bytes, ge=1, description="Limit of a job's or task's meta.")
+    tasks_per_job: int = Field(default=_LIMITS.tasks_per_job, ge=1, description="Limit of a job's tasks.")
+    request_bytes: int = Field(default=_LIMITS.request_bytes, ge=1, description="Limit of one HTTP request.")
+    result_bytes: int = Field(default=_LIMITS.result_bytes, ge=1, description="Limit of one task's result.")
+
+    log_level: str = Field(default="info", description="`debug`, `info`, `warning` or `error`.")
+    data: Path = Field(default=Path(".jabba"), description="Where `jabba up` keeps its embedded database.")
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Self:
+        """Read the settings from the environment; ``given`` values that are not None go first.
+
+        Raises:
+            SettingsError: a variable has a wrong value, or begins with ``JABBA_`` and is no setting.
+        """
+        found = os.environ if environ is None else environ
+        values = {name[len(PREFIX) :].lower(): value for name, value in found.items() if name.startswith(PREFIX)}
+        values |= {name: value for name, value in given.items() if value is not None}
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise SettingsError(_explain(error)) from error
+
+    def as_environ(self) -> dict[str, str]:
+        """Answer the environment variables that make a child process read these very settings."""
+        return {
+            PREFIX + name.upper(): _as_text(getattr(self, name))
+            for name in type(self).model_fields
+            if name in self.model_fields_set
+        }
+
+    @property
+    def topics(self) -> Topics:
+        """Answer the names of the topics and groups."""
+        return Topics(self.prefix)
+
+    @property
+    def limits(self) -> Limits:
+        """Answer the limits of a submission and of a result."""
+        return Limits(
+            task_args_bytes=self.task_args_bytes,
+            meta_bytes=self.meta_bytes,
+            tasks_per_job=self.tasks_per_job,
+            request_bytes=self.request_bytes,
+            result_bytes=self.result_bytes,
+        )
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return ",".join(value) if isinstance(value, list) else str(value)
+
+
+def _explain(error: ValidationError) -> str:
+    faults = (f"{PREFIX}{field_path(one['loc']).upper()}: {one['msg']}" for one in error.errors(include_url=False))
+    return "; ".join(faults)

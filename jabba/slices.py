@@ -1,0 +1,139 @@
+"""Slices: the runs of a job's tasks that travel together, and how a submission is cut into them."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from jabba import strictjson
+from jabba.errors import FieldError, LimitExceeded
+from jabba.lifecycle import Strategy
+from jabba.models import JobSpec, Limits, Meta, TaskSpec
+
+MAX_TASKS = 100
+MAX_BYTES = 512 * 1024
+"""A slice is closed before it grows past these; a task larger than that travels alone."""
+
+
+class Slice(BaseModel):
+    """Tasks ``first`` … ``first + len(tasks) - 1`` of a job of ``total`` tasks, as the tasks topic carries them.
+
+    ``done`` numbers tasks of this slice that ended in an earlier run, so that a lane passes over them; ``failed`` says
+    that one before or among them was unsuccessful. Slice 0 brings the job's name and meta.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    v: Literal[1] = 1
+    job: UUID
+    run: int = Field(default=0, ge=0)
+    k: int = Field(ge=0)
+    n_slices: int = Field(ge=1)
+    first: int = Field(ge=0)
+    total: int = Field(ge=1)
+    digest: str
+    strategy: Strategy
+    type: str
+    name: str | None = None
+    meta: Meta = Field(default_factory=dict)
+    tasks: list[TaskSpec] = Field(min_length=1)
+    done: list[int] = Field(default_factory=list)
+    failed: bool = False
+
+    @property
+    def key(self) -> str:
+        """Answer the partition key: the job's id keeps a sequential job in one partition, the slice's id spreads."""
+        return partition_key(self.strategy, self.job, self.run, self.k)
+
+
+class EncodedSlice(NamedTuple):
+    """A slice as bytes, with the key that chooses its partition."""
+
+    key: str
+    text: bytes
+
+
+_SLICES = TypeAdapter(list[Slice])
+
+
+def decode_message(text: bytes) -> list[Slice]:
+    """Read a message of the tasks topic: a JSON list of slices, empty in the first message of a partition.
+
+    Raises:
+        ValueError: it is none; the message says where.
+    """
+    return _SLICES.validate_json(text)
+
+
+def encode_message(slices: list[bytes]) -> bytes:
+    """Join encoded slices of one partition into one message."""
+    return b"[" + b",".join(slices) + b"]"
+
+
+def partition_key(strategy: Strategy, job: UUID, run: int, k: int) -> str:
+    """Answer the key whose hash chooses the partition of slice ``k``."""
+    return str(job) if strategy is Strategy.SEQUENTIAL else f"{job}/{run}/{k}"
+
+
+def cut(spec: JobSpec, job: UUID, limits: Limits) -> list[EncodedSlice]:
+    """Cut a submission into encoded slices; the same submission is always cut alike.
+
+    Raises:
+        InvalidRequest: an argument or meta cannot be stored as JSON.
+        LimitExceeded: an argument or meta is larger than its limit.
+    """
+    meta = _bounded("meta", strictjson.encode(spec.meta, "meta"), limits.meta_bytes)
+    tasks = [_encoded_task(number, task, limits) for number, task in enumerate(spec.tasks)]
+    digest = _digest(spec, meta, tasks)
+    runs = list(_runs(tasks))
+    common = {"v": 1, "job": job, "n_slices": len(runs), "total": len(tasks), "digest": digest}
+    common |= {"strategy": spec.strategy, "type": spec.type}
+    heads = (_head(common | {"k": k, "first": run.start}, spec) for k, run in enumerate(runs))
+    return [
+        EncodedSlice(partition_key(spec.strategy, job, 0, k), head + b",".join(tasks[run.start : run.stop]) + b"]}")
+        for k, (head, run) in enumerate(zip(heads, runs, strict=True))
+    ]
+
+
+def _encoded_task(number: int, task: TaskSpec, limits: Limits) -> bytes:
+    path = f"tasks[{number}]"
+    text = strictjson.encode_model(task, path)
+    if len(text) > limits.task_args_bytes:
+        args = strictjson.encode(task.callback.args, f"{path}.callback.args")
+        _bounded(f"{path}.callback.args", args, limits.task_args_bytes)
+    if len(text) > limits.meta_bytes and task.meta:
+        _bounded(f"{path}.meta", strictjson.encode(task.meta, f"{path}.meta"), limits.meta_bytes)
+    return text
+
+
+def _bounded(path: str, text: bytes, limit: int) -> bytes:
+    if len(text) > limit:
+        message = f"{len(text):,} bytes of JSON, and the limit is {limit:,}"
+        raise LimitExceeded(f"{path}: {message}", [FieldError(path, message)])
+    return text
+
+
+def _digest(spec: JobSpec, meta: bytes, tasks: list[bytes]) -> str:
+    digest = hashlib.sha256(strictjson.encode([spec.type, spec.name, spec.strategy]))
+    for part in (meta, *tasks):
+        digest.update(len(part).to_bytes(8))
+        digest.update(part)
+    return digest.hexdigest()[:32]
+
+
+def _runs(tasks: list[bytes]) -> Iterator[range]:
+    start = size = 0
+    for number, task in enumerate(tasks):
+        if number > start and (number - start >= MAX_TASKS or size + len(task) > MAX_BYTES):
+            yield range(start, number)
+            start, size = number, 0
+        size += len(task) + 1
+    yield range(start, len(tasks))
+
+
+def _head(head: dict[str, Any], spec: JobSpec) -> bytes:
+    if head["k"] == 0:
+        head |= {"name": spec.name, "meta": spec.meta}
+    return strictjson.encode(head)[:-1] + b',"tasks":['
