@@ -83,7 +83,8 @@ class Log:
                 raise
             except (KafkaError, OSError) as error:
                 logger.warning("%s[%d] not acknowledged, sending again: %r", topic, partition, error)
-                await self._discard(producer)
+                if producer is not None:
+                    await self._discard(producer)
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _started(self) -> AIOKafkaProducer:
@@ -113,10 +114,9 @@ class Log:
             raise
         return producer
 
-    async def _discard(self, producer: AIOKafkaProducer | None) -> None:
+    async def _discard(self, failed: AIOKafkaProducer) -> None:
         """Close a producer that failed, unless another write has replaced it already."""
-        failed = self._producer
-        if failed is None or failed is not producer:
+        if failed is not self._producer:
             return
         self._producer = None
         try:
