@@ -116,7 +116,7 @@ class Log:
 
     async def _discard(self, failed: AIOKafkaProducer) -> None:
         """Close a producer that failed, unless another write has replaced it already."""
-        if failed is not self._producer:
+        if self._producer is not failed:
             return
         self._producer = None
         try:
