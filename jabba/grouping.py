@@ -19,7 +19,8 @@ class _Queue:
 class GroupCommit:
     """Gathers items per partition: an idle partition is written to at once, a busy one takes the next group whole.
 
-    Items of a partition are written in the order in which they were added, one group at a time.
+    Items of a partition are written in the order in which they were added, one group at a time. Cancelling an item's
+    future withdraws it, as long as its write is not under way.
     """
 
     def __init__(self, write: Write, *, max_bytes: int = MAX_GROUP_BYTES) -> None:
@@ -46,7 +47,8 @@ class GroupCommit:
     async def _drain(self, partition: int, queue: _Queue) -> None:
         try:
             while queue.waiting:
-                await self._write_group(partition, self._take_group(queue))
+                if group := self._take_group(queue):
+                    await self._write_group(partition, group)
         finally:
             queue.writer = None
             for _, acknowledged in queue.waiting:
@@ -54,13 +56,16 @@ class GroupCommit:
             queue.waiting.clear()
 
     def _take_group(self, queue: _Queue) -> list[tuple[bytes, asyncio.Future[int]]]:
+        group: list[tuple[bytes, asyncio.Future[int]]] = []
         size = taken = 0
-        for item, _ in queue.waiting:
-            size += len(item) + 1
-            if taken and size > self._max_bytes:
-                break
+        for item, acknowledged in queue.waiting:
+            # Whoever gave up has been told so; writing the item all the same would pile an outage's work up.
+            if not acknowledged.done():
+                size += len(item) + 1
+                if group and size > self._max_bytes:
+                    break
+                group.append((item, acknowledged))
             taken += 1
-        group = queue.waiting[:taken]
         del queue.waiting[:taken]
         return group
 

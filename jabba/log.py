@@ -5,9 +5,10 @@ import logging
 from typing import Self
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, NoError, UnknownTopicOrPartitionError, for_code
+from aiokafka.protocol.metadata import MetadataRequest
 
-from jabba.errors import Unavailable
+from jabba.errors import NotReady, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -52,16 +53,22 @@ class Log:
             raise Unavailable(f"Kafka did not acknowledge within {within:g} s") from error
 
     async def partitions(self, topic: str, *, within: float = 10.0) -> int:
-        """Answer how many partitions a topic has.
+        """Ask a broker how many partitions a topic has; asking never creates the topic.
 
         Raises:
+            NotReady: there is no such topic.
             Unavailable: Kafka did not tell within ``within`` seconds.
         """
         try:
             async with asyncio.timeout(within):
-                return len(await (await self._started()).partitions_for(topic))
-        except (KafkaError, TimeoutError) as error:
-            raise Unavailable(f"Kafka does not answer: {error!r}") from error
+                error, partitions = await self._topic_metadata(topic)
+        except TimeoutError as silence:
+            raise Unavailable(f"Kafka does not answer within {within:g} s") from silence
+        if error is UnknownTopicOrPartitionError:
+            raise NotReady(f"the topic {topic} is missing; run `python -m jabba init`")
+        if error is not NoError:
+            raise Unavailable(f"Kafka does not tell about the topic {topic}: {error.__name__}")
+        return len(partitions)
 
     async def stop(self) -> None:
         """Flush and close the connection."""
@@ -69,6 +76,19 @@ class Log:
         producer, self._producer = self._producer, None
         if producer is not None:
             await producer.stop()
+
+    async def _topic_metadata(self, topic: str) -> tuple[type[KafkaError], list[object]]:
+        request = MetadataRequest([topic], allow_auto_topic_creation=False)
+        while True:
+            try:
+                client = (await self._started()).client
+                answer = await client.send(client.get_random_node(), request)
+            except (KafkaError, OSError) as error:
+                logger.warning("no answer about %s, asking again: %r", topic, error)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                code, _, _, partitions = answer.topics[0]
+                return for_code(code), partitions
 
     async def _append_until_acknowledged(
         self, topic: str, partition: int, value: bytes | None, key: bytes | None
@@ -116,7 +136,7 @@ class Log:
 
     async def _discard(self, failed: AIOKafkaProducer) -> None:
         """Close a producer that failed, unless another write has replaced it already."""
-        if self._producer is not failed:
+        if self._producer is None or self._producer is not failed:
             return
         self._producer = None
         try:
