@@ -1,0 +1,45 @@
+"""An event loop in a thread of its own: what the synchronous twins of the async classes stand on."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+Answer = TypeVar("Answer")
+
+
+class BackgroundLoop:
+    """Runs coroutines for callers that have no event loop; safe to share between threads."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+        """Run a coroutine to its end and answer what it answers; an interrupted caller cancels it.
+
+        Raises:
+            RuntimeError: the loop is closed.
+        """
+        if self.closed:
+            work.close()
+            raise RuntimeError("closed")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    @property
+    def closed(self) -> bool:
+        """Whether the thread has ended."""
+        return self._loop.is_closed()
+
+    def close(self) -> None:
+        """End the thread; nothing may be running."""
+        if not self.closed:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
