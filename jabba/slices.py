@@ -20,8 +20,8 @@ MAX_BYTES = 512 * 1024
 class Slice(BaseModel):
     """Tasks ``first`` … ``first + len(tasks) - 1`` of a job of ``total`` tasks, as the tasks topic carries them.
 
-    ``done`` numbers tasks of this slice that ended in an earlier run, so that a lane passes over them; ``failed`` says
-    that one before or among them was unsuccessful. Slice 0 brings the job's name and meta.
+    ``done`` holds the indices, in the job, of tasks of this slice that ended in an earlier run, so that a lane passes
+    over them; ``failed`` says that one before or among them was unsuccessful. Slice 0 brings the job's name and meta.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

@@ -1,0 +1,107 @@
+"""A worker: the Faust application, its table and agent, and the engine between them."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, cast
+
+from aiokafka.errors import KafkaError
+from faust.transport.consumer import Consumer
+from faust.types import TP
+
+from agents import tasks
+from jabba import callbacks
+from jabba.app import JabbaApp, worker_app
+from jabba.emitter import Emitter
+from jabba.lanes.engine import Engine
+from jabba.lanes.gate import Gate
+from jabba.lanes.lane import Shared
+from jabba.lanes.room import Room
+from jabba.log import Log
+from jabba.settings import Settings
+from jabba.transports.local import LocalRunner
+from tables.lanes import LaneTable
+
+logger = logging.getLogger(__name__)
+
+
+def build(settings: Settings, partitions: int) -> JabbaApp:
+    """Put a worker together; ``partitions`` is what each topic was created with."""
+    callbacks.load(settings.callbacks)
+    app = worker_app(settings, partitions)
+    log = Log(settings.kafka, client_id=f"{settings.prefix}-worker")
+    gate = Gate(settings.slots)
+    emitter = Emitter(partial(log.append, settings.topics.events), partitions)
+    runner = LocalRunner(settings.threads)
+    table = LaneTable(app, settings=settings, partitions=partitions, log=log, may_write=gate.may_write)
+    app.tables.add(table)
+    shared = Shared(gate, emitter, runner, settings.result_bytes)
+    engine = Engine(table, shared, Room(settings.lanes, settings.lanes_bytes))
+    tasks.attach(app, settings, engine, partial(log.append, settings.topics.dead_letters))
+
+    async def close() -> None:
+        await emitter.close()
+        runner.close()
+        await log.stop()
+
+    Ownership(app, settings, engine, close).attach()
+    return app
+
+
+class Ownership:
+    """Follows the consumer group: what Faust says of partitions becomes calls of the engine."""
+
+    def __init__(self, app: JabbaApp, settings: Settings, engine: Engine, close: Callable[[], Awaitable[None]]) -> None:
+        self._app = app
+        self._settings = settings
+        self._engine = engine
+        self._close = close
+        self._committed: dict[int, int] = {}
+
+    def attach(self) -> None:
+        """Connect to the application's signals and add the committer."""
+        # Faust's types know no methods as receivers.
+        self._app.on_partitions_revoked.connect(cast("Any", self._on_revoked))
+        self._app.on_partitions_assigned.connect(cast("Any", self._on_assigned))
+        self._app.on_rebalance_complete.connect(cast("Any", self._on_complete))
+        self._app.timer(self._settings.commit_seconds, name="commit")(self.commit)
+        self._app.hand_over = self.hand_over
+
+    async def commit(self) -> None:
+        """Commit what the engine has finished."""
+        offsets = {n: offset for n, offset in self._engine.committable().items() if self._committed.get(n) != offset}
+        places = {TP(self._settings.topics.tasks, partition): offset for partition, offset in offsets.items()}
+        if not places:
+            return
+        try:
+            # The public commit() knows only what Faust itself has acknowledged.
+            await cast("Consumer", self._app.consumer)._commit(places)  # noqa: SLF001 — see above
+        except KafkaError as error:
+            logger.warning("offsets are committed with the next try: %r", error)
+        else:
+            self._committed |= offsets
+
+    async def hand_over(self) -> None:
+        """Let running steps finish, commit, and cancel the rest."""
+        await self._drain_and_commit()
+        await self._engine.stop()
+        await self._close()
+
+    async def _drain_and_commit(self) -> None:
+        running = await self._engine.drain(self._settings.handover_seconds)
+        if running:
+            logger.warning("%d steps run longer than the hand-over waits", running)
+        await self.commit()
+
+    async def _on_revoked(self, _app: Any, *_: Any, **__: Any) -> None:
+        await self._drain_and_commit()
+        self._engine.forget_offsets()
+        self._committed.clear()
+
+    async def _on_assigned(self, _app: Any, assigned: set[TP], *_: Any, **__: Any) -> None:
+        partitions = {place.partition for place in assigned if place.topic == self._settings.topics.tasks}
+        self._engine.assign(self._app.consumer_generation_id, partitions)
+
+    async def _on_complete(self, _app: Any, *_: Any, **__: Any) -> None:
+        self._engine.open()
+        logger.info("worker ready with %d partitions", len(self._app.consumer.assignment()) // 2)

@@ -1,0 +1,137 @@
+"""The Faust applications, built from settings: the worker here, the web beside it."""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, ClassVar
+
+import faust
+import faust.app
+from aiohttp.typedefs import Middleware
+from aiohttp.web import AppRunner
+from faust.web.drivers.aiohttp import Web as AiohttpWeb
+from mode import ServiceT
+
+from jabba.settings import Settings
+
+# Their debug calls format every message and cost a busy worker a tenth of its time, whatever the root level is.
+_CHATTY_LOGGERS = ("faust", "faust.topics", "aiokafka", "asyncio", "mode")
+
+_BUFFERED_MESSAGES = 64
+"""Messages that Faust buffers ahead of the agent; each may have up to half a megabyte."""
+
+_FINISH_REQUESTS_SECONDS = 3.0
+"""How long a stopping web process lets requests finish."""
+
+_REQUEST_LINE_BYTES = 64 * 1024
+"""A position of a job that is spread over a thousand partitions fits in a URL."""
+
+
+class JabbaApp(faust.App):
+    """A Faust application that keeps no files and can hand its work over before it stops."""
+
+    hand_over: Callable[[], Awaitable[None]] | None = None
+
+    def _create_directories(self) -> None:
+        """Create none: Jabba's table lives in memory and its changelog."""
+
+    async def on_stop(self) -> None:
+        """Hand over first: Faust stops the tables before it tells anyone that it is about to shut down."""
+        if self.hand_over is not None:
+            await self.hand_over()
+        await super().on_stop()
+
+
+class WebServer(AiohttpWeb):
+    """Faust's web server without its own pages, which would tell of tables and other workers to anyone."""
+
+    default_blueprints: ClassVar = ()
+    production_blueprints: ClassVar = ()
+    debug_blueprints: ClassVar = ()
+    optional_blueprints: ClassVar = ()
+
+    def __init__(self, app: faust.App, **options: Any) -> None:
+        super().__init__(app, **options)
+        self._runner = AppRunner(self.web_app, access_log=None, shutdown_timeout=_FINISH_REQUESTS_SECONDS)
+
+
+class WebBoot(faust.app.BootStrategy):
+    """Starts no consumer: Faust's would demand topics to subscribe to, and a web process has no agent."""
+
+    app: "WebApp"
+    enable_kafka = False
+    enable_kafka_consumer = False
+
+    def web_components(self) -> list[ServiceT]:
+        """Answer what starts before the web server and stops after it."""
+        return self.app.beneath
+
+
+class WebApp(JabbaApp):
+    """A Faust application that only serves HTTP."""
+
+    BootStrategy = WebBoot
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.beneath: list[ServiceT] = []
+        super().__init__(*arguments, **options)
+
+    def _new_web(self) -> WebServer:
+        return WebServer(self)
+
+
+def web_app(settings: Settings, middlewares: Iterable[Middleware] = ()) -> WebApp:
+    """Make the application of a web process: no agents, no pages of Faust's own, no route yet."""
+    return WebApp(
+        f"{settings.prefix}-web",
+        **common_options(settings),
+        web_bind=settings.web_host,
+        web_port=settings.web_port,
+        web_application_options={
+            "middlewares": list(middlewares),
+            "client_max_size": settings.request_bytes,
+            "handler_args": {"max_line_size": _REQUEST_LINE_BYTES},
+        },
+    )
+
+
+def worker_app(settings: Settings, partitions: int) -> JabbaApp:
+    """Make the application of a worker; ``partitions`` is what each topic was created with."""
+    return JabbaApp(
+        settings.topics.worker_group,
+        **common_options(settings),
+        web_enabled=False,
+        topic_partitions=partitions,
+        table_standby_replicas=0,
+        consumer_auto_offset_reset="earliest",
+        stream_buffer_maxsize=_BUFFERED_MESSAGES,
+        # The hand-over waits for steps itself; Faust would wait for whole lanes.
+        stream_wait_empty=False,
+        stream_recovery_delay=0.0,
+        recovery_consistency_check=False,
+        broker_session_timeout=settings.session_seconds,
+        broker_heartbeat_interval=settings.session_seconds / 5,
+        # One wedged worker must not stall the others for longer than its session.
+        broker_rebalance_timeout=settings.session_seconds + 2,
+        broker_request_timeout=max(30.0, settings.session_seconds + 1),
+        broker_max_poll_interval=3600.0,
+    )
+
+
+def common_options(settings: Settings) -> dict[str, Any]:
+    """Answer the options that every application of Jabba shares."""
+    return {
+        "broker": ";".join(f"kafka://{server}" for server in settings.kafka.split(",")),
+        "store": "memory://",
+        # `jabba init` creates the topics, with the configuration that they need.
+        "topic_allow_declare": False,
+        "topic_disable_leader": True,
+        "logging_config": None,
+        "worker_redirect_stdouts": False,
+    }
+
+
+def quiet_libraries(level: str) -> None:
+    """Set the log levels of the libraries explicitly, since their default is to inherit."""
+    chosen = max(logging.INFO, logging.getLevelName(level.upper()))
+    for name in _CHATTY_LOGGERS:
+        logging.getLogger(name).setLevel(chosen)

@@ -1,0 +1,32 @@
+"""Sends events in groups: at once when their partition is idle, otherwise with whatever gathered meanwhile."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+from jabba.events import encode_events
+from jabba.grouping import GroupCommit
+from jabba.topics import partition_of
+
+Append = Callable[[int, bytes], Awaitable[int]]
+"""Appends a message to a partition of the events topic and answers its offset, however long that takes."""
+
+
+class Emitter:
+    """The events topic, partitioned by job, so that the facts of one job stay in order."""
+
+    def __init__(self, append: Append, partitions: int) -> None:
+        self._append = append
+        self._partitions = partitions
+        self._groups = GroupCommit(self._write)
+
+    def send(self, job: UUID, event: bytes) -> asyncio.Future[int]:
+        """Send an encoded event; the future ends once it is acknowledged."""
+        return self._groups.add(partition_of(str(job), self._partitions), event)
+
+    async def close(self) -> None:
+        """Give up what is not acknowledged: records still carry it, and their next owner sends it again."""
+        await self._groups.close()
+
+    async def _write(self, partition: int, events: list[bytes]) -> int:
+        return await self._append(partition, encode_events(events))

@@ -1,0 +1,87 @@
+"""Events on the wire: JSON, versioned, a public contract that anyone may read (``docs/protocol.md``)."""
+
+from typing import Any
+from uuid import UUID
+
+from jabba import ids, strictjson
+from jabba.lifecycle import (
+    Event,
+    TaskFailed,
+    TaskRescued,
+    TasksAborted,
+    TaskStarted,
+    TaskSucceeded,
+    Version,
+)
+
+_SENT = {cls.kind: cls for cls in (TaskStarted, TaskSucceeded, TaskFailed, TaskRescued, TasksAborted)}
+
+
+def event_as_json(event: Event) -> dict[str, Any]:
+    """Answer the wire form of an event that is sent or recorded."""
+    document: dict[str, Any] = {
+        "v": 1,
+        "event": event.kind,
+        "job": str(event.job),
+        "index": event.index,
+        "run": event.version.run,
+        "epoch": event.version.epoch,
+        "seq": event.version.seq,
+    }
+    if isinstance(event, TasksAborted):
+        return document | {"count": event.count}
+    document |= {"task": str(ids.task_id(event.job, event.index)), "attempt": getattr(event, "attempt", 1)}
+    return document if isinstance(event, TaskStarted) else document | {"result": getattr(event, "result", None)}
+
+
+def event_from_json(document: Any) -> Event:
+    """Read the wire form of an event.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        cls = _SENT[document["event"]]
+        common = (
+            UUID(document["job"]),
+            _natural(document["index"]),
+            Version(_natural(document["run"]), _natural(document["epoch"]), _natural(document["seq"])),
+        )
+        if cls is TasksAborted:
+            return TasksAborted(*common, count=_natural(document["count"]))
+        if cls is TaskStarted:
+            return TaskStarted(*common, attempt=_natural(document["attempt"]))
+        return cls(*common, attempt=_natural(document["attempt"]), result=document["result"])  # type: ignore[call-arg]
+    except (KeyError, TypeError, AttributeError) as error:
+        message = f"not an event: {error!r}"
+        raise ValueError(message) from error
+
+
+def encode_events(events: list[bytes]) -> bytes:
+    """Join encoded events of one partition into one message."""
+    return b"[" + b",".join(events) + b"]"
+
+
+def encode_event(event: Event) -> bytes:
+    """Answer an event's wire form as bytes."""
+    return strictjson.encode(event_as_json(event))
+
+
+def decode_events(text: bytes) -> list[Event]:
+    """Read a message of the events topic.
+
+    Raises:
+        ValueError: it is none.
+    """
+    documents = strictjson.decode(text)
+    if not isinstance(documents, list):
+        message = "not a list of events"
+        raise ValueError(message)  # noqa: TRY004 — a reader treats every wrong message alike
+    return [event_from_json(document) for document in documents]
+
+
+def _natural(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        message = f"{value!r} is not a natural number"
+        raise ValueError(message)
+    return value

@@ -1,0 +1,209 @@
+"""What `jabba init` makes in Kafka, and what every process checks at its start."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from jabba.errors import NotReady, Unavailable
+from jabba.log import MAX_MESSAGE_BYTES, Log
+from jabba.settings import Settings
+from jabba.topics import EMPTY_MESSAGE, Topics
+
+logger = logging.getLogger(__name__)
+
+COMMAND = "python -m jabba init"
+FIRST_OFFSET = 1
+"""Where a worker group starts: behind the empty first message."""
+
+_SEVEN_DAYS_MS = 7 * 24 * 3600 * 1000
+_CREATION_SECONDS = 15.0
+
+_LOG_CONFIG = {
+    "cleanup.policy": "delete",
+    "retention.ms": str(_SEVEN_DAYS_MS),
+    # Times come from the log, so that submitters with wrong clocks do no harm.
+    "message.timestamp.type": "LogAppendTime",
+    "max.message.bytes": str(MAX_MESSAGE_BYTES),
+    "unclean.leader.election.enable": "false",
+}
+_CHANGELOG_CONFIG = {
+    "cleanup.policy": "compact",
+    "segment.bytes": str(16 * 1024 * 1024),
+    "segment.ms": str(10 * 60 * 1000),
+    "min.cleanable.dirty.ratio": "0.1",
+    "max.message.bytes": str(MAX_MESSAGE_BYTES),
+    "unclean.leader.election.enable": "false",
+}
+
+
+def topic_configs(topics: Topics) -> dict[str, dict[str, str]]:
+    """Answer the configuration of every topic of an installation."""
+    logs = (topics.tasks, topics.control, topics.events, topics.dead_letters)
+    return dict.fromkeys(logs, _LOG_CONFIG) | {topics.changelog: _CHANGELOG_CONFIG}
+
+
+async def install(settings: Settings) -> None:
+    """Create what is missing in Kafka and set what differs; doing it again changes nothing.
+
+    Raises:
+        NotReady: the topics exist with other numbers of partitions, or a worker group cannot be prepared.
+        Unavailable: Kafka does not answer.
+    """
+    try:
+        await (_touch_topics(settings) if settings.embedded else _create_topics(settings))
+        partitions = await _partitions(settings)
+        await _write_first_messages(settings, partitions)
+        await _commit_first_offsets(settings, partitions)
+    except (KafkaError, OSError) as error:
+        raise Unavailable(f"Kafka at {settings.kafka}: {error!r}") from error
+
+
+async def check(settings: Settings) -> int:
+    """Answer the number of partitions of an installation that is ready for workers.
+
+    Raises:
+        NotReady: topics or first offsets are missing; the message names the command to run.
+        Unavailable: Kafka does not answer.
+    """
+    try:
+        partitions = await _partitions(settings)
+        async with _group_member(settings) as consumer:
+            missing = [place async for place in _without_offset(consumer, settings, partitions)]
+    except (KafkaError, OSError) as error:
+        raise Unavailable(f"Kafka at {settings.kafka}: {error!r}") from error
+    if missing:
+        raise NotReady(f"{len(missing)} partitions have no committed offset, as {missing[0]}: run `{COMMAND}`")
+    return partitions
+
+
+async def _create_topics(settings: Settings) -> None:
+    configs = topic_configs(settings.topics)
+    client = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await client.start()
+    try:
+        known = set(await client.list_topics())
+        for name, config in configs.items():
+            if name in known:
+                await _set_config(client, name, config)
+            else:
+                await _create_topic(client, NewTopic(name, settings.partitions, settings.replication, None, config))
+    finally:
+        await client.close()
+    await _await_metadata(settings)
+
+
+async def _create_topic(client: AIOKafkaAdminClient, topic: NewTopic) -> None:
+    response = await client.create_topics([topic])
+    for name, code, *rest in response.topic_errors:
+        error = for_code(code)
+        if code and error is not TopicAlreadyExistsError:
+            raise NotReady(f"topic {name} cannot be created: {rest[0] if rest and rest[0] else error.__name__}")
+    logger.info("created topic %s with %d partitions", topic.name, topic.num_partitions)
+
+
+async def _set_config(client: AIOKafkaAdminClient, name: str, config: dict[str, str]) -> None:
+    """Set a topic's configuration if any of our values differs; values that are not ours are kept."""
+    described = await client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
+    entries = described[0].resources[0][4]
+    current = {entry[0]: entry[1] for entry in entries}
+    if all(current.get(key) == value for key, value in config.items()):
+        return
+    overridden = {entry[0]: entry[1] for entry in entries if entry[3] == _TOPIC_OVERRIDE}
+    await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, overridden | config)])
+    logger.info("set the configuration of topic %s", name)
+
+
+_TOPIC_OVERRIDE = 1
+"""How Kafka marks a value that was set for the topic itself."""
+
+
+async def _touch_topics(settings: Settings) -> None:
+    """Make the embedded broker create the topics, which it does when it is asked for one."""
+    async with Log(settings.kafka) as log:
+        for name in topic_configs(settings.topics):
+            await log.partitions(name)
+    await _await_metadata(settings)
+
+
+async def _await_metadata(settings: Settings) -> None:
+    """Wait until every broker knows the new topics."""
+    try:
+        async with asyncio.timeout(_CREATION_SECONDS):
+            while True:
+                try:
+                    await _partitions(settings)
+                except NotReady as error:
+                    if "partitions" in str(error):
+                        raise
+                    await asyncio.sleep(0.1)
+                else:
+                    return
+    except TimeoutError as error:
+        raise Unavailable("Kafka does not show the topics it has created") from error
+
+
+async def _partitions(settings: Settings) -> int:
+    """Answer how many partitions the topics have, which is the same number for all."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        known = await consumer.topics()
+        missing = [name for name in topic_configs(settings.topics) if name not in known]
+        if missing:
+            raise NotReady(f"missing topics {', '.join(missing)}: run `{COMMAND}`")
+        counts = {name: len(consumer.partitions_for_topic(name) or ()) for name in topic_configs(settings.topics)}
+    finally:
+        await consumer.stop()
+    if len(set(counts.values())) != 1:
+        raise NotReady(f"the topics must have the same number of partitions: {counts}")
+    return counts[settings.topics.tasks]
+
+
+def _consumed(settings: Settings, partitions: int) -> Iterable[TopicPartition]:
+    for topic in (settings.topics.tasks, settings.topics.control):
+        yield from (TopicPartition(topic, partition) for partition in range(partitions))
+
+
+@asynccontextmanager
+async def _group_member(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
+    """Open a consumer that reads and writes the worker group's offsets without joining it."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka, group_id=settings.topics.worker_group, enable_auto_commit=False
+    )
+    await consumer.start()
+    try:
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+async def _write_first_messages(settings: Settings, partitions: int) -> None:
+    async with _group_member(settings) as consumer, Log(settings.kafka) as log:
+        ends = await consumer.end_offsets(list(_consumed(settings, partitions)))
+        for place, end in ends.items():
+            if end == 0:
+                await log.append(place.topic, place.partition, EMPTY_MESSAGE)
+
+
+async def _commit_first_offsets(settings: Settings, partitions: int) -> None:
+    async with _group_member(settings) as consumer:
+        consumer.assign(list(_consumed(settings, partitions)))
+        beginnings = await consumer.beginning_offsets(list(_consumed(settings, partitions)))
+        missing = [place async for place in _without_offset(consumer, settings, partitions)]
+        if missing:
+            # Offsets expire when all workers rest for a week: whatever the log still holds is read again then.
+            await consumer.commit({place: max(FIRST_OFFSET, beginnings[place]) for place in missing})
+
+
+async def _without_offset(
+    consumer: AIOKafkaConsumer, settings: Settings, partitions: int
+) -> AsyncIterator[TopicPartition]:
+    for place in _consumed(settings, partitions):
+        if not await consumer.committed(place):
+            yield place

@@ -1,0 +1,104 @@
+"""What a callback's return or exception means: the result contract, in one place."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from jabba import strictjson
+from jabba.errors import InvalidRequest, TaskError
+from jabba.events import event_as_json
+from jabba.lifecycle import Outcome, TaskFailed, TaskRescued, TasksAborted, TaskSucceeded, Version
+
+_LONGEST_TEXT = 10_000
+"""Characters of a ``repr`` or an exception's text that are kept."""
+
+_PAIR = 2
+
+
+class Answer(NamedTuple):
+    """How a step ended, before it has a place in the log."""
+
+    event: type[TaskSucceeded] | type[TaskFailed] | type[TaskRescued]
+    result: Any
+
+
+def returned(value: Any) -> Answer:
+    """Read what a callback returned.
+
+    A map, ``None``, ``"ok"`` or ``("ok", map)`` is a success; ``"error"`` or ``("error", map)`` a failure. What is no
+    map is stored as ``{"success": repr}`` or ``{"error": repr}``.
+    """
+    if value is None or value == "ok":
+        return Answer(TaskSucceeded, {})
+    if value == "error":
+        return failed("error")
+    if isinstance(value, tuple) and len(value) == _PAIR and value[0] in ("ok", "error"):
+        return succeeded(value[1]) if value[0] == "ok" else failed(value[1])
+    return succeeded(value)
+
+
+def raised(error: BaseException) -> Answer:
+    """Read what a callback raised: a TaskError fails the task with its result, anything else is rescued."""
+    if isinstance(error, TaskError):
+        return failed(error.result)
+    return Answer(TaskRescued, {"error": f"{type(error).__name__}: {error}"[:_LONGEST_TEXT]})
+
+
+def succeeded(result: Any) -> Answer:
+    """Make the answer of a success."""
+    return Answer(TaskSucceeded, result if isinstance(result, dict) else {"success": _shown(result)})
+
+
+def failed(result: Any) -> Answer:
+    """Make the answer of a failure."""
+    if isinstance(result, str):
+        return Answer(TaskFailed, {"error": result[:_LONGEST_TEXT]})
+    return Answer(TaskFailed, result if isinstance(result, dict) else {"error": _shown(result)})
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPlace:
+    """Which task of which job, for which time."""
+
+    job: UUID
+    index: int
+    attempt: int = 1
+
+
+class Encoded(NamedTuple):
+    """An outcome with its wire form."""
+
+    event: Outcome
+    text: bytes
+
+
+def encode(answer: Answer, task: TaskPlace, version: Version, limit: int) -> Encoded:
+    """Give an answer its place in the log.
+
+    A result that is no JSON, or longer than ``limit`` bytes, fails the task with an error that says so.
+    """
+    event = answer.event(task.job, task.index, version, task.attempt, answer.result)
+    try:
+        text = strictjson.encode(event_as_json(event))
+    except InvalidRequest as error:
+        return _refused(f"the result {error.message}", event)
+    if len(text) > limit and (size := len(strictjson.encode(answer.result))) > limit:
+        return _refused(f"the result has {size:,} bytes of JSON, and the limit is {limit:,}", event)
+    return Encoded(event, text)
+
+
+def encode_aborted(event: TasksAborted) -> Encoded:
+    """Give the wire form of tasks that will never run."""
+    return Encoded(event, strictjson.encode(event_as_json(event)))
+
+
+def _refused(reason: str, event: Outcome) -> Encoded:
+    refused = TaskFailed(event.job, event.index, event.version, getattr(event, "attempt", 1), {"error": reason})
+    return Encoded(refused, strictjson.encode(event_as_json(refused)))
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)[:_LONGEST_TEXT]
+    except Exception as error:  # noqa: BLE001 — a foreign __repr__ may raise anything
+        return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"

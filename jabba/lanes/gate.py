@@ -1,0 +1,85 @@
+"""The gate that every step passes: it bounds what runs at a time, and closes while partitions change hands."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+_LEASE_POLL_SECONDS = 0.1
+
+
+class Gate:
+    """Open: steps start. Draining: running ones finish and are recorded. Closed: nothing is recorded either.
+
+    ``lease`` answers whether the consumer group still counts this worker as alive: one whose session may have expired
+    records nothing, because another may own its partitions already.
+    """
+
+    def __init__(self, slots: int, lease: Callable[[], bool] = lambda: True) -> None:
+        self._slots = asyncio.Semaphore(slots)
+        self._lease = lease
+        self._open = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._running = 0
+
+    @property
+    def running(self) -> int:
+        """Answer how many steps are between their start and their record."""
+        return self._running
+
+    @property
+    def writable(self) -> bool:
+        """Answer whether records and events may be sent now."""
+        return self._writable.is_set() and self._lease()
+
+    def open(self) -> None:
+        """Let steps start."""
+        self._writable.set()
+        self._open.set()
+
+    async def drain(self, seconds: float) -> int:
+        """Start no more steps, give running ones so long to be recorded, then close; answer how many did not."""
+        self._open.clear()
+        try:
+            await asyncio.wait_for(self._quiet.wait(), seconds)
+        except TimeoutError:
+            pass
+        finally:
+            self._writable.clear()
+        return self._running
+
+    @asynccontextmanager
+    async def step(self) -> AsyncIterator[None]:
+        """Hold a slot from the start of a step until it is recorded. Nobody holds one while waiting at the gate."""
+        await self.enter()
+        try:
+            yield
+        finally:
+            self.leave()
+
+    async def enter(self) -> None:
+        """Wait for the gate and a slot."""
+        while True:
+            await self._open.wait()
+            await self._slots.acquire()
+            if self._open.is_set():
+                break
+            self._slots.release()
+        self._running += 1
+        self._quiet.clear()
+
+    def leave(self) -> None:
+        """Give the slot back."""
+        self._slots.release()
+        self._running -= 1
+        if self._running == 0:
+            self._quiet.set()
+
+    async def may_write(self) -> None:
+        """Wait until records may be written."""
+        while True:
+            await self._writable.wait()
+            if self._lease():
+                return
+            await asyncio.sleep(_LEASE_POLL_SECONDS)

@@ -1,0 +1,215 @@
+"""A lane: the run of one slice, step by step or all at once, each step recorded before anyone hears of it."""
+
+import asyncio
+import logging
+from dataclasses import dataclass, replace
+
+from jabba import ids
+from jabba.callbacks import TaskContext
+from jabba.events import encode_event
+from jabba.lanes import answers
+from jabba.lanes.answers import Encoded, TaskPlace
+from jabba.lanes.gate import Gate
+from jabba.lanes.ports import Events, Runner
+from jabba.lanes.records import JobRecord, LaneRecord, job_key, lane_key, outcome_key
+from jabba.lanes.store import Store
+from jabba.lanes.turns import Turns
+from jabba.lifecycle import TASK_TRANSITIONS, UNSUCCESSFUL, Strategy, TasksAborted, TaskStarted, Version
+from jabba.slices import Slice
+
+logger = logging.getLogger(__name__)
+
+LARGE_OUTCOME_BYTES = 16 * 1024
+"""Outcomes larger than this are recorded under keys of their own, so that a record stays small."""
+
+CONSUMED_AFTER_SECONDS = 0.25
+"""A step that runs longer is announced as CONSUMED; announcing every step would double the events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all lanes of a worker share."""
+
+    gate: Gate
+    events: Events
+    runner: Runner
+    result_bytes: int
+
+
+class Lane:
+    """Runs one slice to its end.
+
+    The order is the promise: a step runs, its outcome is recorded, the record is acknowledged, and only then does the
+    next step start and the event go out. A lane that starts from a record sends again what the record still carries:
+    an event can be repeated, never lost, and never contradict what ran.
+    """
+
+    def __init__(self, slice_: Slice, offset: int, store: Store, turns: Turns, shared: Shared) -> None:
+        self.slice = slice_
+        self._store = store
+        self._turns = turns
+        self._shared = shared
+        self._key = lane_key(slice_.job, slice_.run, slice_.k)
+        saved = store.get(self._key)
+        self._record = LaneRecord.decode(saved) if saved else LaneRecord.start(slice_, offset)
+        self._seq = self._record.seq
+        self._carried: dict[bytes, asyncio.Future[int]] = {}
+        self._large: dict[int, bytes] = {}
+        self._unrecorded: list[Encoded] = []
+        self._arrived = 0
+        self._recorded = 0
+        self._writing = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Run what has not run yet; return once everything is recorded and every event acknowledged."""
+        if self._record.ended:
+            return
+        self._send_carried()
+        if self.slice.strategy is Strategy.SEQUENTIAL:
+            await self._run_in_order()
+        else:
+            await self._run_at_once()
+        await self._settle()
+
+    async def _run_in_order(self) -> None:
+        await self._await_turn()
+        for position in self._open_positions():
+            if self._record.failed:
+                await self._abort_from(position)
+                break
+            async with self._shared.gate.step():
+                await self._step(position)
+        await self._pass_turn()
+
+    async def _run_at_once(self) -> None:
+        async with asyncio.TaskGroup() as steps:
+            for position in self._open_positions():
+                await self._shared.gate.enter()
+                steps.create_task(self._step_and_leave(position))
+
+    async def _step_and_leave(self, position: int) -> None:
+        try:
+            await self._step(position)
+        finally:
+            self._shared.gate.leave()
+
+    def _open_positions(self) -> list[int]:
+        done = self._record.done
+        return [position for position in range(len(self.slice.tasks)) if not done >> position & 1]
+
+    async def _step(self, position: int) -> None:
+        task = TaskPlace(self.slice.job, self.slice.first + position)
+        context = TaskContext(task.job, ids.task_id(task.job, task.index), task.attempt)
+        announce = asyncio.get_running_loop().call_later(CONSUMED_AFTER_SECONDS, self._announce, task)
+        try:
+            answer = await self._shared.runner.run(self.slice.tasks[position].callback, context)
+        finally:
+            announce.cancel()
+        await self._put_on_record(answers.encode(answer, task, self._next_version(), self._shared.result_bytes))
+
+    def _announce(self, task: TaskPlace) -> None:
+        if self._shared.gate.writable:
+            started = TaskStarted(task.job, task.index, self._next_version(), task.attempt)
+            self._shared.events.send(task.job, encode_event(started))
+
+    def _next_version(self) -> Version:
+        self._seq += 1
+        return Version(self.slice.run, self._store.epoch, self._seq)
+
+    async def _abort_from(self, position: int) -> None:
+        index = self.slice.first + position
+        count = len(self.slice.tasks) - position
+        aborted = TasksAborted(self.slice.job, index, self._next_version(), count)
+        await self._put_on_record(answers.encode_aborted(aborted))
+
+    async def _put_on_record(self, outcome: Encoded) -> None:
+        """Record an outcome, together with all others of this lane that came while the last write was under way."""
+        self._unrecorded.append(outcome)
+        self._arrived += 1
+        ticket = self._arrived
+        async with self._writing:
+            if ticket <= self._recorded:
+                return
+            group, self._unrecorded = self._unrecorded, []
+            self._recorded = self._arrived
+            await self._write_record(group)
+            for recorded in group:
+                self._send(recorded.text)
+
+    async def _write_record(self, group: list[Encoded]) -> None:
+        await self._write_large(group)
+        record = self._record
+        for outcome in group:
+            record = replace(record, done=record.done | self._bits(outcome), failed=record.failed or _failed(outcome))
+        carried = [*self._unacknowledged(), *(outcome.text for outcome in group)]
+        small = tuple(text for text in carried if len(text) <= LARGE_OUTCOME_BYTES)
+        record = replace(record, seq=self._seq, outcomes=small, large=tuple(self._large))
+        await self._store.put(self._key, record.encode())
+        self._record = record
+
+    def _bits(self, outcome: Encoded) -> int:
+        count = outcome.event.count if isinstance(outcome.event, TasksAborted) else 1
+        return ((1 << count) - 1) << (outcome.event.index - self.slice.first)
+
+    def _unacknowledged(self) -> list[bytes]:
+        self._carried = {text: sent for text, sent in self._carried.items() if not sent.done()}
+        return list(self._carried)
+
+    async def _write_large(self, group: list[Encoded]) -> None:
+        unacknowledged = set(self._unacknowledged())
+        for index in [index for index, text in self._large.items() if text not in unacknowledged]:
+            await self._store.delete(outcome_key(self.slice.job, self.slice.run, index))
+            del self._large[index]
+        for outcome in group:
+            if len(outcome.text) > LARGE_OUTCOME_BYTES:
+                index = outcome.event.index
+                await self._store.put(outcome_key(self.slice.job, self.slice.run, index), outcome.text)
+                self._large[index] = outcome.text
+
+    def _send(self, text: bytes) -> None:
+        self._carried[text] = self._shared.events.send(self.slice.job, text)
+
+    def _send_carried(self) -> None:
+        for index in self._record.large:
+            text = self._store.get(outcome_key(self.slice.job, self.slice.run, index))
+            if text is not None:
+                self._large[index] = text
+        for text in (*self._record.outcomes, *self._large.values()):
+            self._send(text)
+
+    async def _settle(self) -> None:
+        """Wait until every event is acknowledged, then leave nothing but a marker."""
+        await asyncio.gather(*self._carried.values())
+        for index in self._large:
+            await self._store.delete(outcome_key(self.slice.job, self.slice.run, index))
+        await self._store.put(self._key, replace(self._record, seq=self._seq).marker().encode())
+
+    # A sequential job of several slices: its record says whose turn it is.
+
+    async def _await_turn(self) -> None:
+        if self.slice.n_slices == 1:
+            return
+        while not self._record.failed:
+            job = self._job_record()
+            if job.failed:
+                self._record = replace(self._record, failed=True)
+            elif job.next >= self.slice.k:
+                return
+            else:
+                await self._turns.changed(self.slice.job)
+
+    async def _pass_turn(self) -> None:
+        job = self._job_record()
+        if self.slice.n_slices == 1 or job.failed or job.next > self.slice.k:
+            return
+        after = job.after(self.slice.k, failed=self._record.failed)
+        await self._store.put(job_key(self.slice.job, self.slice.run), after.encode())
+        self._turns.notify(self.slice.job)
+
+    def _job_record(self) -> JobRecord:
+        saved = self._store.get(job_key(self.slice.job, self.slice.run))
+        return JobRecord.decode(saved) if saved else JobRecord(self.slice.n_slices)
+
+
+def _failed(outcome: Encoded) -> bool:
+    return TASK_TRANSITIONS[type(outcome.event)].target in UNSUCCESSFUL

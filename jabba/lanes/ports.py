@@ -1,0 +1,39 @@
+"""What the engine needs from the world."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+from uuid import UUID
+
+from jabba.callbacks import TaskContext
+from jabba.lanes.answers import Answer
+from jabba.lanes.store import Store
+from jabba.models import Callback
+
+
+class Table(Protocol):
+    """The changelog table: one store for each partition that this worker owns."""
+
+    async def take(self, partitions: Iterable[int]) -> Mapping[int, Store]:
+        """Load these partitions and claim a new epoch for each; tries until it succeeds."""
+        ...
+
+    def drop(self, partition: int) -> None:
+        """Forget a partition that another worker owns now."""
+        ...
+
+
+class Events(Protocol):
+    """The topic of facts."""
+
+    def send(self, job: UUID, event: bytes) -> asyncio.Future[int]:
+        """Send an encoded event; the future ends once it is acknowledged, however long that takes."""
+        ...
+
+
+class Runner(Protocol):
+    """Where callbacks are invoked."""
+
+    async def run(self, callback: Callback, context: TaskContext) -> Answer:
+        """Invoke a callback and answer how it went; only a cancellation is raised."""
+        ...

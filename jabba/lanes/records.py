@@ -1,0 +1,144 @@
+"""Records: what the changelog keeps of work in flight, and nothing more."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+from uuid import UUID
+
+from jabba import strictjson
+from jabba.slices import Slice
+
+
+def lane_key(job: UUID, run: int, k: int) -> str:
+    """Answer the key of a lane's record."""
+    return f"lane/{job}/{run}/{k}"
+
+
+def job_key(job: UUID, run: int) -> str:
+    """Answer the key of the record that orders the slices of a sequential job."""
+    return f"job/{job}/{run}"
+
+
+def outcome_key(job: UUID, run: int, index: int) -> str:
+    """Answer the key under which a large outcome waits for its event to be acknowledged."""
+    return f"outcome/{job}/{run}/{index}"
+
+
+@dataclass(frozen=True, slots=True)
+class LaneRecord:
+    """Where a lane stands.
+
+    ``done`` has bit i set once task ``first + i`` has ended. ``outcomes`` are the encoded events that may not have been
+    acknowledged when the record was written, ``large`` the indices of those kept under keys of their own. ``offset`` is
+    the slice's place in its partition, ``seq`` the last number given to an event. An ``ended`` record is a marker.
+    ``due``, ``parked`` and ``crashes`` belong to lanes that wait in the table instead of the log.
+    """
+
+    digest: str
+    offset: int
+    seq: int = 0
+    done: int = 0
+    failed: bool = False
+    ended: bool = False
+    outcomes: tuple[bytes, ...] = ()
+    large: tuple[int, ...] = ()
+    due: float | None = None
+    parked: Any = None
+    crashes: int = 0
+
+    @classmethod
+    def start(cls, slice_: Slice, offset: int) -> Self:
+        """Make the record of a slice of which nothing has run, or nothing since its last run."""
+        done = sum(1 << index - slice_.first for index in slice_.done)
+        return cls(slice_.digest, offset, done=done, failed=slice_.failed)
+
+    def marker(self) -> Self:
+        """Answer what remains of a lane that has ended and whose events are acknowledged."""
+        return replace(self, ended=True, done=0, outcomes=(), large=())
+
+    def encode(self) -> bytes:
+        """Answer the wire form."""
+        head = {
+            "v": 1,
+            "digest": self.digest,
+            "offset": self.offset,
+            "seq": self.seq,
+            "done": f"{self.done:x}",
+            "failed": self.failed,
+            "ended": self.ended,
+            "large": self.large,
+            "due": self.due,
+            "parked": self.parked,
+            "crashes": self.crashes,
+        }
+        return strictjson.encode(head)[:-1] + b',"outcomes":[' + b",".join(self.outcomes) + b"]}"
+
+    @classmethod
+    def decode(cls, text: bytes) -> Self:
+        """Read the wire form; its outcomes are encoded again as they were."""
+        found = strictjson.decode(text)
+        return cls(
+            digest=found["digest"],
+            offset=found["offset"],
+            seq=found["seq"],
+            done=int(found["done"], 16),
+            failed=found["failed"],
+            ended=found["ended"],
+            outcomes=tuple(strictjson.encode(outcome) for outcome in found["outcomes"]),
+            large=tuple(found["large"]),
+            due=found["due"],
+            parked=found["parked"],
+            crashes=found["crashes"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """How far a sequential job of several slices has come: slice ``next`` is the one to run, unless it has failed."""
+
+    n_slices: int
+    next: int = 0
+    failed: bool = False
+
+    def after(self, k: int, *, failed: bool) -> Self:
+        """Answer the record once slice ``k`` has ended."""
+        return replace(self, next=max(self.next, k + 1), failed=self.failed or failed)
+
+    def encode(self) -> bytes:
+        """Answer the wire form."""
+        return strictjson.encode({"v": 1, "n_slices": self.n_slices, "next": self.next, "failed": self.failed})
+
+    @classmethod
+    def decode(cls, text: bytes) -> Self:
+        """Read the wire form."""
+        found = strictjson.decode(text)
+        return cls(found["n_slices"], found["next"], found["failed"])
+
+
+@dataclass(slots=True)
+class Folded:
+    """A changelog partition read from its beginning: the newest value of each key, and whose turn it is."""
+
+    values: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    stale: dict[str, set[int]] = field(default_factory=dict)
+    epoch: int = 0
+
+    def absorb(self, key: bytes, value: bytes | None) -> None:
+        """Take in one message in the order of the log. Keys end in the epoch of their writer: the highest wins."""
+        name, _, epoch_text = key.decode().rpartition("/")
+        epoch = int(epoch_text)
+        self.epoch = max(self.epoch, epoch)
+        known = self.values.get(name)
+        if value is None:
+            self._forget(name, epoch, known)
+        elif known is None or epoch >= known[0]:
+            if known is not None and epoch > known[0]:
+                self.stale.setdefault(name, set()).add(known[0])
+            self.values[name] = (epoch, value)
+        else:
+            self.stale.setdefault(name, set()).add(epoch)
+
+    def _forget(self, name: str, epoch: int, known: tuple[int, bytes] | None) -> None:
+        if known is not None and known[0] == epoch:
+            del self.values[name]
+        elif name in self.stale:
+            self.stale[name].discard(epoch)

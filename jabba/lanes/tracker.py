@@ -1,0 +1,65 @@
+"""Which offsets may be committed: the contiguous finished prefix of each partition, and nothing beyond it."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class _Message:
+    offset: int
+    unfinished: int
+
+
+@dataclass(slots=True)
+class _Partition:
+    messages: dict[int, _Message] = field(default_factory=dict)
+    order: deque[_Message] = field(default_factory=deque)
+    committable: int | None = None
+
+
+class AckTracker:
+    """Follows the messages of one generation of the consumer group.
+
+    Acknowledging out of order would lose messages: with 101 finished and 100 running, the position stays at 100.
+    """
+
+    def __init__(self) -> None:
+        self._partitions: dict[int, _Partition] = {}
+
+    def begin(self, partition: int, offset: int, slices: int) -> bool:
+        """Follow a message that carries so many slices; answer False when it is followed already."""
+        known = self._partitions.setdefault(partition, _Partition())
+        if offset in known.messages or (known.committable is not None and offset < known.committable):
+            return False
+        message = known.messages[offset] = _Message(offset, slices)
+        known.order.append(message)
+        self._advance(known)
+        return True
+
+    def finish(self, partition: int, offset: int) -> None:
+        """Count one slice of a message as finished; a message of an older generation is not followed any more."""
+        known = self._partitions.get(partition)
+        message = known.messages.get(offset) if known else None
+        if known is None or message is None:
+            return
+        message.unfinished -= 1
+        self._advance(known)
+
+    def committable(self) -> dict[int, int]:
+        """Answer the next offset to read, for every partition in which something has finished."""
+        return {n: known.committable for n, known in self._partitions.items() if known.committable is not None}
+
+    def in_flight(self) -> int:
+        """Answer how many messages are begun and not below the position."""
+        return sum(len(known.messages) for known in self._partitions.values())
+
+    def reset(self) -> None:
+        """Forget everything: the next generation reads again from what was committed."""
+        self._partitions.clear()
+
+    @staticmethod
+    def _advance(known: _Partition) -> None:
+        while known.order and known.order[0].unfinished <= 0:
+            message = known.order.popleft()
+            del known.messages[message.offset]
+            known.committable = message.offset + 1

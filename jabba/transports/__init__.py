@@ -1,0 +1,1 @@
+"""How a callback is invoked."""

@@ -1,0 +1,119 @@
+"""The table of lanes: Faust's changelog and assignment, our own loading and writing.
+
+Faust's in-memory tables replay the whole changelog at every rebalance, kept partitions included, at a few thousand
+records a second. This one keeps a store for each partition it owns, loads only those that are new, in bulk, and writes
+with an acknowledged producer; Faust is told that there is nothing left to recover.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import faust
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from faust.types import TP, EventT
+
+from jabba.errors import Unavailable
+from jabba.lanes.store import Store
+from jabba.log import Log
+from jabba.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_APPEND_SECONDS = 5.0
+"""After this a write is tried again, unless the partition has been lost meanwhile."""
+
+_POLL_MILLISECONDS = 500
+_RETRY_SECONDS = 0.5
+
+
+class LaneTable(faust.Table[Any, Any]):
+    """The stores of the partitions that this worker owns."""
+
+    def __init__(
+        self,
+        app: faust.App,
+        *,
+        settings: Settings,
+        partitions: int,
+        log: Log,
+        may_write: Callable[[], Awaitable[None]],
+        **options: Any,
+    ) -> None:
+        super().__init__(app, name=settings.topics.lanes_table, partitions=partitions, **options)
+        self._bootstrap = settings.kafka
+        self._topic = settings.topics.changelog
+        self._log = log
+        self._may_write = may_write
+        self._stores: dict[int, Store] = {}
+        self._ends: dict[TP, int] = {}
+
+    async def take(self, partitions: Iterable[int]) -> Mapping[int, Store]:
+        """Load these partitions and claim a new epoch for each; tries until it succeeds."""
+        wanted = list(partitions)
+        while True:
+            stores = {partition: self._store_of(partition) for partition in wanted}
+            try:
+                await asyncio.gather(*(store.take() for store in stores.values()))
+            except (KafkaError, Unavailable, OSError) as error:
+                logger.warning("loading the changelog of partitions %s again: %r", wanted, error)
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            self._stores |= stores
+            return stores
+
+    def drop(self, partition: int) -> None:
+        """Forget a partition that another worker owns now."""
+        store = self._stores.pop(partition, None)
+        if store is not None:
+            store.retire()
+
+    def _store_of(self, partition: int) -> Store:
+        return Store(partial(self._append, partition), partial(self._read, partition), self._may_write)
+
+    async def _append(self, partition: int, key: bytes, value: bytes | None) -> int:
+        return await self._log.append(self._topic, partition, value, key=key, within=_APPEND_SECONDS)
+
+    async def _read(self, partition: int, start: int) -> AsyncIterator[tuple[int, bytes, bytes | None]]:
+        place = TopicPartition(self._topic, partition)
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            max_partition_fetch_bytes=8 * 1024 * 1024,
+        )
+        await consumer.start()
+        try:
+            consumer.assign([place])
+            end = (await consumer.end_offsets([place]))[place]
+            consumer.seek(place, max(start, (await consumer.beginning_offsets([place]))[place]))
+            while await consumer.position(place) < end:
+                for messages in (await consumer.getmany(timeout_ms=_POLL_MILLISECONDS)).values():
+                    for message in messages:
+                        yield message.offset, message.key, message.value
+        finally:
+            await consumer.stop()
+
+    # What Faust asks of a table.
+
+    async def on_rebalance(
+        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
+    ) -> None:
+        """Note where the changelog ends, so that Faust finds nothing to replay."""
+        await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
+        ours = {place for place in assigned if place.topic == self._topic}
+        if ours:
+            self._ends = dict(await self.app.consumer.highwaters(*ours))
+
+    def persisted_offset(self, tp: TP) -> int | None:
+        """Answer the end of the changelog: what is before it is loaded by ``take``."""
+        return self._ends.get(tp, 0) - 1
+
+    def apply_changelog_batch(self, batch: Iterable[EventT[Any]]) -> None:
+        """Ignore what Faust replays."""
+
+    async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
+        """Do nothing: stores are complete once ``take`` has returned."""
