@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
@@ -125,9 +125,13 @@ _TOPIC_OVERRIDE = 1
 
 async def _touch_topics(settings: Settings) -> None:
     """Make the embedded broker create the topics, which it does when it is asked for one."""
-    async with Log(settings.kafka) as log:
+    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka)
+    await producer.start()
+    try:
         for name in topic_configs(settings.topics):
-            await log.partitions(name)
+            await producer.partitions_for(name)
+    finally:
+        await producer.stop()
     await _await_metadata(settings)
 
 
@@ -150,19 +154,20 @@ async def _await_metadata(settings: Settings) -> None:
 
 async def _partitions(settings: Settings) -> int:
     """Answer how many partitions the topics have, which is the same number for all."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka, enable_auto_commit=False)
-    await consumer.start()
+    client = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await client.start()
     try:
-        known = await consumer.topics()
-        missing = [name for name in topic_configs(settings.topics) if name not in known]
-        if missing:
-            raise NotReady(f"missing topics {', '.join(missing)}: run `{COMMAND}`")
-        counts = {name: len(consumer.partitions_for_topic(name) or ()) for name in topic_configs(settings.topics)}
+        # Asked for all topics and not for ours, Kafka creates none.
+        known = {topic["topic"]: len(topic["partitions"]) for topic in await client.describe_topics()}
     finally:
-        await consumer.stop()
-    if len(set(counts.values())) != 1:
-        raise NotReady(f"the topics must have the same number of partitions: {counts}")
-    return counts[settings.topics.tasks]
+        await client.close()
+    ours = {name: known.get(name, 0) for name in topic_configs(settings.topics)}
+    missing = [name for name, count in ours.items() if not count]
+    if missing:
+        raise NotReady(f"missing topics {', '.join(missing)}: run `{COMMAND}`")
+    if len(set(ours.values())) != 1:
+        raise NotReady(f"the topics must have the same number of partitions: {ours}")
+    return ours[settings.topics.tasks]
 
 
 def _consumed(settings: Settings, partitions: int) -> Iterable[TopicPartition]:
