@@ -1,0 +1,33 @@
+"""The real parts, as fixtures: one Kafka and one PostgreSQL for the whole run, a fresh database for each test."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.support.kafka import KafkaServer
+from tests.support.postgres import PostgresServer
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaServer]:
+    """Apache Kafka; create the topics you use under names of your own."""
+    with tempfile.TemporaryDirectory(prefix="jabba-kafka-") as directory, KafkaServer(Path(directory)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """PostgreSQL."""
+    with tempfile.TemporaryDirectory(prefix="jabba-postgres-") as directory, PostgresServer(Path(directory)) as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> Iterator[str]:
+    """The URL of an empty database of the test's own."""
+    name = f"test_{uuid4().hex}"
+    yield postgres.create_database(name)
+    postgres.drop_database(name)
