@@ -130,6 +130,8 @@ class Lane:
         async with self._writing:
             if ticket <= self._recorded:
                 return
+            # Steps that end in this very turn of the event loop share the record.
+            await asyncio.sleep(0)
             group, self._unrecorded = self._unrecorded, []
             self._recorded = self._arrived
             await self._write_record(group)
