@@ -58,6 +58,13 @@ class LimitExceeded(InvalidRequest):
     type = "limit_exceeded"
 
 
+class Forbidden(RequestError):
+    """The caller may not do this."""
+
+    status = 403
+    type = "forbidden"
+
+
 class NotFound(RequestError):
     """Nothing is known under that id."""
 
@@ -77,6 +84,13 @@ class Unavailable(RequestError):
 
     status = 503
     type = "unavailable"
+
+
+class InternalError(RequestError):
+    """The web process met a defect; its log has it."""
+
+    status = 500
+    type = "internal_error"
 
 
 class TaskError(JabbaError):

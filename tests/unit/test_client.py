@@ -1,0 +1,192 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from jabba import ids
+from jabba.client import Client, SyncClient, error_of
+from jabba.errors import (
+    Conflict,
+    FieldError,
+    InternalError,
+    InvalidRequest,
+    LimitExceeded,
+    NotFound,
+    RequestError,
+    Unavailable,
+)
+
+ID = str(ids.new_job_id(1_800_000_000))
+MOMENT = datetime(2027, 1, 15, tzinfo=UTC).isoformat()
+JOB: dict[str, Any] = {
+    "id": ID,
+    "name": None,
+    "type": "shipping",
+    "status": "PENDING",
+    "strategy": "SEQUENTIALLY",
+    "meta": {},
+    "callback": None,
+    "run_at": None,
+    "ended_at": None,
+    "inserted_at": MOMENT,
+    "updated_at": MOMENT,
+}
+TASK = {
+    "id": ID,
+    "job_id": ID,
+    "name": "one",
+    "callback": {"service": "local", "module": "shop", "function": "ship", "args": [1]},
+    "priority": 1,
+    "status": "PROCESSED",
+    "result": {"parcel": 7},
+    "meta": {},
+    "attempt": 1,
+    "ended_at": MOMENT,
+    "inserted_at": MOMENT,
+    "updated_at": MOMENT,
+}
+Serve = Callable[..., Awaitable[Client]]
+
+
+class Asked:
+    """A web process of canned answers: each request takes the next one, and the last stays."""
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[int, Any]] = []
+        self.requests: list[tuple[str, str, Any]] = []
+
+    async def serve(self, request: web.Request) -> web.Response:
+        body = await request.text()
+        self.requests.append((request.method, str(request.rel_url), json.loads(body) if body else None))
+        status, document = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        text = document if isinstance(document, str) else json.dumps(document)
+        return web.Response(status=status, text=text, content_type="application/json")
+
+
+@pytest.fixture
+def asked() -> Asked:
+    return Asked()
+
+
+@pytest.fixture
+async def url(asked: Asked) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", asked.serve)
+    async with TestServer(app) as server:
+        yield str(server.make_url(""))
+
+
+@pytest.fixture
+async def client(url: str) -> AsyncIterator[Client]:
+    async with Client(url) as made:
+        yield made
+
+
+async def test_a_submission_becomes_a_post_and_its_answer_a_job_with_its_position(asked: Asked, client: Client) -> None:
+    asked.answers = [(201, {"data": JOB | {"position": "0:3,7:1"}})]
+    submitted = await client.create_job(["local", "shop", "ship", [1]], "shipping", meta={"a": 1}, id=ID)
+    assert (str(submitted.id), submitted.position, submitted.job.status) == (ID, {0: 3, 7: 1}, "PENDING")
+    document = {"tasks": ["local", "shop", "ship", [1]], "type": "shipping", "strategy": "sequential"}
+    assert asked.requests == [("POST", "/v1/jobs", document | {"meta": {"a": 1}, "id": ID})]
+
+
+async def test_reads_ask_for_what_their_arguments_say(asked: Asked, client: Client) -> None:
+    asked.answers = [(200, {"data": JOB}), (200, {"data": [TASK]}), (200, {"data": [JOB]}), (200, {"data": [TASK]})]
+    job = await client.get_job(ID, after={1: 2, 0: 9})
+    [task] = await client.get_tasks(job.id, cursor=(50, 10))
+    [found] = await client.search_jobs([["status", "equal", "PENDING"]], [["desc", "inserted_at"]], (0, 10))
+    await client.search_tasks([["job_id", "equal", ID]])
+    assert found == job
+    assert task.result == {"parcel": 7}
+    paths = [(method, path) for method, path, _ in asked.requests]
+    assert paths[0] == ("GET", f"/v1/jobs/{ID}?after=0:9,1:2")
+    assert paths[1] == ("GET", f"/v1/jobs/{ID}/tasks?cursor=50,10")
+    assert asked.requests[2][2] == {
+        "filter": [["status", "equal", "PENDING"]],
+        "order_by": [["desc", "inserted_at"]],
+        "cursor": [0, 10],
+    }
+    assert paths[3] == ("POST", "/v1/tasks/search")
+
+
+async def test_an_id_cannot_lead_to_another_path(asked: Asked, client: Client) -> None:
+    asked.answers = [(404, {"error": {"type": "not_found", "message": "no", "fields": []}})]
+    with pytest.raises(NotFound):
+        await client.get_job("../../health/live?x=1")
+    assert asked.requests[0][1] == "/v1/jobs/..%2F..%2Fhealth%2Flive%3Fx=1"
+
+
+async def test_waiting_lasts_until_every_task_has_ended(asked: Asked, client: Client) -> None:
+    failed = JOB | {"status": "FAILED"}
+    unavailable = {"error": {"type": "unavailable", "message": "PostgreSQL", "fields": []}}
+    asked.answers = [(200, {"data": JOB}), (503, unavailable), (200, {"data": failed})]
+    asked.answers.append((200, {"data": failed | {"ended_at": MOMENT}}))
+    job = await client.wait(ID)
+    assert (job.status, job.ended_at) == ("FAILED", datetime(2027, 1, 15, tzinfo=UTC))
+    assert len(asked.requests) == 4
+
+
+async def test_waiting_ends_with_the_time_given(asked: Asked, client: Client) -> None:
+    asked.answers = [(200, {"data": JOB})]
+    with pytest.raises(TimeoutError):
+        await client.wait(ID, timeout=0.2)
+
+
+async def test_waiting_for_nothing_is_an_error_at_once(asked: Asked, client: Client) -> None:
+    asked.answers = [(404, {"error": {"type": "not_found", "message": "no job", "fields": []}})]
+    with pytest.raises(NotFound, match="no job"):
+        await client.wait(ID)
+
+
+async def test_a_server_that_is_not_there_is_unavailable(unused_tcp_port: int) -> None:
+    async with Client(f"http://127.0.0.1:{unused_tcp_port}") as client:
+        with pytest.raises(Unavailable, match="does not answer"):
+            await client.get_job(ID)
+
+
+async def test_arguments_without_a_json_form_are_refused_before_anything_is_sent(asked: Asked, client: Client) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        await client.create_job(["local", "shop", "ship", [float("inf")]], "shipping")
+    assert [one.field for one in refusal.value.fields] == ["tasks[3][0]"]
+    assert asked.requests == []
+
+
+async def test_code_without_an_event_loop_asks_the_same(asked: Asked, url: str) -> None:
+    asked.answers = [(200, {"data": JOB | {"ended_at": MOMENT}})]
+
+    def work() -> str:
+        with SyncClient(url) as client:
+            return f"{client.get_job(ID).status} {client.wait(ID, timeout=5).id}"
+
+    assert await asyncio.to_thread(work) == f"PENDING {ID}"
+
+
+@pytest.mark.parametrize(
+    "kind, cls",
+    [
+        ("invalid_request", InvalidRequest),
+        ("limit_exceeded", LimitExceeded),
+        ("not_found", NotFound),
+        ("conflict", Conflict),
+        ("unavailable", Unavailable),
+        ("internal_error", InternalError),
+        ("bad_request", RequestError),
+        ("from_a_later_version", RequestError),
+    ],
+)
+def test_an_error_is_made_of_the_class_that_the_server_names(kind: str, cls: type[RequestError]) -> None:
+    described = {"type": kind, "message": "it is so", "fields": [{"field": "meta", "message": "why"}]}
+    error = error_of(400, json.dumps({"error": described}).encode())
+    assert type(error) is cls
+    assert (error.message, error.fields) == ("it is so", [FieldError("meta", "why")])
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"", b"[]", b'{"error": 7}', b'"x"'])
+def test_what_a_proxy_answers_goes_by_its_status(body: bytes) -> None:
+    assert type(error_of(502, body)) is Unavailable
+    assert type(error_of(418, body)) is RequestError
