@@ -1,0 +1,115 @@
+from typing import Any
+
+import pytest
+
+from jabba.errors import Forbidden, InvalidRequest, NotFound, RequestError
+from web import requests
+
+
+def test_json_is_decoded() -> None:
+    assert requests.decode_json('{"naïve": [1, null, "☃"]}'.encode()) == {"naïve": [1, None, "☃"]}
+
+
+@pytest.mark.parametrize(
+    "body, place",
+    [
+        (b'{"tasks": [}', "line 1 column 12"),
+        (b'{\n  "tasks": 01}', "line 2 column 13"),
+        (b'{"a": "\xff"}', "line 1 column 8"),
+        (b'{"a": "\\ud800"}', "line 1"),
+        (b'{"a": NaN}', "line 1 column 7"),
+        (b"[" * 100_000, "line 1 column"),
+        (b"{} {}", "line 1 column 4"),
+        (b"", "empty"),
+        (b" \r\n ", "empty"),
+    ],
+)
+def test_what_is_no_json_is_a_400_that_tells_where(body: bytes, place: str) -> None:
+    with pytest.raises(RequestError, match=place) as refusal:
+        requests.decode_json(body)
+    assert (refusal.value.status, refusal.value.type) == (400, "bad_request")
+
+
+@pytest.mark.parametrize("text", ["", "search", "1234", "01a209c9-653a-759d-9e2f-780696e9f38", "\x00", "é" * 32])
+def test_what_is_no_id_is_known_to_nobody(text: str) -> None:
+    with pytest.raises(NotFound):
+        requests.read_job_id(text)
+
+
+@pytest.mark.parametrize(
+    "query, page",
+    [
+        ({}, (0, 50)),
+        ({"cursor": "20,10"}, (20, 10)),
+        ({"offset": "7"}, (7, 50)),
+        ({"limit": "1000", "offset": "0"}, (0, 1000)),
+    ],
+)
+def test_a_page_is_offset_and_limit(query: dict[str, str], page: tuple[int, int]) -> None:
+    assert requests.read_page(query) == page
+
+
+@pytest.mark.parametrize(
+    "query, field",
+    [
+        ({"cursor": ""}, "cursor"),
+        ({"cursor": "5"}, "cursor"),
+        ({"cursor": "1,2,3"}, "cursor"),
+        ({"cursor": "0,0"}, "cursor"),
+        ({"cursor": "0,1001"}, "cursor"),
+        ({"cursor": "-1,5"}, "cursor"),
+        ({"offset": "²"}, "offset"),
+        ({"offset": "9" * 5000}, "offset"),
+        ({"limit": "many"}, "limit"),
+    ],
+)
+def test_a_wrong_page_is_refused_by_the_name_of_its_parameter(query: dict[str, str], field: str) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        requests.read_page(query)
+    assert [one.field for one in refusal.value.fields] == [field]
+
+
+def test_a_list_is_a_search_for_equal_values() -> None:
+    query = [("type", "shipping"), ("status", "FAILED"), ("limit", "10")]
+    assert requests.equality_search(query) == {
+        "filter": [["type", "equal", "shipping"], ["status", "equal", "FAILED"]],
+        "order_by": [["desc", "inserted_at"]],
+        "cursor": [0, 10],
+    }
+
+
+def test_a_misspelt_parameter_is_not_passed_over() -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        requests.refuse_unknown(["afer"], frozenset({"after"}))
+    assert [one.field for one in refusal.value.fields] == ["afer"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": "http://127.0.0.1:8600"},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "https://proxy.example"},
+    ],
+)
+def test_programs_and_our_own_pages_may_post(headers: dict[str, Any]) -> None:
+    requests.refuse_cross_site("POST", "127.0.0.1:8600", headers)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:9999"},
+        {"Origin": "http://[broken"},
+    ],
+)
+def test_pages_of_other_sites_may_not(headers: dict[str, Any]) -> None:
+    with pytest.raises(Forbidden):
+        requests.refuse_cross_site("POST", "127.0.0.1:8600", headers)
+    requests.refuse_cross_site("GET", "127.0.0.1:8600", headers)

@@ -1,0 +1,67 @@
+"""Writing answers: ``{"data": …}`` or ``{"error": {"type", "message", "fields"}}``, and each error's status; no I/O."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from aiohttp.web import HTTPException, RequestPayloadError
+from pydantic_core import to_json
+
+from jabba.errors import InternalError, LimitExceeded, NotReady, RequestError, Unavailable
+from jabba.producer import Submitted
+
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+class Answer(NamedTuple):
+    """What goes back to the caller; ``body`` is JSON."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = _NO_HEADERS
+
+
+def of_data(value: Any, *, status: int = 200, headers: Mapping[str, str] = _NO_HEADERS, **beside: Any) -> Answer:
+    """Answer ``{"data": value}``, with ``beside`` beside it; models become their JSON forms."""
+    return Answer(status, to_json({"data": value} | beside), headers)
+
+
+def of_submission(submitted: Submitted) -> Answer:
+    """Answer 201 with the job as accepted, its position among its fields."""
+    job = submitted.job.model_dump_json().encode()
+    body = b'{"data":%b,"position":"%b"}}' % (job[:-1], submitted.position_text.encode())
+    return Answer(201, body, {"Location": f"/v1/jobs/{submitted.id}"})
+
+
+def of_error(error: Exception) -> Answer:
+    """Answer what a caller may know of an error; of one that nobody expected, only that there was one."""
+    if isinstance(error, HTTPException):
+        return _of_http(error)
+    refusal = _as_refusal(error) or InternalError("an internal error; the web process has logged it")
+    return Answer(refusal.status, to_json({"error": refusal.as_json()}))
+
+
+def is_expected(error: Exception) -> bool:
+    """Whether an error is a refusal, not a defect."""
+    return isinstance(error, HTTPException) or _as_refusal(error) is not None
+
+
+def _as_refusal(error: Exception) -> RequestError | None:
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(error, NotReady):
+        return Unavailable(str(error))
+    return RequestError("the body cannot be read") if isinstance(error, RequestPayloadError) else None
+
+
+def _of_http(error: HTTPException) -> Answer:
+    """Turn what the HTTP library refuses by itself into our form: an unknown route, a method that a route has not."""
+    status = HTTPStatus(error.status)
+    allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else _NO_HEADERS
+    kind = LimitExceeded.type if status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE else status.name.lower()
+    return _described(status, kind, status.phrase, allowed)
+
+
+def _described(status: int, kind: str, message: str, headers: Mapping[str, str] = _NO_HEADERS) -> Answer:
+    return Answer(status, to_json({"error": {"type": kind, "message": message, "fields": []}}), headers)
