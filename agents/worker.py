@@ -12,6 +12,7 @@ from faust.types import TP
 from agents import tasks
 from jabba import callbacks
 from jabba.app import JabbaApp, worker_app
+from jabba.clock import SystemClock
 from jabba.emitter import Emitter
 from jabba.lanes.engine import Engine
 from jabba.lanes.gate import Gate
@@ -35,7 +36,7 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
     runner = LocalRunner(settings.threads)
     table = LaneTable(app, settings=settings, partitions=partitions, log=log, may_write=gate.may_write)
     app.tables.add(table)
-    shared = Shared(gate, emitter, runner, settings.result_bytes)
+    shared = Shared(gate, emitter, runner, settings.result_bytes, SystemClock().now)
     engine = Engine(table, shared, Room(settings.lanes, settings.lanes_bytes))
     tasks.attach(app, settings, engine, partial(log.append, settings.topics.dead_letters))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from jabba import ids
@@ -34,6 +35,7 @@ class Shared:
     events: Events
     runner: Runner
     result_bytes: int
+    now: Callable[[], float]
 
 
 class Lane:
@@ -62,7 +64,7 @@ class Lane:
 
     async def run(self) -> None:
         """Run what has not run yet; return once everything is recorded and every event acknowledged."""
-        if self._record.ended:
+        if self._record.ended is not None:
             return
         self._send_carried()
         if self.slice.strategy is Strategy.SEQUENTIAL:
@@ -184,7 +186,7 @@ class Lane:
         await asyncio.gather(*self._carried.values())
         for index in self._large:
             await self._store.delete(outcome_key(self.slice.job, self.slice.run, index))
-        await self._store.put(self._key, replace(self._record, seq=self._seq).marker().encode())
+        await self._store.put(self._key, replace(self._record, seq=self._seq).marker(self._shared.now()).encode())
 
     # A sequential job of several slices: its record says whose turn it is.
 

@@ -1,7 +1,7 @@
 """Records: what the changelog keeps of work in flight, and nothing more."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Self
 from uuid import UUID
 
 from jabba import strictjson
@@ -23,14 +23,21 @@ def outcome_key(job: UUID, run: int, index: int) -> str:
     return f"outcome/{job}/{run}/{index}"
 
 
+def slice_key(job: UUID, run: int, k: int) -> str:
+    """Answer the key under which the slice of an adopted lane is kept."""
+    return f"slice/{job}/{run}/{k}"
+
+
 @dataclass(frozen=True, slots=True)
 class LaneRecord:
     """Where a lane stands.
 
     ``done`` has bit i set once task ``first + i`` has ended. ``outcomes`` are the encoded events that may not have been
     acknowledged when the record was written, ``large`` the indices of those kept under keys of their own. ``offset`` is
-    the slice's place in its partition, ``seq`` the last number given to an event. An ``ended`` record is a marker.
-    ``due``, ``parked`` and ``crashes`` belong to lanes that wait in the table instead of the log.
+    the slice's place in its partition, ``seq`` the last number given to an event. ``adopted`` lanes have their slice in
+    the table, and wait there until ``due`` (seconds since the epoch) if that is set. ``suspects`` counts, by index, how
+    often a worker died while it ran that step alone. ``ended`` is when the lane ended: such a record is a marker, by
+    which a repeated submission is recognised.
     """
 
     digest: str
@@ -38,12 +45,12 @@ class LaneRecord:
     seq: int = 0
     done: int = 0
     failed: bool = False
-    ended: bool = False
+    ended: float | None = None
     outcomes: tuple[bytes, ...] = ()
     large: tuple[int, ...] = ()
+    adopted: bool = False
     due: float | None = None
-    parked: Any = None
-    crashes: int = 0
+    suspects: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def start(cls, slice_: Slice, offset: int) -> Self:
@@ -51,24 +58,24 @@ class LaneRecord:
         done = sum(1 << index - slice_.first for index in slice_.done)
         return cls(slice_.digest, offset, done=done, failed=slice_.failed)
 
-    def marker(self) -> Self:
+    def marker(self, now: float) -> Self:
         """Answer what remains of a lane that has ended and whose events are acknowledged."""
-        return replace(self, ended=True, done=0, outcomes=(), large=())
+        return type(self)(self.digest, self.offset, seq=self.seq, failed=self.failed, ended=now)
 
     def encode(self) -> bytes:
         """Answer the wire form."""
         head = {
             "v": 1,
+            "ended": self.ended,
             "digest": self.digest,
             "offset": self.offset,
             "seq": self.seq,
             "done": f"{self.done:x}",
             "failed": self.failed,
-            "ended": self.ended,
             "large": self.large,
+            "adopted": self.adopted,
             "due": self.due,
-            "parked": self.parked,
-            "crashes": self.crashes,
+            "suspects": self.suspects,
         }
         return strictjson.encode(head)[:-1] + b',"outcomes":[' + b",".join(self.outcomes) + b"]}"
 
@@ -85,10 +92,18 @@ class LaneRecord:
             ended=found["ended"],
             outcomes=tuple(strictjson.encode(outcome) for outcome in found["outcomes"]),
             large=tuple(found["large"]),
+            adopted=found["adopted"],
             due=found["due"],
-            parked=found["parked"],
-            crashes=found["crashes"],
+            suspects=found["suspects"],
         )
+
+
+_LIVE = b'{"v":1,"ended":null,'
+
+
+def is_marker(text: bytes) -> bool:
+    """Tell a marker from the record of a live lane without reading it: a table may hold a million of them."""
+    return not text.startswith(_LIVE)
 
 
 @dataclass(frozen=True, slots=True)
