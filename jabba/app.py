@@ -1,12 +1,14 @@
-"""The Faust applications, built from settings: the worker here, the web beside it."""
+"""The Faust applications, built from settings: the worker here, the web beside it; and how a process runs one."""
 
+import asyncio
 import gc
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import faust
 import faust.app
+import mode
 from aiohttp.typedefs import Middleware
 from aiohttp.web import AppRunner
 from faust.web.drivers.aiohttp import Web as AiohttpWeb
@@ -141,8 +143,43 @@ def common_options(settings: Settings) -> dict[str, Any]:
     }
 
 
+class _QuickEnd(mode.Worker):
+    """Ends as soon as all has stopped; mode's own would rest for two seconds more, whatever is left to do."""
+
+    def _gather_all(self) -> None:
+        left = asyncio.all_tasks(self.loop)
+        for task in left:
+            task.cancel()
+        self.loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+
+    async def _sentinel_task(self) -> None:
+        """Let transports that are closing close."""
+        await asyncio.sleep(0)
+
+
+class _AppProcess(_QuickEnd, faust.Worker):
+    """A process that runs a Faust application, without the spinner for people who watch it start."""
+
+    def __init__(self, app: faust.App) -> None:
+        super().__init__(app, quiet=True, override_logging=False, redirect_stdouts=False)
+        self.spinner = None
+
+
+def run_app(app: faust.App) -> NoReturn:
+    """Run an application until SIGINT or SIGTERM, then exit: 0, or 1 when it crashed."""
+    _AppProcess(app).execute_from_commandline()
+
+
+def run_service(service: ServiceT) -> NoReturn:
+    """Run a service without Faust, such as the projector, in the same way."""
+    _QuickEnd(service, quiet=True, override_logging=False, redirect_stdouts=False).execute_from_commandline()
+
+
 def quiet_libraries(level: str) -> None:
-    """Set the log levels of the libraries explicitly, since their default is to inherit."""
-    chosen = max(logging.INFO, logging.getLevelName(level.upper()))
+    """Set the log levels of the libraries explicitly, since their default is to inherit.
+
+    They tell of every service that starts and stops, which is worth reading to find an error only.
+    """
+    chosen = logging.INFO if level == "debug" else max(logging.WARNING, logging.getLevelName(level.upper()))
     for name in _CHATTY_LOGGERS:
         logging.getLogger(name).setLevel(chosen)
