@@ -1,9 +1,12 @@
 """Jabba, an asynchronous job manager: submit a job from anywhere, it survives the death of any process."""
 
 from jabba.callbacks import TaskContext, callback, current_task
+from jabba.client import Client, SyncClient
 from jabba.errors import (
     Conflict,
     FieldError,
+    Forbidden,
+    InternalError,
     InvalidRequest,
     JabbaError,
     LimitExceeded,
@@ -14,19 +17,27 @@ from jabba.errors import (
 )
 from jabba.lifecycle import JobStatus, Strategy, TaskStatus
 from jabba.models import Callback, Job, Task, TaskSpec
+from jabba.producer import Producer, Submitted, SyncProducer
 
 __all__ = [
     "Callback",
+    "Client",
     "Conflict",
     "FieldError",
+    "Forbidden",
+    "InternalError",
     "InvalidRequest",
     "JabbaError",
     "Job",
     "JobStatus",
     "LimitExceeded",
     "NotFound",
+    "Producer",
     "RequestError",
     "Strategy",
+    "Submitted",
+    "SyncClient",
+    "SyncProducer",
     "Task",
     "TaskContext",
     "TaskError",
