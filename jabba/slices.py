@@ -55,6 +55,19 @@ class EncodedSlice(NamedTuple):
     text: bytes
 
 
+class Rerun(NamedTuple):
+    """What is known of a job that is submitted again after a broker forgot it.
+
+    ``digest`` is the one of its first submission, ``ended`` holds the indices of tasks that ended in earlier runs, and
+    ``failed_at`` the first one that was unsuccessful.
+    """
+
+    run: int
+    digest: str
+    ended: frozenset[int] = frozenset()
+    failed_at: int | None = None
+
+
 _SLICES = TypeAdapter(list[Slice])
 
 
@@ -77,8 +90,10 @@ def partition_key(strategy: Strategy, job: UUID, run: int, k: int) -> str:
     return str(job) if strategy is Strategy.SEQUENTIAL else f"{job}/{run}/{k}"
 
 
-def cut(spec: JobSpec, job: UUID, limits: Limits) -> list[EncodedSlice]:
+def cut(spec: JobSpec, job: UUID, limits: Limits, rerun: Rerun | None = None) -> list[EncodedSlice]:
     """Cut a submission into encoded slices; the same submission is always cut alike.
+
+    The slices of a rerun say which tasks have ended. All are there, so that a sequential job passes its turn on.
 
     Raises:
         InvalidRequest: an argument or meta cannot be stored as JSON.
@@ -86,15 +101,22 @@ def cut(spec: JobSpec, job: UUID, limits: Limits) -> list[EncodedSlice]:
     """
     meta = _bounded("meta", strictjson.encode(spec.meta, "meta"), limits.meta_bytes)
     tasks = [_encoded_task(number, task, limits) for number, task in enumerate(spec.tasks)]
-    digest = _digest(spec, meta, tasks)
-    runs = list(_runs(tasks))
-    common = {"v": 1, "job": job, "n_slices": len(runs), "total": len(tasks), "digest": digest}
+    digest, run = (rerun.digest, rerun.run) if rerun else (_digest(spec, meta, tasks), 0)
+    parts = list(_runs(tasks))
+    common = {"v": 1, "job": job, "n_slices": len(parts), "total": len(tasks), "digest": digest}
     common |= {"strategy": spec.strategy, "type": spec.type}
-    heads = (_head(common | {"k": k, "first": run.start}, spec) for k, run in enumerate(runs))
+    heads = (_head(common | {"k": k, "first": part.start} | _known(part, rerun), spec) for k, part in enumerate(parts))
     return [
-        EncodedSlice(partition_key(spec.strategy, job, 0, k), head + b",".join(tasks[run.start : run.stop]) + b"]}")
-        for k, (head, run) in enumerate(zip(heads, runs, strict=True))
+        EncodedSlice(partition_key(spec.strategy, job, run, k), head + b",".join(tasks[part.start : part.stop]) + b"]}")
+        for k, (head, part) in enumerate(zip(heads, parts, strict=True))
     ]
+
+
+def _known(part: range, rerun: Rerun | None) -> dict[str, Any]:
+    if rerun is None:
+        return {}
+    failed = rerun.failed_at is not None and rerun.failed_at < part.stop
+    return {"run": rerun.run, "done": [index for index in part if index in rerun.ended], "failed": failed}
 
 
 def _encoded_task(number: int, task: TaskSpec, limits: Limits) -> bytes:
