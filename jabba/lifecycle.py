@@ -6,7 +6,6 @@ Three readers share it: the lanes call ``apply``; the projection's SQL takes the
 
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from typing import Any, ClassVar, NamedTuple
 from uuid import UUID
 
@@ -166,17 +165,23 @@ def apply(state: TaskState, event: Event) -> TaskState:
     return TaskState(transition.target, getattr(event, "attempt", state.attempt), getattr(event, "result", None))
 
 
-@cache
 def precursors(event: type[Event]) -> frozenset[TaskStatus]:
     """Answer every status from which a path leads to where ``event`` leads, over steps that were never sent.
 
     The projection moves rows out of these only: PENDING is derived and CONSUMED is written for long steps alone, so
     an event may overtake them, but a final status is never left.
     """
-    found = set(TASK_TRANSITIONS[event].sources)
+    return _PRECURSORS[event]
+
+
+def _all_before(sources: frozenset[TaskStatus]) -> frozenset[TaskStatus]:
+    found = set(sources)
     for _ in TASK_TRANSITIONS:
         found |= {status for t in TASK_TRANSITIONS.values() if t.target in found for status in t.sources}
     return frozenset(found)
+
+
+_PRECURSORS = {event: _all_before(transition.sources) for event, transition in TASK_TRANSITIONS.items()}
 
 
 def job_status(total: int | None, ended: int, unsuccessful: int) -> JobStatus:

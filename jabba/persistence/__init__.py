@@ -1,0 +1,1 @@
+"""The projection: what PostgreSQL keeps of the log, who writes it there, and every question it answers."""

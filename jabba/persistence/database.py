@@ -1,0 +1,209 @@
+"""The way to PostgreSQL: a pool of connections that heals itself, and the one function that executes a statement."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from functools import lru_cache
+from typing import Any, Self
+
+import aiopg
+import psycopg2
+import psycopg2.extras
+from sqlalchemy import Dialect, SelectBase, TextClause, UpdateBase
+from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
+from sqlalchemy.sql.compiler import Compiled
+
+from jabba import strictjson
+from jabba.errors import JabbaError, Unavailable
+
+Row = dict[str, Any]
+"""A row by column name; JSON is decoded, times are UTC."""
+
+Statement = SelectBase | UpdateBase | TextClause
+"""What can be executed; values are bound to it by name."""
+
+_CONNECT_SECONDS = 5.0
+_DIALECT: Dialect = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
+
+# A peer that is gone without a word is noticed within about 25 seconds, also in the middle of a statement.
+_KEEPALIVE: dict[str, Any] = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+
+# Classes of SQLSTATE that say something of the server and nothing of the statement: connection, authorization,
+# resources, an operator's or a time limit's intervention, the server's own system.
+_UNAVAILABLE = frozenset({"08", "28", "53", "57", "58"})
+_LOST = "40"
+
+
+class TransactionLost(JabbaError):
+    """The transaction met another one and was rolled back for it: the same may be done again at once."""
+
+
+class Database:
+    """Connections to one database; ``async with Database(dsn) as database`` needs no server that is up yet.
+
+    ``size`` bounds the connections, ``statement_seconds`` each statement. A connection that broke is dropped, and the
+    next statement makes a new one.
+    """
+
+    def __init__(self, dsn: str, *, size: int = 10, statement_seconds: float = 10.0) -> None:
+        self._dsn = dsn
+        self._size = size
+        self._statement_seconds = statement_seconds
+        self._pool: aiopg.Pool | None = None
+
+    async def __aenter__(self) -> Self:
+        self._pool = await aiopg.create_pool(
+            self._dsn,
+            minsize=0,
+            maxsize=self._size,
+            timeout=_CONNECT_SECONDS,
+            enable_hstore=False,
+            enable_json=False,
+            on_connect=self._prepare,
+            **_KEEPALIVE,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.terminate()
+            await pool.wait_closed()
+
+    async def fetch(self, statement: Statement, parameters: Mapping[str, Any] | None = None) -> list[Row]:
+        """Execute a statement by itself and answer its rows.
+
+        Raises:
+            Unavailable: there is no connection, or the statement took too long.
+        """
+        async with self._cursor() as cursor:
+            return await _execute(cursor, statement, parameters)
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator["Transaction"]:
+        """Open a transaction that is committed at the end of the block, and rolled back by an exception.
+
+        Raises:
+            Unavailable: there is no connection any more; a commit may have happened all the same.
+            TransactionLost: another transaction was in the way.
+        """
+        async with self._cursor() as cursor:
+            await _run(cursor, "BEGIN")
+            try:
+                yield Transaction(cursor)
+            except BaseException:
+                await _roll_back(cursor)
+                raise
+            await _run(cursor, "COMMIT")
+
+    @contextlib.asynccontextmanager
+    async def _cursor(self) -> AsyncIterator[aiopg.Cursor]:
+        if self._pool is None:
+            raise Unavailable("this connection to PostgreSQL is closed")
+        pool = self._pool
+        connection = await _acquire(pool)
+        try:
+            async with connection.cursor(timeout=self._statement_seconds) as cursor:
+                yield cursor
+        finally:
+            await pool.release(connection)
+
+    async def _prepare(self, connection: aiopg.Connection) -> None:
+        try:
+            psycopg2.extras.register_default_jsonb(connection.raw, loads=strictjson.decode)
+            async with connection.cursor() as cursor:
+                await cursor.execute(self._session())
+        except BaseException:
+            await connection.close()
+            raise
+
+    def _session(self) -> str:
+        """Answer how a session is set up.
+
+        This side gives a statement up first; the server then sees the connection closed and stops working for nobody.
+        Its own time limit is for a connection whose end it does not see.
+        """
+        milliseconds = int(self._statement_seconds * 1000) + 2000
+        return (
+            "SET timezone = 'UTC'; SET client_connection_check_interval = 1000; "
+            f"SET statement_timeout = {milliseconds}; SET idle_in_transaction_session_timeout = {milliseconds}"
+        )
+
+
+class Transaction:
+    """An open transaction; made by ``Database.transaction``."""
+
+    def __init__(self, cursor: aiopg.Cursor) -> None:
+        self._cursor = cursor
+
+    async def execute(self, statement: Statement, parameters: Mapping[str, Any] | None = None) -> list[Row]:
+        """Execute a statement and answer its rows."""
+        return await _execute(self._cursor, statement, parameters)
+
+
+async def _acquire(pool: aiopg.Pool) -> aiopg.Connection:
+    try:
+        return await pool.acquire()
+    except TimeoutError as error:
+        raise Unavailable(f"PostgreSQL gave no connection within {_CONNECT_SECONDS:g} s") from error
+    except psycopg2.OperationalError as error:
+        raise Unavailable(f"PostgreSQL cannot be reached: {_first_line(error)}") from error
+
+
+async def _execute(cursor: aiopg.Cursor, statement: Statement, parameters: Mapping[str, Any] | None) -> list[Row]:
+    compiled = _compiled(statement)
+    await _run(cursor, compiled.string, compiled.construct_params(dict(parameters or {})))
+    if cursor.description is None:
+        return []
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
+
+
+async def _run(cursor: aiopg.Cursor, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
+    """Execute SQL; every failure that is not the statement's own becomes Unavailable or TransactionLost."""
+    try:
+        await cursor.execute(sql, parameters)
+    except TimeoutError as error:
+        raise Unavailable(f"PostgreSQL did not answer within {cursor.timeout:g} s") from error
+    except asyncio.CancelledError as error:
+        # What aiopg makes of a statement that the server cancelled; whoever cancels this task leaves no such context.
+        if isinstance(error.__context__, psycopg2.extensions.QueryCanceledError):
+            raise Unavailable(f"PostgreSQL cancelled the statement: {_first_line(error.__context__)}") from error
+        raise
+    except psycopg2.Error as error:
+        raise _translated(error) from error
+
+
+async def _roll_back(cursor: aiopg.Cursor) -> None:
+    """Roll back what a living connection holds; what cannot be rolled back is closed, which comes to the same."""
+    if cursor.connection.closed:
+        return
+    try:
+        await cursor.execute("ROLLBACK")
+    except (psycopg2.Error, TimeoutError):
+        await cursor.connection.close()
+
+
+def _translated(error: psycopg2.Error) -> Exception:
+    state = error.pgcode or ""
+    if state.startswith(_LOST):
+        return TransactionLost(_first_line(error))
+    broken = not state and not isinstance(error, psycopg2.ProgrammingError)
+    if broken or state[:2] in _UNAVAILABLE:
+        return Unavailable(f"PostgreSQL broke off: {_first_line(error)}")
+    return error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or repr(error)
+
+
+@lru_cache(maxsize=128)
+def _compiled(statement: Statement) -> Compiled:
+    """Compile a statement; the named ones are few and compiled once."""
+    return statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})

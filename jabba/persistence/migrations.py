@@ -1,0 +1,101 @@
+"""The schema's version: bringing it up to date, and refusing to work on any other."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg2
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, NullPool, create_engine, text
+from sqlalchemy.exc import OperationalError
+
+from jabba.errors import NotReady, Unavailable
+
+COMMAND = "python -m jabba init"
+
+_DIRECTORY = Path(__file__).parents[2] / "migrations"
+_CONNECT_SECONDS = 5
+_LOCK = 4_771_902_203
+"""Any number of our own, so that two upgrades at a time take turns."""
+
+
+def upgrade(dsn: str) -> None:
+    """Bring the schema to the version that this code needs; doing it again changes nothing.
+
+    Raises:
+        NotReady: a newer Jabba made the schema.
+        Unavailable: PostgreSQL does not answer.
+    """
+    config = _config()
+    with _connected(dsn) as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        _refuse_newer(_revision(connection), _scripts(config))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def current(dsn: str) -> str | None:
+    """Answer the schema's revision, None when there is no schema yet.
+
+    Raises:
+        Unavailable: PostgreSQL does not answer.
+    """
+    with _connected(dsn) as connection:
+        return _revision(connection)
+
+
+def check(dsn: str) -> None:
+    """Refuse a schema that is not the one that this code needs.
+
+    Raises:
+        NotReady: it is missing, older or newer; the message says what to do.
+        Unavailable: PostgreSQL does not answer.
+    """
+    scripts = _scripts(_config())
+    found = current(dsn)
+    _refuse_newer(found, scripts)
+    if found is None:
+        raise NotReady(f"the database has no tables of Jabba's yet: run `{COMMAND}`")
+    if found != scripts.get_current_head():
+        raise NotReady(f"the database's schema is old ({found}): run `{COMMAND}`")
+
+
+def _refuse_newer(found: str | None, scripts: ScriptDirectory) -> None:
+    known = {script.revision for script in scripts.walk_revisions()}
+    if found is not None and found not in known:
+        raise NotReady(f"a newer Jabba made the database's schema ({found}): update this checkout")
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _config() -> Config:
+    if not _DIRECTORY.is_dir():
+        raise NotReady(f"no migrations at {_DIRECTORY}: run Jabba from its checkout, where they are")
+    config = Config()
+    # Alembic's configuration takes a % for the start of a reference.
+    config.set_main_option("script_location", str(_DIRECTORY).replace("%", "%%"))
+    return config
+
+
+def _scripts(config: Config) -> ScriptDirectory:
+    return ScriptDirectory.from_config(config)
+
+
+@contextmanager
+def _connected(dsn: str) -> Iterator[Connection]:
+    """Open a connection whose work is committed as one transaction."""
+    engine = create_engine(
+        "postgresql+psycopg2://",
+        creator=lambda: psycopg2.connect(dsn, connect_timeout=_CONNECT_SECONDS),
+        poolclass=NullPool,
+    )
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except OperationalError as error:
+        raise Unavailable(f"PostgreSQL cannot be reached: {str(error.orig).strip()}") from error

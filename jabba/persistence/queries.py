@@ -1,0 +1,142 @@
+"""Every question that PostgreSQL is asked: one function each, one sentence each. None of them shows a stub."""
+
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Text, and_, bindparam, delete, func, select
+
+from jabba.filters import Search
+from jabba.lifecycle import FINAL, UNSUCCESSFUL
+from jabba.models import Job, JobSpec, Task, TaskSpec
+from jabba.persistence.database import Database, Row
+from jabba.persistence.schema import jobs, projection_offsets, tasks
+from jabba.persistence.searching import compile_search
+
+logger = logging.getLogger(__name__)
+
+_JOB: list[ColumnElement[Any]] = [jobs.c[name] for name in Job.model_fields]
+_TASK: list[ColumnElement[Any]] = [tasks.c[name] for name in Task.model_fields]
+_SHOWN_JOB = jobs.c.meta.is_not(None)
+_SHOWN_TASK = tasks.c.callback.is_not(None)
+_PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """What is needed to submit a job again.
+
+    ``run`` counts its submissions so far from 0, ``digest`` is the one of the first, ``ended`` holds the indices of the
+    tasks that are over, and ``failed_at`` the first one that was unsuccessful.
+    """
+
+    id: UUID
+    spec: JobSpec
+    run: int
+    digest: str
+    ended: frozenset[int]
+    failed_at: int | None
+
+
+async def get_job(database: Database, job: UUID) -> Job | None:
+    """Answer a job, or None when there is none."""
+    found = await database.fetch(_GET_JOB, {"id": str(job)})
+    return Job(**found[0]) if found else None
+
+
+async def get_tasks(database: Database, job: UUID, offset: int, limit: int) -> list[Task]:
+    """Answer a page of a job's tasks in their order."""
+    page = {"id": str(job), "offset": offset, "limit": limit}
+    return [Task(**row) for row in await database.fetch(_GET_TASKS, page)]
+
+
+async def search_jobs(database: Database, search: Search) -> list[Job]:
+    """Answer the page of jobs that a search asks for."""
+    return [Job(**row) for row in await database.fetch(compile_search(search, jobs, _JOB).where(_SHOWN_JOB))]
+
+
+async def search_tasks(database: Database, search: Search) -> list[Task]:
+    """Answer the page of tasks that a search asks for."""
+    return [Task(**row) for row in await database.fetch(compile_search(search, tasks, _TASK).where(_SHOWN_TASK))]
+
+
+async def projected_offsets(database: Database, topics: Iterable[str]) -> dict[tuple[str, int], int]:
+    """Answer per topic and partition the offset of the first message that is not projected yet."""
+    found = await database.fetch(_OFFSETS, {"topics": list(topics)})
+    return {(row["topic"], row["partition"]): row["next_offset"] for row in found}
+
+
+async def is_projected(database: Database, topic: str, position: Mapping[int, int]) -> bool:
+    """Answer whether the messages at these offsets of the partitions of a topic, and all before, are projected."""
+    reached = await projected_offsets(database, [topic])
+    return all(reached.get((topic, partition), 0) > offset for partition, offset in position.items())
+
+
+async def forget_offsets(database: Database, topics: Iterable[str]) -> None:
+    """Forget how far topics are projected, because their messages are gone and their offsets begin anew."""
+    await database.fetch(_FORGET_OFFSETS, {"topics": list(topics)})
+
+
+async def job_digest(database: Database, job: UUID) -> str | None:
+    """Answer the digest of the submission under an id, or None when there is none."""
+    found = await database.fetch(_JOB_DIGEST, {"id": str(job)})
+    return found[0]["digest"] if found else None
+
+
+async def unfinished_jobs(database: Database) -> AsyncIterator[Unfinished]:
+    """Answer the jobs that have not ended, oldest first, one at a time; those whose slices never all came are not."""
+    last = UUID(int=0)
+    while page := await database.fetch(_UNFINISHED, {"last": str(last), "limit": _PAGE}):
+        for row in page:
+            rows = await database.fetch(_ALL_TASKS, {"id": str(row["id"])})
+            if len(rows) == row["total"]:
+                yield _unfinished(row, rows)
+            else:
+                logger.warning(
+                    "job %s has %d of its %d tasks: never submitted in full", row["id"], len(rows), row["total"]
+                )
+        last = page[-1]["id"]
+
+
+def _unfinished(job: Row, rows: list[Row]) -> Unfinished:
+    specs = [TaskSpec(callback=row["callback"], name=row["name"], meta=row["meta"]) for row in rows]
+    spec = JobSpec(
+        id=job["id"], type=job["type"], strategy=job["strategy"], name=job["name"], meta=job["meta"], tasks=specs
+    )
+    ended = frozenset(row["position"] for row in rows if row["status"] in FINAL)
+    failed_at = next((row["position"] for row in rows if row["status"] in UNSUCCESSFUL), None)
+    return Unfinished(job["id"], spec, job["run"], job["digest"], ended, failed_at)
+
+
+def _given(name: str) -> ColumnElement[Any]:
+    return bindparam(name, type_=Text)
+
+
+_GET_JOB = select(*_JOB).where(jobs.c.id == _given("id"), _SHOWN_JOB)
+
+_GET_TASKS = (
+    select(*_TASK)
+    .where(tasks.c.job_id == _given("id"), _SHOWN_TASK)
+    .order_by(tasks.c.position)
+    .offset(bindparam("offset"))
+    .limit(bindparam("limit"))
+)
+
+_OF_TOPICS = projection_offsets.c.topic == func.any(bindparam("topics"))
+
+_OFFSETS = select(projection_offsets).where(_OF_TOPICS)
+
+_FORGET_OFFSETS = delete(projection_offsets).where(_OF_TOPICS)
+
+_JOB_DIGEST = select(jobs.c.digest).where(jobs.c.id == _given("id"), _SHOWN_JOB)
+
+_UNFINISHED = (
+    select(jobs)
+    .where(and_(jobs.c.ended_at.is_(None), _SHOWN_JOB, jobs.c.id > _given("last")))
+    .order_by(jobs.c.id)
+    .limit(bindparam("limit"))
+)
+
+_ALL_TASKS = select(tasks).where(tasks.c.job_id == _given("id"), _SHOWN_TASK).order_by(tasks.c.position)

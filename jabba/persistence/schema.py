@@ -1,0 +1,70 @@
+"""The tables of the projection. A migration changes them; a test compares the two.
+
+A row that an event made before its slice came is a *stub*: a job without ``meta``, a task without ``callback``. No
+query shows stubs, and no foreign key forbids them.
+"""
+
+from sqlalchemy import BigInteger, Column, DateTime, Index, Integer, MetaData, Table, Text, Uuid
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData()
+
+_MOMENT = DateTime(timezone=True)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    # Times are those of messages. updated_at is the last outcome's, or inserted_at before there is one.
+    Column("inserted_at", _MOMENT, nullable=False),
+    Column("updated_at", _MOMENT, nullable=False),
+    Column("ended_at", _MOMENT),
+    Column("run_at", _MOMENT),
+    Column("run", Integer, nullable=False, server_default="0"),
+    Column("n_slices", Integer),
+    Column("total", Integer),
+    Column("ended", Integer, nullable=False, server_default="0"),
+    Column("unsuccessful", Integer, nullable=False, server_default="0"),
+    Column("status", Text, nullable=False),
+    Column("strategy", Text),
+    Column("type", Text),
+    Column("name", Text),
+    Column("digest", Text),
+    Column("meta", JSONB),
+    Column("callback", JSONB),
+    Index("jobs_by_type", "type", "status", "inserted_at"),
+    Index("jobs_by_time", "inserted_at"),
+    Index("jobs_by_meta", "meta", postgresql_using="gin", postgresql_ops={"meta": "jsonb_path_ops"}),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("job_id", Uuid, nullable=False),
+    Column("inserted_at", _MOMENT, nullable=False),
+    Column("updated_at", _MOMENT, nullable=False),
+    Column("ended_at", _MOMENT),
+    Column("position", Integer, nullable=False),
+    Column("priority", Integer),
+    Column("attempt", Integer, nullable=False, server_default="1"),
+    # The version of the last event that was applied; seq is -1 until there is one.
+    Column("run", Integer, nullable=False, server_default="0"),
+    Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("seq", Integer, nullable=False, server_default="-1"),
+    Column("status", Text, nullable=False),
+    Column("name", Text),
+    Column("callback", JSONB),
+    Column("meta", JSONB),
+    Column("result", JSONB),
+    Index("tasks_by_job", "job_id", "position"),
+    Index("tasks_by_status", "status", "inserted_at"),
+)
+
+projection_offsets = Table(
+    "projection_offsets",
+    metadata,
+    Column("topic", Text, primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("next_offset", BigInteger, nullable=False),
+)

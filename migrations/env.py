@@ -1,0 +1,13 @@
+"""Alembic's entry: runs the migrations on the connection that ``jabba.persistence.migrations`` opened."""
+
+from alembic import context
+
+from jabba.persistence.schema import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    transactional_ddl=True,
+)
+with context.begin_transaction():
+    context.run_migrations()
