@@ -1,6 +1,7 @@
 """Asking a Jabba over HTTP: submit, get, search, wait."""
 
 import asyncio
+import io
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -95,9 +96,7 @@ class Client:
             NotFound: there is no such job.
         """
         offset, limit = cursor
-        return _TASKS.validate_python(
-            (await self._get(f"{_path(job)}/tasks", {"cursor": f"{offset},{limit}"}))["data"]
-        )
+        return _TASKS.validate_python((await self._get(f"{_path(job)}/tasks", {"cursor": f"{offset},{limit}"}))["data"])
 
     async def search_jobs(
         self,
@@ -161,7 +160,9 @@ class Client:
 
     async def _post(self, path: str, document: Any) -> Any:
         headers = {"Content-Type": "application/json"}
-        return await self._request("POST", path, data=strictjson.encode(document), headers=headers)
+        # As a stream, since aiohttp warns of large bodies that are bytes.
+        body = io.BytesIO(strictjson.encode(document))
+        return await self._request("POST", path, data=body, headers=headers)
 
     async def _request(self, method: str, path: str, **options: Any) -> Any:
         if self._session is None:

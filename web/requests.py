@@ -1,15 +1,14 @@
 """Reading requests: from bytes and query parameters to what the rest understands; no I/O."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from jabba import strictjson
-from jabba.errors import Forbidden, InvalidRequest, NotFound, RequestError
+from jabba.errors import FieldError, Forbidden, InvalidRequest, NotFound, RequestError
+from jabba.filters import DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, Collection, Condition, Search, parse_search
 
-DEFAULT_LIMIT = 50
-MAX_LIMIT = 1000
-_MAX_OFFSET = 2**31 - 1
 _PAGE_PARAMETERS = frozenset({"cursor", "limit", "offset"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _TRUSTED_FETCHES = frozenset({"same-origin", "none"})
@@ -48,15 +47,30 @@ def read_page(query: Mapping[str, str]) -> tuple[int, int]:
         if len(parts) != 2:  # noqa: PLR2004 — offset and limit
             raise InvalidRequest.at("cursor", "must be offset and limit, such as 0,50")
         offset, limit = parts
-        return _natural("cursor", offset, 0, _MAX_OFFSET), _natural("cursor", limit, 1, MAX_LIMIT)
+        return _natural("cursor", offset, 0, MAX_OFFSET), _natural("cursor", limit, 1, MAX_LIMIT)
     offset, limit = query.get("offset", "0"), query.get("limit", str(DEFAULT_LIMIT))
-    return _natural("offset", offset, 0, _MAX_OFFSET), _natural("limit", limit, 1, MAX_LIMIT)
+    return _natural("offset", offset, 0, MAX_OFFSET), _natural("limit", limit, 1, MAX_LIMIT)
 
 
-def equality_search(query: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Turn the parameters of a list into the search that they stand for: newest first, every value equal."""
-    conditions = [[name, "equal", value] for name, value in query if name not in _PAGE_PARAMETERS]
-    return {"filter": conditions, "order_by": [["desc", "inserted_at"]], "cursor": list(read_page(dict(query)))}
+def read_list(query: Iterable[tuple[str, str]], collection: Collection) -> Search:
+    """Read the parameters of a list as the search they stand for: every value equal, newest first.
+
+    Raises:
+        InvalidRequest: names the parameters.
+    """
+    parameters = list(query)
+    offset, limit = read_page(dict(parameters))
+    conditions: list[Condition] = []
+    mistakes: list[FieldError] = []
+    for name, value in parameters:
+        if name not in _PAGE_PARAMETERS:
+            try:
+                conditions += parse_search({"filter": [[name, "equal", value]]}, collection).conditions
+            except InvalidRequest as error:
+                mistakes += [FieldError(name, one.message) for one in error.fields]
+    if mistakes:
+        raise InvalidRequest("; ".join(f"{one.field}: {one.message}" for one in mistakes), mistakes)
+    return replace(parse_search({"cursor": [offset, limit]}, collection), conditions=tuple(conditions))
 
 
 def refuse_unknown(query: Iterable[str], known: frozenset[str]) -> None:

@@ -1,21 +1,69 @@
-"""Waiting for the projection: asking again, with growing pauses, until there is an answer."""
+"""Waiting for the projection, which is always a little behind the log."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
+from jabba.positions import Position
+
 Answer = TypeVar("Answer")
+Offsets = Mapping[int, int]
+"""By partition, the offset of the first message that is not projected yet."""
 
 _FIRST_PAUSE_SECONDS = 0.01
 _LONGEST_PAUSE_SECONDS = 0.2
 _PAUSE_GROWTH = 1.5
+_ROUND_SECONDS = 0.01
 
 
 async def until_answered(ask: Callable[[], Awaitable[Answer | None]], within: float) -> Answer | None:
-    """Ask until the answer is true, for ``within`` seconds at most; the last answer may be false."""
+    """Ask until there is an answer, with growing pauses, for about ``within`` seconds."""
     loop = asyncio.get_running_loop()
     deadline, pause = loop.time() + within, _FIRST_PAUSE_SECONDS
-    while not (answer := await ask()) and (left := deadline - loop.time()) > 0:
+    while (answer := await ask()) is None and (left := deadline - loop.time()) > 0:
         await asyncio.sleep(min(pause, left))
         pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE_SECONDS)
     return answer
+
+
+class Progress:
+    """How far the projection is: asked only while someone waits, and then once in a while for all who do."""
+
+    def __init__(self, ask: Callable[[], Awaitable[Offsets]]) -> None:
+        self._ask = ask
+        self._round: asyncio.Task[Offsets] | None = None
+        self._asked_at = 0.0
+
+    async def reaches(self, position: Position, within: float) -> bool:
+        """Answer whether the projection reaches a position within ``within`` seconds; errors are those of asking."""
+        try:
+            async with asyncio.timeout(within):
+                while not covers(await self._next_offsets(), position):
+                    pass
+        except TimeoutError:
+            return False
+        return True
+
+    async def _next_offsets(self) -> Offsets:
+        if self._round is None or self._round.done():
+            self._round = asyncio.create_task(self._ask_in_turn())
+            self._round.add_done_callback(_retrieve)
+        # Who gives up waiting must not take the answer away from the others.
+        return await asyncio.shield(self._round)
+
+    async def _ask_in_turn(self) -> Offsets:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(0.0, self._asked_at + _ROUND_SECONDS - loop.time()))
+        self._asked_at = loop.time()
+        return await self._ask()
+
+
+def covers(offsets: Offsets, position: Position) -> bool:
+    """Answer whether the messages of a position, and all before them, are projected."""
+    return all(offsets.get(partition, 0) > offset for partition, offset in position.items())
+
+
+def _retrieve(asked: "asyncio.Task[Offsets]") -> None:
+    """Mark an error as seen even when nobody waits any more."""
+    if not asked.cancelled():
+        asked.exception()

@@ -5,15 +5,14 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from jabba import ids, installation
 from jabba.errors import NotReady, Unavailable
 from jabba.producer import Producer, SyncProducer
 from jabba.settings import Settings
-from jabba.slices import Slice, decode_message
 from tests.support.kafka import KafkaServer
+from tests.support.log import read_slices
 
 TASK = ["local", "shop", "ship", [1]]
 
@@ -29,24 +28,6 @@ async def settings(kafka: KafkaServer) -> Settings:
 async def producer(settings: Settings) -> AsyncIterator[Producer]:
     async with Producer(settings.kafka, prefix=settings.prefix) as made:
         yield made
-
-
-async def read_slices(settings: Settings) -> list[tuple[int, int, Slice]]:
-    """Answer partition, offset and slice of all that stands in the tasks topic."""
-    places = [TopicPartition(settings.topics.tasks, number) for number in range(settings.partitions)]
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka, enable_auto_commit=False)
-    await consumer.start()
-    try:
-        consumer.assign(places)
-        await consumer.seek_to_beginning()
-        ends = await consumer.end_offsets(places)
-        messages = []
-        while any([await consumer.position(place) < end for place, end in ends.items()]):
-            for batch in (await consumer.getmany(timeout_ms=1000)).values():
-                messages += batch
-    finally:
-        await consumer.stop()
-    return [(one.partition, one.offset, found) for one in messages for found in decode_message(one.value)]
 
 
 async def test_the_position_names_where_the_slices_stand(settings: Settings, producer: Producer) -> None:

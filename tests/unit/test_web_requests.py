@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from jabba.errors import Forbidden, InvalidRequest, NotFound, RequestError
+from jabba.filters import JOBS, parse_search
 from web import requests
 
 
@@ -69,13 +70,22 @@ def test_a_wrong_page_is_refused_by_the_name_of_its_parameter(query: dict[str, s
     assert [one.field for one in refusal.value.fields] == [field]
 
 
-def test_a_list_is_a_search_for_equal_values() -> None:
-    query = [("type", "shipping"), ("status", "FAILED"), ("limit", "10")]
-    assert requests.equality_search(query) == {
-        "filter": [["type", "equal", "shipping"], ["status", "equal", "FAILED"]],
-        "order_by": [["desc", "inserted_at"]],
-        "cursor": [0, 10],
-    }
+def test_a_list_is_a_search_for_equal_values_newest_first() -> None:
+    query = [("type", "shipping"), ("status", "FAILED"), ("limit", "10"), ("offset", "20")]
+    assert requests.read_list(query, JOBS) == parse_search(
+        {
+            "filter": [["type", "equal", "shipping"], ["status", "equal", "FAILED"]],
+            "order_by": [["desc", "inserted_at"]],
+            "cursor": [20, 10],
+        },
+        JOBS,
+    )
+
+
+def test_the_mistakes_of_a_list_go_by_the_names_of_its_parameters() -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        requests.read_list([("status", "RUNNING"), ("typ", "shipping"), ("type", "shipping")], JOBS)
+    assert [one.field for one in refusal.value.fields] == ["status", "typ"]
 
 
 def test_a_misspelt_parameter_is_not_passed_over() -> None:

@@ -1,0 +1,92 @@
+"""What the views share: the answer's form on the wire, the reading of bodies, errors, and the way to the backends."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+from faust.web import View
+
+from jabba.errors import LimitExceeded
+from web import answers, requests
+from web.answers import Answer
+from web.backends import Backends
+
+logger = logging.getLogger(__name__)
+
+BACKENDS = web.AppKey("backends", Backends)
+# The default tells which versions to look up known holes of.
+_HEADERS = {"Server": "jabba"}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+BODY_SECONDS = 60.0
+"""How long a caller may take to send a body."""
+
+
+class ApiView(View):
+    """A view that answers JSON, and knows only the methods that it implements."""
+
+    def get_methods(self) -> set[str]:
+        """Answer the methods; Faust adds HEAD even to a view that has no GET."""
+        methods: set[str] = super().get_methods()
+        return methods if "GET" in methods else methods - {"HEAD"}
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every error in the one form; log the unexpected with its traceback."""
+    try:
+        requests.refuse_cross_site(request.method, request.host, request.headers)
+        return await handler(request)
+    except Exception as error:
+        if not answers.is_expected(error):
+            logger.exception("%s %s", request.method, request.path)
+        return respond(answers.of_error(error))
+
+
+def respond(answer: Answer) -> web.Response:
+    """Make the response of an answer."""
+    return web.Response(
+        status=answer.status, body=answer.body, content_type="application/json", headers={**_HEADERS, **answer.headers}
+    )
+
+
+def backends(request: web.Request) -> Backends:
+    """Answer the backends of the process that serves this request."""
+    return request.app[BACKENDS]
+
+
+async def read_body(request: web.Request, limit: int) -> bytes:
+    """Read a body as it comes, and stop as soon as it is too large.
+
+    Raises:
+        LimitExceeded: it has more than ``limit`` bytes.
+        HTTPRequestTimeout: it has not come within a minute.
+    """
+    if (request.content_length or 0) > limit:
+        raise _too_large(limit)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await _read_at_most(request, limit)
+    except TimeoutError as error:
+        raise web.HTTPRequestTimeout from error
+
+
+async def read_json(request: web.Request) -> Any:
+    """Read a body as JSON, within the limit in the settings."""
+    return requests.decode_json(await read_body(request, backends(request).settings.request_bytes))
+
+
+async def _read_at_most(request: web.Request, limit: int) -> bytes:
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > limit:
+            raise _too_large(limit)
+    return bytes(body)
+
+
+def _too_large(limit: int) -> LimitExceeded:
+    return LimitExceeded(f"the request is larger than {limit:,} bytes")

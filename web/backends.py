@@ -1,0 +1,129 @@
+"""What a web process stands on: a producer for submissions, PostgreSQL for answers; each may be away for a while."""
+
+import asyncio
+from collections.abc import Awaitable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from mode import Service
+
+from jabba import ids
+from jabba.clock import Clock, SystemClock
+from jabba.errors import NotFound, NotReady, RequestError, Unavailable
+from jabba.models import Job
+from jabba.persistence import queries
+from jabba.persistence.database import Database
+from jabba.positions import Position
+from jabba.producer import Prepared, Producer, Submitted, prepare
+from jabba.settings import Settings
+from web.requests import decode_json
+from web.waiting import Progress, until_answered
+
+LARGE_BODY_BYTES = 128 * 1024
+"""A submission from here on is read in a thread, one at a time, so that health checks and small ones go on."""
+
+YOUNG_SECONDS = 10.0
+"""The projection may not have heard of a job that is younger."""
+
+PROJECTION_SECONDS = 10.0
+"""How long an answer waits for the projection to reach a position."""
+
+PROBE_SECONDS = 3.0
+"""How long a backend may take to show that it is ready."""
+
+
+class Backends(Service):
+    """Starts before the web server and stops after it, whether or not Kafka and PostgreSQL are there."""
+
+    abstract = False
+
+    def __init__(self, settings: Settings, *, clock: Clock | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.producer = Producer(
+            settings.kafka,
+            prefix=settings.prefix,
+            limits=settings.limits,
+            clock=self.clock,
+            produce_seconds=settings.produce_seconds,
+        )
+        self.database = Database(
+            settings.database.get_secret_value(), size=settings.pool, statement_seconds=settings.statement_seconds
+        )
+        self._progress = Progress(self._projected)
+        self._large = ThreadPoolExecutor(1, "large-submission")
+        self._open = AsyncExitStack()
+
+    async def on_start(self) -> None:
+        """Open what connects when it is needed."""
+        await self._open.enter_async_context(self.database)
+        self._open.push_async_callback(self.producer.close)
+
+    async def on_stop(self) -> None:
+        """Close the connections."""
+        await self._open.aclose()
+        self._large.shutdown(wait=False, cancel_futures=True)
+
+    async def submit(self, body: bytes) -> Submitted:
+        """Accept a submission; with an embedded broker, which forgets, only once PostgreSQL has it.
+
+        Raises:
+            RequestError: what is wrong with it.
+            Unavailable: Kafka did not acknowledge, or the projection did not follow.
+        """
+        submitted = await self.producer.send(await self._prepared(body))
+        if self.settings.embedded and not await self._progress.reaches(submitted.position, PROJECTION_SECONDS):
+            raise Unavailable(f"job {submitted.id} is accepted under this id, but the database does not show it yet")
+        return submitted
+
+    async def job(self, job: UUID, after: Position | None) -> Job:
+        """Answer a job: behind a position exactly, and a young one as soon as the projection shows it.
+
+        Raises:
+            NotFound: there is none.
+            Unavailable: PostgreSQL does not answer, or the projection has not reached the position.
+        """
+        if after is not None and not await self._progress.reaches(after, PROJECTION_SECONDS):
+            raise Unavailable("the projection has not reached this position yet")
+        young = abs(self.clock.now() - ids.job_seconds(job)) < YOUNG_SECONDS
+        seconds = self.settings.visible_seconds if young and after is None else 0.0
+        found = await until_answered(partial(queries.get_job, self.database, job), seconds)
+        if found is None:
+            raise NotFound(f"there is no job {job}")
+        return found
+
+    def probes(self) -> dict[str, Awaitable[str]]:
+        """Answer what tells of each backend why it does not serve; the text is empty when it does."""
+        kafka = self.producer.check(within=PROBE_SECONDS)
+        return {"kafka": _fault(kafka), "database": _fault(self._probe_database())}
+
+    async def _probe_database(self) -> None:
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await self._projected()
+        except TimeoutError as error:
+            raise Unavailable(f"PostgreSQL does not answer within {PROBE_SECONDS:g} s") from error
+
+    async def _projected(self) -> dict[int, int]:
+        offsets = await queries.projected_offsets(self.database, [self.settings.topics.tasks])
+        return {partition: offset for (_, partition), offset in offsets.items()}
+
+    async def _prepared(self, body: bytes) -> Prepared:
+        if len(body) < LARGE_BODY_BYTES:
+            return self._read_submission(body)
+        return await asyncio.get_running_loop().run_in_executor(self._large, self._read_submission, body)
+
+    def _read_submission(self, body: bytes) -> Prepared:
+        return prepare(decode_json(body), self.settings.limits, self.clock.now())
+
+
+async def _fault(probe: Awaitable[object]) -> str:
+    try:
+        await probe
+    except (NotReady, RequestError) as error:
+        return str(error)
+    return ""

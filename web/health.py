@@ -1,0 +1,36 @@
+"""Health over HTTP: whether the process lives, and whether it can do its work."""
+
+import asyncio
+
+from aiohttp.web import Request, Response
+
+from jabba.errors import FieldError, Unavailable
+from web import answers
+from web.api import ApiView, backends, respond
+
+
+class Live(ApiView):
+    """``GET /health/live``: the process answers."""
+
+    view_name = "live"
+    view_path = "/health/live"
+
+    async def get(self, _request: Request) -> Response:
+        """Answer 200."""
+        return respond(answers.of_data({"status": "live"}))
+
+
+class Ready(ApiView):
+    """``GET /health/ready``: Kafka takes submissions and PostgreSQL answers reads."""
+
+    view_name = "ready"
+    view_path = "/health/ready"
+
+    async def get(self, request: Request) -> Response:
+        """Answer 200 when both are there, else 503 naming what is not."""
+        probes = backends(request).probes()
+        faults = dict(zip(probes, await asyncio.gather(*probes.values()), strict=True))
+        missing = [FieldError(name, fault) for name, fault in faults.items() if fault]
+        if missing:
+            raise Unavailable(f"not ready: {', '.join(one.field for one in missing)}", missing)
+        return respond(answers.of_data(dict.fromkeys(probes, "ok")))

@@ -1,0 +1,66 @@
+"""The web process, put together from settings."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from typing import cast
+
+from jabba.app import WebApp, WebServer, web_app
+from jabba.clock import Clock
+from jabba.errors import Unavailable
+from jabba.persistence import migrations
+from jabba.producer import Producer
+from jabba.settings import Settings
+from web import health, jobs
+from web.api import BACKENDS, answer_errors
+from web.backends import Backends
+
+logger = logging.getLogger(__name__)
+
+VIEWS = (
+    jobs.Jobs,
+    jobs.JobSearch,
+    jobs.TasksOfJob,
+    jobs.JobById,
+    jobs.TaskSearch,
+    health.Live,
+    health.Ready,
+)
+
+_CHECK_SECONDS = 5.0
+
+
+async def check(settings: Settings) -> None:
+    """Refuse to start without topics or on another schema; Kafka or PostgreSQL that is merely down may come back.
+
+    Raises:
+        NotReady: the message names the command to run.
+    """
+    schema = asyncio.to_thread(migrations.check, settings.database.get_secret_value())
+    await asyncio.gather(_unless_down(_check_topics(settings)), _unless_down(schema))
+
+
+def build(settings: Settings, *, clock: Clock | None = None) -> WebApp:
+    """Make the application that ``python -m jabba web`` runs; it starts with or without Kafka and PostgreSQL."""
+    app = web_app(settings, [answer_errors])
+    backends = Backends(settings, clock=clock)
+    app.beneath.append(backends)
+    cast("WebServer", app.web).web_app[BACKENDS] = backends
+    for view in VIEWS:
+        app.web.add_view(view)
+    return app
+
+
+async def _check_topics(settings: Settings) -> None:
+    producer = Producer(settings.kafka, prefix=settings.prefix)
+    try:
+        await producer.check(within=_CHECK_SECONDS)
+    finally:
+        await producer.close()
+
+
+async def _unless_down(checking: Awaitable[None]) -> None:
+    try:
+        await checking
+    except Unavailable as error:
+        logger.warning("starting all the same: %s", error)
