@@ -15,8 +15,10 @@ from jabba.app import JabbaApp, worker_app
 from jabba.clock import SystemClock
 from jabba.emitter import Emitter
 from jabba.lanes.engine import Engine
+from jabba.lanes.forgetting import Window
 from jabba.lanes.gate import Gate
 from jabba.lanes.lane import Shared
+from jabba.lanes.owned import Policy
 from jabba.lanes.room import Room
 from jabba.log import Log
 from jabba.settings import Settings
@@ -24,6 +26,9 @@ from jabba.transports.local import LocalRunner
 from tables.lanes import LaneTable
 
 logger = logging.getLogger(__name__)
+
+_TICK_SECONDS = 1.0
+"""How often due lanes are woken, old ones adopted and markers forgotten."""
 
 
 def build(settings: Settings, partitions: int) -> JabbaApp:
@@ -37,7 +42,8 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
     table = LaneTable(app, settings=settings, partitions=partitions, log=log, may_write=gate.may_write)
     app.tables.add(table)
     shared = Shared(gate, emitter, runner, settings.result_bytes, SystemClock().now)
-    engine = Engine(table, shared, Room(settings.lanes, settings.lanes_bytes))
+    policy = Policy(settings.adopt_seconds, settings.adopt_bytes, Window(settings.repeat_seconds))
+    engine = Engine(table, shared, Room(settings.lanes, settings.lanes_bytes), policy)
     tasks.attach(app, settings, engine, partial(log.append, settings.topics.dead_letters))
 
     async def close() -> None:
@@ -66,6 +72,7 @@ class Ownership:
         self._app.on_partitions_assigned.connect(cast("Any", self._on_assigned))
         self._app.on_rebalance_complete.connect(cast("Any", self._on_complete))
         self._app.timer(self._settings.commit_seconds, name="commit")(self.commit)
+        self._app.timer(_TICK_SECONDS, name="tick")(self._tick)
         self._app.hand_over = self.hand_over
 
     async def commit(self) -> None:
@@ -81,12 +88,20 @@ class Ownership:
             logger.warning("offsets are committed with the next try: %r", error)
         else:
             self._committed |= offsets
+            self._engine.committed(offsets)
 
     async def hand_over(self) -> None:
         """Let running steps finish, commit, and cancel the rest."""
         await self._drain_and_commit()
         await self._engine.stop()
         await self._close()
+
+    async def _tick(self) -> None:
+        try:
+            self._engine.tick()
+        except Exception:
+            # A record that cannot be read must not take every worker down in turn.
+            logger.exception("the tick failed, the next one tries again")
 
     async def _drain_and_commit(self) -> None:
         running = await self._engine.drain(self._settings.handover_seconds)

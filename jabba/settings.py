@@ -51,7 +51,14 @@ class Settings(BaseModel):
     slots: int = Field(default=100, ge=1, description="Steps that one worker runs at a time.")
     threads: int = Field(default=16, ge=1, description="Threads of one worker for callbacks that are not async.")
     lanes: int = Field(default=2000, ge=1, description="Slices that one worker keeps in memory at a time.")
-    lanes_bytes: int = Field(default=128 * 1024 * 1024, ge=1, description="Bytes of those slices.")
+    lanes_bytes: int = Field(default=64 * 1024 * 1024, ge=1, description="Bytes of those slices.")
+    adopt_seconds: float = Field(default=10.0, gt=0, description="Age at which a lane moves from the log to the table.")
+    adopt_bytes: int = Field(
+        default=64 * 1024 * 1024, ge=0, description="Bytes of slices that one partition of the table may hold."
+    )
+    repeat_seconds: float = Field(
+        default=600.0, ge=0, description="How long an ended job is remembered, to recognise a repeated submission."
+    )
     handover_seconds: float = Field(default=5.0, gt=0, description="How long running steps may finish on hand-over.")
     session_seconds: float = Field(default=10.0, gt=0, description="Silence after which a worker counts as dead.")
     commit_seconds: float = Field(default=1.0, gt=0, description="How often a worker commits its offsets.")
@@ -71,6 +78,7 @@ class Settings(BaseModel):
     request_bytes: int = Field(default=_LIMITS.request_bytes, ge=1, description="Limit of one HTTP request.")
     result_bytes: int = Field(default=_LIMITS.result_bytes, ge=1, description="Limit of one task's result.")
 
+    url: str = Field(default="http://127.0.0.1:8600", description="Where `submit`, `get` and `search` find the web.")
     log_level: str = Field(default="info", description="`debug`, `info`, `warning` or `error`.")
     data: Path = Field(default=Path(".jabba"), description="Where `jabba up` keeps its embedded database.")
 
@@ -96,6 +104,10 @@ class Settings(BaseModel):
             for name in type(self).model_fields
             if name in self.model_fields_set
         }
+
+    def environ_of_child(self) -> dict[str, str]:
+        """Answer the whole environment of such a child: this process's own, with these settings."""
+        return {**os.environ, **self.as_environ()}
 
     @property
     def topics(self) -> Topics:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 from jabba import ids
 from jabba.callbacks import TaskContext
+from jabba.errors import JabbaError
 from jabba.events import encode_event
 from jabba.lanes import answers
 from jabba.lanes.answers import Encoded, TaskPlace
 from jabba.lanes.gate import Gate
 from jabba.lanes.ports import Events, Runner
-from jabba.lanes.records import JobRecord, LaneRecord, job_key, lane_key, outcome_key
+from jabba.lanes.records import JobRecord, LaneName, LaneRecord
 from jabba.lanes.store import Store
 from jabba.lanes.turns import Turns
 from jabba.lifecycle import TASK_TRANSITIONS, UNSUCCESSFUL, Strategy, TasksAborted, TaskStarted, Version
@@ -25,6 +26,14 @@ LARGE_OUTCOME_BYTES = 16 * 1024
 
 CONSUMED_AFTER_SECONDS = 0.25
 """A step that runs longer is announced as CONSUMED; announcing every step would double the events."""
+
+
+class Parked(JabbaError):
+    """The lane goes on waiting in the table: until ``due``, or for its turn."""
+
+    def __init__(self, due: float | None = None) -> None:
+        super().__init__(due)
+        self.due = due
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +60,8 @@ class Lane:
         self._store = store
         self._turns = turns
         self._shared = shared
-        self._key = lane_key(slice_.job, slice_.run, slice_.k)
-        saved = store.get(self._key)
+        self._name = LaneName.of(slice_)
+        saved = store.get(self._name.key)
         self._record = LaneRecord.decode(saved) if saved else LaneRecord.start(slice_, offset)
         self._seq = self._record.seq
         self._carried: dict[bytes, asyncio.Future[int]] = {}
@@ -61,6 +70,12 @@ class Lane:
         self._arrived = 0
         self._recorded = 0
         self._writing = asyncio.Lock()
+        self._waits_for_turn = False
+
+    @property
+    def adopted(self) -> bool:
+        """Answer whether the table holds the slice, so that the lane needs the log no more."""
+        return self._record.adopted
 
     async def run(self) -> None:
         """Run what has not run yet; return once everything is recorded and every event acknowledged."""
@@ -72,6 +87,16 @@ class Lane:
         else:
             await self._run_at_once()
         await self._settle()
+
+    async def adopt(self, due: float | None = None) -> int:
+        """Store the slice in the table, to wait there until ``due`` if that is given; answer its bytes."""
+        text = self.slice.model_dump_json(exclude_defaults=True).encode()
+        async with self._writing:
+            await self._store.put(self._name.slice_key, text)
+            record = replace(self._record, adopted=True, due=due, turn=self._waits_for_turn)
+            await self._store.put(self._name.key, record.encode())
+            self._record = record
+        return len(text)
 
     async def _run_in_order(self) -> None:
         await self._await_turn()
@@ -147,8 +172,8 @@ class Lane:
             record = replace(record, done=record.done | self._bits(outcome), failed=record.failed or _failed(outcome))
         carried = [*self._unacknowledged(), *(outcome.text for outcome in group)]
         small = tuple(text for text in carried if len(text) <= LARGE_OUTCOME_BYTES)
-        record = replace(record, seq=self._seq, outcomes=small, large=tuple(self._large))
-        await self._store.put(self._key, record.encode())
+        record = replace(record, seq=self._seq, outcomes=small, large=tuple(self._large), due=None, turn=False)
+        await self._store.put(self._name.key, record.encode())
         self._record = record
 
     def _bits(self, outcome: Encoded) -> int:
@@ -162,12 +187,12 @@ class Lane:
     async def _write_large(self, group: list[Encoded]) -> None:
         unacknowledged = set(self._unacknowledged())
         for index in [index for index, text in self._large.items() if text not in unacknowledged]:
-            await self._store.delete(outcome_key(self.slice.job, self.slice.run, index))
+            await self._store.delete(self._name.outcome_key(index))
             del self._large[index]
         for outcome in group:
             if len(outcome.text) > LARGE_OUTCOME_BYTES:
                 index = outcome.event.index
-                await self._store.put(outcome_key(self.slice.job, self.slice.run, index), outcome.text)
+                await self._store.put(self._name.outcome_key(index), outcome.text)
                 self._large[index] = outcome.text
 
     def _send(self, text: bytes) -> None:
@@ -175,7 +200,7 @@ class Lane:
 
     def _send_carried(self) -> None:
         for index in self._record.large:
-            text = self._store.get(outcome_key(self.slice.job, self.slice.run, index))
+            text = self._store.get(self._name.outcome_key(index))
             if text is not None:
                 self._large[index] = text
         for text in (*self._record.outcomes, *self._large.values()):
@@ -185,8 +210,12 @@ class Lane:
         """Wait until every event is acknowledged, then leave nothing but a marker."""
         await asyncio.gather(*self._carried.values())
         for index in self._large:
-            await self._store.delete(outcome_key(self.slice.job, self.slice.run, index))
-        await self._store.put(self._key, replace(self._record, seq=self._seq).marker(self._shared.now()).encode())
+            await self._store.delete(self._name.outcome_key(index))
+        marker = replace(self._record, seq=self._seq).marker(self._shared.now())
+        await self._store.put(self._name.key, marker.encode())
+        if self._record.adopted:
+            # Only now: a slice that is gone before its marker stands would be lost.
+            await self._store.delete(self._name.slice_key)
 
     # A sequential job of several slices: its record says whose turn it is.
 
@@ -199,19 +228,23 @@ class Lane:
                 self._record = replace(self._record, failed=True)
             elif job.next >= self.slice.k:
                 return
+            elif self.adopted:
+                raise Parked
             else:
-                await self._turns.changed(self.slice.job)
+                self._waits_for_turn = True
+                await self._turns.changed(self._name.job_key)
+                self._waits_for_turn = False
 
     async def _pass_turn(self) -> None:
         job = self._job_record()
         if self.slice.n_slices == 1 or job.failed or job.next > self.slice.k:
             return
         after = job.after(self.slice.k, failed=self._record.failed)
-        await self._store.put(job_key(self.slice.job, self.slice.run), after.encode())
-        self._turns.notify(self.slice.job)
+        await self._store.put(self._name.job_key, after.encode())
+        self._turns.notify(self._name.job_key)
 
     def _job_record(self) -> JobRecord:
-        saved = self._store.get(job_key(self.slice.job, self.slice.run))
+        saved = self._store.get(self._name.job_key)
         return JobRecord.decode(saved) if saved else JobRecord(self.slice.n_slices)
 
 

@@ -1,31 +1,53 @@
 """Records: what the changelog keeps of work in flight, and nothing more."""
 
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import NamedTuple, Self
 from uuid import UUID
 
 from jabba import strictjson
 from jabba.slices import Slice
 
 
-def lane_key(job: UUID, run: int, k: int) -> str:
-    """Answer the key of a lane's record."""
-    return f"lane/{job}/{run}/{k}"
+class LaneName(NamedTuple):
+    """Which slice of which job a lane runs, and the keys under which the table keeps what belongs to it."""
+
+    job: UUID
+    run: int
+    k: int
+
+    @classmethod
+    def of(cls, slice_: Slice) -> Self:
+        """Answer the name of a slice's lane."""
+        return cls(slice_.job, slice_.run, slice_.k)
+
+    @classmethod
+    def parse(cls, key: str) -> Self:
+        """Read the name back from the key of a lane's record."""
+        _, job, run, k = key.split("/")
+        return cls(UUID(job), int(run), int(k))
+
+    @property
+    def key(self) -> str:
+        """The lane's record."""
+        return f"{LANE_PREFIX}{self.job}/{self.run}/{self.k}"
+
+    @property
+    def slice_key(self) -> str:
+        """The slice of a lane that lives in the table."""
+        return f"{SLICE_PREFIX}{self.job}/{self.run}/{self.k}"
+
+    @property
+    def job_key(self) -> str:
+        """The record that orders the slices of a sequential job."""
+        return f"job/{self.job}/{self.run}"
+
+    def outcome_key(self, index: int) -> str:
+        """A large outcome, until its event is acknowledged."""
+        return f"outcome/{self.job}/{self.run}/{index}"
 
 
-def job_key(job: UUID, run: int) -> str:
-    """Answer the key of the record that orders the slices of a sequential job."""
-    return f"job/{job}/{run}"
-
-
-def outcome_key(job: UUID, run: int, index: int) -> str:
-    """Answer the key under which a large outcome waits for its event to be acknowledged."""
-    return f"outcome/{job}/{run}/{index}"
-
-
-def slice_key(job: UUID, run: int, k: int) -> str:
-    """Answer the key under which the slice of an adopted lane is kept."""
-    return f"slice/{job}/{run}/{k}"
+LANE_PREFIX = "lane/"
+SLICE_PREFIX = "slice/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +57,9 @@ class LaneRecord:
     ``done`` has bit i set once task ``first + i`` has ended. ``outcomes`` are the encoded events that may not have been
     acknowledged when the record was written, ``large`` the indices of those kept under keys of their own. ``offset`` is
     the slice's place in its partition, ``seq`` the last number given to an event. ``adopted`` lanes have their slice in
-    the table, and wait there until ``due`` (seconds since the epoch) if that is set. ``suspects`` counts, by index, how
-    often a worker died while it ran that step alone. ``ended`` is when the lane ended: such a record is a marker, by
-    which a repeated submission is recognised.
+    the table; they wait there until ``due`` (seconds since the epoch), or for their ``turn``. ``suspects`` counts, by
+    index, how often a worker died while it ran that step alone. ``ended`` is when the lane ended: such a record is a
+    marker, by which a repeated submission is recognised.
     """
 
     digest: str
@@ -50,6 +72,7 @@ class LaneRecord:
     large: tuple[int, ...] = ()
     adopted: bool = False
     due: float | None = None
+    turn: bool = False
     suspects: dict[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -75,6 +98,7 @@ class LaneRecord:
             "large": self.large,
             "adopted": self.adopted,
             "due": self.due,
+            "turn": self.turn,
             "suspects": self.suspects,
         }
         return strictjson.encode(head)[:-1] + b',"outcomes":[' + b",".join(self.outcomes) + b"]}"
@@ -94,6 +118,7 @@ class LaneRecord:
             large=tuple(found["large"]),
             adopted=found["adopted"],
             due=found["due"],
+            turn=found["turn"],
             suspects=found["suspects"],
         )
 

@@ -1,0 +1,50 @@
+"""Markers of ended lanes, and when they may go."""
+
+from collections import deque
+from dataclasses import dataclass
+
+from jabba.lanes.records import LaneRecord
+from jabba.lanes.store import Store
+
+_BATCH = 500
+"""Markers deleted at a time, so that forgetting never holds up work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How long, and how many at most in a partition, ended lanes are remembered to recognise repeated submissions."""
+
+    seconds: float = 600.0
+    most: int = 200_000
+
+
+class Markers:
+    """The markers of one partition, oldest first."""
+
+    def __init__(self, window: Window) -> None:
+        self._window = window
+        self._keys: deque[str] = deque()
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def add(self, key: str) -> None:
+        """Remember the lane that has just ended."""
+        self._keys.append(key)
+
+    def take_expired(self, store: Store, now: float, committed: int) -> list[str]:
+        """Take out a batch whose window has passed and whose source cannot be read again.
+
+        A marker above the committed offset must stay: after a crash its slice is read again, and would run again.
+        """
+        expired: list[str] = []
+        while self._keys and len(expired) < _BATCH:
+            text = store.get(self._keys[0])
+            if text is not None and not self._may_go(LaneRecord.decode(text), now, committed):
+                break
+            expired.append(self._keys.popleft())
+        return expired
+
+    def _may_go(self, marker: LaneRecord, now: float, committed: int) -> bool:
+        old = len(self._keys) > self._window.most or now - (marker.ended or now) >= self._window.seconds
+        return old and marker.offset < committed

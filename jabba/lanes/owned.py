@@ -1,0 +1,235 @@
+"""A partition that this worker owns: its lanes, running, parked and ended."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from itertools import takewhile
+
+from jabba.lanes.forgetting import Markers, Window
+from jabba.lanes.lane import Lane, Parked, Shared
+from jabba.lanes.parking import Parking
+from jabba.lanes.records import LANE_PREFIX, SLICE_PREFIX, JobRecord, LaneName, LaneRecord, is_marker
+from jabba.lanes.room import Room
+from jabba.lanes.store import Retired, Store
+from jabba.lanes.turns import Turns
+from jabba.slices import Slice
+
+logger = logging.getLogger(__name__)
+
+_FIRST_RETRY_SECONDS = 0.5
+_LONGEST_RETRY_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """When lanes move into the table, how many bytes of slices it may hold for that, and how long it remembers."""
+
+    adopt_seconds: float = 10.0
+    adopt_bytes: int = 64 * 1024 * 1024
+    window: Window = field(default_factory=Window)
+
+
+class _Running:
+    """A lane in memory, and the offsets that wait for it to end."""
+
+    def __init__(self, slice_: Slice, size: int, since: float, offsets: list[int]) -> None:
+        self.slice = slice_
+        self.size = size
+        self.since = since
+        self.offsets = offsets
+        self.lane: Lane | None = None
+        self.task: asyncio.Task[None] | None = None
+
+
+class OwnedPartition:
+    """One partition of the tasks topic.
+
+    Its store comes once the changelog has been loaded; lanes that start before wait for it. ``finish`` is told every
+    offset of which a slice needs the log no more: it has ended, or it lives in the table.
+    """
+
+    def __init__(self, shared: Shared, room: Room, policy: Policy, finish: Callable[[int], None]) -> None:
+        self.store: asyncio.Future[Store] = asyncio.get_running_loop().create_future()
+        self._shared = shared
+        self._room = room
+        self._policy = policy
+        self._finish = finish
+        self._turns = Turns(self._wake_turn)
+        self._running: dict[str, _Running] = {}
+        self._parking = Parking()
+        self._markers = Markers(policy.window)
+        self._adopted_bytes = 0
+        self._background: set[asyncio.Task[None]] = set()
+
+    @property
+    def lanes(self) -> int:
+        """Answer how many lanes are in memory."""
+        return len(self._running)
+
+    @property
+    def parked(self) -> int:
+        """Answer how many lanes wait in the table."""
+        return len(self._parking)
+
+    def loaded(self, store: Store) -> None:
+        """Begin to act: go on with what the table holds, and let the lanes that wait for it start."""
+        self.store.set_result(store)
+        for key, text in list(store.items()):
+            if key.startswith(LANE_PREFIX):
+                self._recover(store, key, text)
+            elif key.startswith(SLICE_PREFIX):
+                self._adopted_bytes += len(text)
+        for job in self._parking.waiting_jobs():
+            self._wake_turn(job)
+
+    def lose(self) -> None:
+        """Cancel everything: the partition has gone to another owner."""
+        self.store.cancel()
+        for running in self._running.values():
+            if running.task is not None:
+                running.task.cancel()
+        for task in self._background:
+            task.cancel()
+
+    def start(self, slice_: Slice, offset: int, size: int) -> None:
+        """Start the lane of a slice that was read from the log, unless it runs already."""
+        running = self._running.get(LaneName.of(slice_).key)
+        if running is None:
+            self._start(_Running(slice_, size, self._shared.now(), [offset]))
+            return
+        # Read again after a rebalance, or submitted twice: the lane that runs answers for both.
+        self._room.give_back(1, size)
+        if running.lane is not None and running.lane.adopted:
+            self._finish(offset)
+        else:
+            running.offsets.append(offset)
+
+    def tick(self, committed: int) -> None:
+        """Do what is due: wake parked lanes, adopt old ones, forget markers."""
+        if not self.store.done():
+            return
+        now = self._shared.now()
+        self._wake_due(now)
+        if not self._background:
+            self._spawn(self._adopt_old(now))
+            self._spawn(self._forget(self._markers.take_expired(self.store.result(), now, committed)))
+
+    # Lanes in memory.
+
+    def _start(self, running: _Running) -> None:
+        key = LaneName.of(running.slice).key
+        self._running[key] = running
+        running.task = asyncio.create_task(self._run(key, running))
+        running.task.add_done_callback(lambda _: self._room.give_back(1, running.size))
+
+    async def _run(self, key: str, running: _Running) -> None:
+        store = await asyncio.shield(self.store)
+        try:
+            if key not in self._parking:
+                await self._run_to_end(key, running, store)
+        except Retired:
+            return
+        del self._running[key]
+        self._finish_offsets(running)
+
+    async def _run_to_end(self, key: str, running: _Running, store: Store) -> None:
+        retry_seconds = _FIRST_RETRY_SECONDS
+        while True:
+            try:
+                offset = running.offsets[0] if running.offsets else _NO_OFFSET
+                running.lane = Lane(running.slice, offset, store, self._turns, self._shared)
+                await running.lane.run()
+            except Parked as parked:
+                return self._park(running.slice, parked)
+            except Retired:
+                raise
+            except Exception:
+                # Nothing a caller can do reaches this; the slice stays in the log until its lane comes through.
+                logger.exception("lane %s stumbled, it starts again from its record in %.1f s", key, retry_seconds)
+                await asyncio.sleep(retry_seconds)
+                retry_seconds = min(2 * retry_seconds, _LONGEST_RETRY_SECONDS)
+            else:
+                return self._markers.add(key)
+
+    def _finish_offsets(self, running: _Running) -> None:
+        for offset in running.offsets:
+            self._finish(offset)
+        running.offsets.clear()
+
+    # Lanes in the table.
+
+    def _recover(self, store: Store, key: str, text: bytes) -> None:
+        if is_marker(text):
+            self._markers.add(key)
+            return
+        record = LaneRecord.decode(text)
+        name = LaneName.parse(key)
+        if record.adopted and record.turn:
+            self._parking.park_for_turn(name.job_key, name.k, key)
+        elif record.adopted and record.due is not None:
+            self._parking.park_until(record.due, key)
+        elif record.adopted:
+            self._start_from_table(store, key)
+
+    def _start_from_table(self, store: Store, key: str) -> None:
+        """Start an adopted lane, over budget if need be: it has no place in the log to wait in."""
+        text = store.get(LaneName.parse(key).slice_key)
+        if text is None:
+            logger.error("the slice of the adopted lane %s is missing", key)
+            return
+        slice_ = Slice.model_validate_json(text)
+        self._room.take_anyway(1, len(text))
+        self._start(_Running(slice_, len(text), self._shared.now(), []))
+
+    def _park(self, slice_: Slice, parked: Parked) -> None:
+        name = LaneName.of(slice_)
+        if parked.due is not None:
+            self._parking.park_until(parked.due, name.key)
+        else:
+            self._parking.park_for_turn(name.job_key, name.k, name.key)
+
+    def _wake_due(self, now: float) -> None:
+        while self._parking.due(now) and self._room.free:
+            self._start_from_table(self.store.result(), self._parking.take_due())
+
+    def _wake_turn(self, job: str) -> None:
+        store = self.store.result()
+        saved = store.get(job)
+        if saved is None:
+            return
+        record = JobRecord.decode(saved)
+        for key in self._parking.take_turn(job, record.next, failed=record.failed):
+            self._start_from_table(store, key)
+
+    async def _adopt_old(self, now: float) -> None:
+        """Adopt lanes that have lived long, oldest first, as far as the table may hold their slices."""
+        for running in list(takewhile(lambda r: now - r.since >= self._policy.adopt_seconds, self._running.values())):
+            if running.lane is None or running.lane.adopted or self._adopted_bytes >= self._policy.adopt_bytes:
+                continue
+            self._adopted_bytes += await running.lane.adopt()
+            self._finish_offsets(running)
+            self._turns.notify(LaneName.of(running.slice).job_key)
+
+    async def _forget(self, keys: list[str]) -> None:
+        store = self.store.result()
+        for key in keys:
+            name = LaneName.parse(key)
+            saved = store.get(name.job_key)
+            if saved is not None and name.k == JobRecord.decode(saved).n_slices - 1:
+                await store.delete(name.job_key)
+            await store.delete(key)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background_ended)
+
+    def _background_ended(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, Retired):
+            logger.error("background work of a partition failed, the next tick tries again", exc_info=error)
+
+
+_NO_OFFSET = -1
+"""The offset of a lane that starts from the table: its record knows the true one."""
