@@ -16,7 +16,7 @@ from jabba.errors import (
     Unavailable,
 )
 from jabba.lifecycle import JobStatus, Strategy, TaskStatus
-from jabba.models import Callback, Job, Task, TaskSpec
+from jabba.models import Callback, Job, Progress, Task, TaskSpec
 from jabba.producer import Producer, Submitted, SyncProducer
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "LimitExceeded",
     "NotFound",
     "Producer",
+    "Progress",
     "RequestError",
     "Strategy",
     "Submitted",

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from jabba import strictjson
 from jabba.background import BackgroundLoop
 from jabba.errors import FieldError, InternalError, RequestError, Unavailable
-from jabba.models import Job, Task
+from jabba.models import Job, Progress, Task
 from jabba.positions import Position, read_position, write_position
 from jabba.producer import Submitted, TaskForm
 
@@ -75,7 +75,10 @@ class Client:
         """
         given = {"meta": meta, "name": name, "id": id}
         document: dict[str, Any] = {"tasks": tasks, "type": type, "strategy": strategy}
-        document |= {key: value for key, value in given.items() if value is not None}
+        return await self.submit(document | {key: value for key, value in given.items() if value is not None})
+
+    async def submit(self, document: Any) -> Submitted:
+        """Submit a job given as one document, as the HTTP interface takes it; errors as for ``create_job``."""
         data = (await self._post("/v1/jobs", document))["data"]
         job = Job.model_validate(data)
         return Submitted(job.id, read_position(data["position"], "position"), job)
@@ -88,6 +91,14 @@ class Client:
         """
         query = {} if after is None else {"after": write_position(after)}
         return Job.model_validate((await self._get(_path(job), query))["data"])
+
+    async def get_progress(self, job: UUID | str) -> Progress:
+        """Answer how far a job has come.
+
+        Raises:
+            NotFound: there is none.
+        """
+        return Progress.model_validate((await self._get(f"{_path(job)}/progress", {}))["data"])
 
     async def get_tasks(self, job: UUID | str, *, cursor: Cursor = (0, 50)) -> list[Task]:
         """Answer a page of a job's tasks, in their order.
@@ -210,6 +221,10 @@ class SyncClient:
     def get_job(self, job: UUID | str, *, after: Position | None = None) -> Job:
         """Answer a job; see ``Client.get_job``."""
         return self._background.run(self._client.get_job(job, after=after))
+
+    def get_progress(self, job: UUID | str) -> Progress:
+        """Answer how far a job has come; see ``Client.get_progress``."""
+        return self._background.run(self._client.get_progress(job))
 
     def get_tasks(self, job: UUID | str, *, cursor: Cursor = (0, 50)) -> list[Task]:
         """Answer a page of a job's tasks; see ``Client.get_tasks``."""

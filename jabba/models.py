@@ -162,6 +162,16 @@ class Job(BaseModel):
     updated_at: datetime
 
 
+class Progress(BaseModel):
+    """How far a job has come: its tasks, those that have ended, and those among them that did not succeed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    total: int
+    ended: int
+    unsuccessful: int
+
+
 class Task(BaseModel):
     """A task as it is answered; ``priority`` is 1…n in a sequential job and 0 in a concurrent one."""
 

@@ -3,6 +3,7 @@
 from aiohttp.web import Request, Response
 
 from jabba import filters
+from jabba.errors import NotFound
 from jabba.models import Job
 from jabba.persistence import queries
 from jabba.positions import read_position
@@ -40,6 +41,22 @@ class JobById(ApiView):
         """Answer the job."""
         requests.refuse_unknown(request.query, _GET_PARAMETERS)
         return respond(answers.of_data(await _job(request, id)))
+
+
+class ProgressOfJob(ApiView):
+    """``GET /v1/jobs/{id}/progress`` answers how many tasks a job has, and how many of them have ended."""
+
+    view_name = "job_progress"
+    view_path = "/v1/jobs/{id}/progress"
+
+    async def get(self, request: Request, id: str) -> Response:  # noqa: A002 — as the path names it
+        """Answer the counts."""
+        requests.refuse_unknown(request.query, frozenset())
+        job = requests.read_job_id(id)
+        progress = await queries.get_progress(backends(request).database, job)
+        if progress is None:
+            raise NotFound(f"there is no job {job}")
+        return respond(answers.of_data(progress))
 
 
 class TasksOfJob(ApiView):

@@ -21,6 +21,7 @@ VIEWS = (
     jobs.Jobs,
     jobs.JobSearch,
     jobs.TasksOfJob,
+    jobs.ProgressOfJob,
     jobs.JobById,
     jobs.TaskSearch,
     health.Live,

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Text, and_, bindparam, delete, func, selec
 
 from jabba.filters import Search
 from jabba.lifecycle import FINAL, UNSUCCESSFUL
-from jabba.models import Job, JobSpec, Task, TaskSpec
+from jabba.models import Job, JobSpec, Progress, Task, TaskSpec
 from jabba.persistence.database import Database, Row
 from jabba.persistence.schema import jobs, projection_offsets, tasks
 from jabba.persistence.searching import compile_search
@@ -44,6 +44,12 @@ async def get_job(database: Database, job: UUID) -> Job | None:
     """Answer a job, or None when there is none."""
     found = await database.fetch(_GET_JOB, {"id": str(job)})
     return Job(**found[0]) if found else None
+
+
+async def get_progress(database: Database, job: UUID) -> Progress | None:
+    """Answer how far a job has come, or None when there is none."""
+    found = await database.fetch(_GET_PROGRESS, {"id": str(job)})
+    return Progress(**found[0]) if found else None
 
 
 async def get_tasks(database: Database, job: UUID, offset: int, limit: int) -> list[Task]:
@@ -115,6 +121,8 @@ def _given(name: str) -> ColumnElement[Any]:
 
 
 _GET_JOB = select(*_JOB).where(jobs.c.id == _given("id"), _SHOWN_JOB)
+
+_GET_PROGRESS = select(jobs.c.total, jobs.c.ended, jobs.c.unsuccessful).where(jobs.c.id == _given("id"), _SHOWN_JOB)
 
 _GET_TASKS = (
     select(*_TASK)
