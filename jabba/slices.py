@@ -21,7 +21,7 @@ class Slice(BaseModel):
     """Tasks ``first`` … ``first + len(tasks) - 1`` of a job of ``total`` tasks, as the tasks topic carries them.
 
     ``done`` holds the indices, in the job, of tasks of this slice that ended in an earlier run, so that a lane passes
-    over them; ``failed`` says that one of the job's was unsuccessful. Slice 0 brings the job's name and meta.
+    over them; ``failed`` says that one before or among them was unsuccessful. Slice 0 brings the job's name and meta.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -58,14 +58,14 @@ class EncodedSlice(NamedTuple):
 class Rerun(NamedTuple):
     """What is known of a job that is submitted again after a broker forgot it.
 
-    ``digest`` is the one of its first submission, ``ended`` holds the indices of the tasks that ended in earlier runs,
-    and ``failed`` says that one of them was unsuccessful.
+    ``digest`` is the one of its first submission, ``ended`` holds the indices of tasks that ended in earlier runs, and
+    ``failed_at`` the first one that was unsuccessful.
     """
 
     run: int
     digest: str
     ended: frozenset[int] = frozenset()
-    failed: bool = False
+    failed_at: int | None = None
 
 
 _SLICES = TypeAdapter(list[Slice])
@@ -115,7 +115,8 @@ def cut(spec: JobSpec, job: UUID, limits: Limits, rerun: Rerun | None = None) ->
 def _known(part: range, rerun: Rerun | None) -> dict[str, Any]:
     if rerun is None:
         return {}
-    return {"run": rerun.run, "done": [index for index in part if index in rerun.ended], "failed": rerun.failed}
+    failed = rerun.failed_at is not None and rerun.failed_at < part.stop
+    return {"run": rerun.run, "done": [index for index in part if index in rerun.ended], "failed": failed}
 
 
 def _encoded_task(number: int, task: TaskSpec, limits: Limits) -> bytes:

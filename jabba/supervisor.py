@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from jabba.clock import Clock, SystemClock
@@ -145,37 +144,33 @@ class Child:
 
 
 class Supervisor:
-    """Children that are started together and stopped group by group, in the order of the groups.
+    """Children that are started group by group, and stopped the other way round.
 
     ``stop_seconds`` is how long each may take to stop.
     """
 
-    def __init__(self, groups: Iterable[Iterable[Program]], say: Say, *, stop_seconds: float = 15.0) -> None:
-        self._groups = [[Child(program, say) for program in group] for group in groups]
+    def __init__(self, say: Say, *, stop_seconds: float = 15.0) -> None:
+        self._say = say
         self._stop_seconds = stop_seconds
+        self._groups: list[list[Child]] = []
 
-    def start(self) -> None:
-        """Start all."""
-        for child in self._children():
+    def start(self, *programs: Program) -> None:
+        """Start a group."""
+        group = [Child(program, self._say) for program in programs]
+        self._groups.append(group)
+        for child in group:
             child.start()
 
     async def stop(self) -> None:
-        """Stop all; what was killed is only waited for."""
-        for group in self._groups:
+        """Stop all, the last group first; what was killed is only waited for."""
+        for group in reversed(self._groups):
             await asyncio.gather(*(child.stop(self._stop_seconds) for child in group))
 
     def kill(self) -> None:
         """End all at once."""
-        for child in self._children():
-            child.kill()
-
-    def _children(self) -> Iterator[Child]:
-        return (child for group in self._groups for child in group)
-
-
-def python_program(name: str, *arguments: str, environment: Mapping[str, str]) -> Program:
-    """Answer ``python -m jabba ARGUMENTS`` as a program."""
-    return Program(name, [sys.executable, "-m", "jabba", *arguments], environment)
+        for group in self._groups:
+            for child in group:
+                child.kill()
 
 
 @contextlib.asynccontextmanager

@@ -41,10 +41,16 @@ def test_each_slice_holds_those_of_its_own_tasks_that_have_ended() -> None:
     assert [one.done for one in again] == [[0, 1, 99], [100], [249]]
 
 
-def test_a_failure_is_told_to_every_slice() -> None:
-    again = decoded(cut(job_of(250), JOB, Limits(), Rerun(1, "d", frozenset(range(151)), failed=True)))
+def test_a_failure_shows_in_its_slice_and_all_later_ones() -> None:
+    again = decoded(cut(job_of(250), JOB, Limits(), Rerun(1, "d", frozenset(range(151)), failed_at=150)))
 
-    assert [one.failed for one in again] == [True, True, True]
+    assert [one.failed for one in again] == [False, True, True]
+
+
+def test_a_failure_of_the_first_task_counts() -> None:
+    (only,) = decoded(cut(job_of(2), JOB, Limits(), Rerun(1, "d", frozenset({0}), failed_at=0)))
+
+    assert only.failed
 
 
 def test_every_slice_goes_where_its_own_key_says() -> None:

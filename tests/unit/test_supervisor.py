@@ -170,13 +170,15 @@ async def test_what_a_child_leaves_behind_does_not_hide_its_death() -> None:
     os.kill(int(said[0][1]), signal.SIGKILL)
 
 
-async def test_groups_are_stopped_one_after_the_other() -> None:
+async def test_groups_are_stopped_the_last_one_first() -> None:
     says_bye = "import signal, sys; signal.signal(15, lambda *_: (print('bye'), sys.exit())); print('here'); "
     said = Said()
     names = ("web", "worker-1", "worker-2", "projector")
     web, first, second, projector = (program(says_bye + "signal.pause()", name) for name in names)
-    supervisor = Supervisor([[web], [first, second], [projector]], said)
-    supervisor.start()
+    supervisor = Supervisor(said)
+    supervisor.start(projector)
+    supervisor.start(first, second)
+    supervisor.start(web)
     await said.wait_for("here", times=4)
 
     await supervisor.stop()
@@ -189,8 +191,9 @@ async def test_groups_are_stopped_one_after_the_other() -> None:
 
 async def test_kill_ends_all_at_once_even_while_they_are_being_stopped() -> None:
     said = Said()
-    supervisor = Supervisor([[program(STUBBORN, "web")], [program(STUBBORN, "worker")]], said, stop_seconds=1000)
-    supervisor.start()
+    supervisor = Supervisor(said, stop_seconds=1000)
+    supervisor.start(program(STUBBORN, "worker"))
+    supervisor.start(program(STUBBORN, "web"))
     await said.wait_for("here", times=2)
     stopping = asyncio.create_task(supervisor.stop())
     await asyncio.sleep(0.05)

@@ -1,0 +1,5 @@
+"""``python -m jabba``."""
+
+from jabba.cli import main
+
+main()

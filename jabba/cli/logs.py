@@ -1,0 +1,28 @@
+"""Logging, set up in one place: plain lines on standard error with time, level, logger and message."""
+
+import logging
+import sys
+
+_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+_CHATTY_AT_INFO = ("aiokafka", "alembic")
+
+
+def to_standard_error(level: str) -> None:
+    """Log from ``level`` on: ``debug``, ``info``, ``warning`` or ``error``."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.addFilter(_is_of_interest)
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for name in _CHATTY_AT_INFO:
+        logging.getLogger(name).setLevel(logging.INFO if level == "debug" else logging.WARNING)
+
+
+def errors_only() -> None:
+    """Log next to nothing: what goes wrong is told by the command itself, in one line."""
+    logging.basicConfig(level=logging.CRITICAL, force=True)
+
+
+def _is_of_interest(record: logging.LogRecord) -> bool:
+    """Pass over what Faust tells, below warnings, about the starts and stops of services made of its classes."""
+    return record.levelno >= logging.WARNING or not str(record.msg).startswith("[^")

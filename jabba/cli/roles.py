@@ -1,0 +1,119 @@
+"""The commands that run Jabba: ``up`` all of it, or ``init``, ``worker``, ``web`` and ``projector`` one by one.
+
+What runs them is imported by its name when it is needed: the application lies above this package and beside it in
+the checkout, the embedded parts may not be installed, and all of it takes a second to load.
+"""
+
+import asyncio
+import importlib
+import importlib.util
+from typing import Any
+
+import click
+
+from jabba import installation
+from jabba.cli import logs, options, show
+from jabba.embedded.ports import free_port
+from jabba.errors import NotReady
+from jabba.settings import Settings
+
+
+@click.command
+@options.kafka
+@options.database
+def init(**given: str | None) -> None:
+    """Prepare Kafka and PostgreSQL: topics, first offsets, schema. Doing it again changes nothing."""
+    settings = _settings_of_role(given)
+    asyncio.run(installation.install(settings))
+    click.echo(f"Kafka at {settings.kafka} is ready: topics {settings.prefix}-*")
+    dsn = settings.database.get_secret_value()
+    migrations = importlib.import_module("jabba.persistence.migrations")
+    before = migrations.current(dsn)
+    migrations.upgrade(dsn)
+    after = migrations.current(dsn)
+    click.echo(f"PostgreSQL is ready: schema {after}" + ("" if before == after else f", was {before or 'empty'}"))
+
+
+@click.command
+@options.kafka
+@options.callbacks
+def worker(**given: Any) -> None:
+    """Run the callbacks of submitted tasks. Needs Kafka, not PostgreSQL."""
+    settings = _settings_of_role(given)
+    partitions = asyncio.run(installation.check(settings))
+    _run_app("agents.worker", settings, partitions)
+
+
+@click.command
+@options.kafka
+@options.database
+@click.option("--host", "web_host", help="Address to listen on. [JABBA_WEB_HOST]")
+@click.option("--port", "web_port", type=int, help="Port to listen on. [JABBA_WEB_PORT]")
+def web(**given: Any) -> None:
+    """Serve the HTTP interface."""
+    settings = _settings_of_role(given)
+    asyncio.run(_from_checkout("web.service").check(settings))
+    _run_app("web.service", settings)
+
+
+@click.command
+@options.kafka
+@options.database
+def projector(**given: Any) -> None:
+    """Write what happens in Kafka to PostgreSQL, where it can be searched."""
+    settings = _settings_of_role(given)
+    asyncio.run(installation.check(settings))
+    _check_schema(settings)
+    app = importlib.import_module("jabba.app")
+    app.quiet_libraries(settings.log_level)
+    app.run_service(importlib.import_module("jabba.persistence.projector").Projector(settings))
+
+
+@click.command
+@options.kafka
+@options.database
+@options.callbacks
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Number of worker processes.")
+@click.option(
+    "--port", "web_port", type=click.IntRange(0, 65535), help="Port of the web; 0 = any free. [JABBA_WEB_PORT]"
+)
+@click.option("--data", type=click.Path(file_okay=False), help="Directory of the embedded database. [JABBA_DATA]")
+def up(workers: int, **given: Any) -> None:
+    """Run all of Jabba on this machine, until Ctrl-C.
+
+    Without --kafka and --database it brings a broker and a PostgreSQL of its own. That broker forgets when it stops;
+    PostgreSQL keeps the jobs, and those that have not ended go on when `jabba up` starts again.
+    """
+    if given["web_port"] == 0:
+        given["web_port"] = free_port()
+    settings = _settings_of_role(given)
+    own_broker, own_database = (name not in settings.model_fields_set for name in ("kafka", "database"))
+    if workers > 1 and own_broker:
+        raise click.UsageError("the embedded broker serves one worker; for more, give a Kafka: --kafka HOST:PORT")
+    house = importlib.import_module("jabba.up")
+    house.run(house.House(settings, workers, own_broker, own_database), show.said, show.announced)
+
+
+def _settings_of_role(given: dict[str, Any]) -> Settings:
+    """Read the settings, options first, and set logging up."""
+    settings = Settings.from_environ(**{name: value or None for name, value in given.items()})
+    logs.to_standard_error(settings.log_level)
+    return settings
+
+
+def _run_app(module: str, settings: Settings, *arguments: Any) -> None:
+    """Build an application of the checkout and run it to its end."""
+    app = importlib.import_module("jabba.app")
+    app.quiet_libraries(settings.log_level)
+    app.run_app(_from_checkout(module).build(settings, *arguments))
+
+
+def _from_checkout(module: str) -> Any:
+    package = module.partition(".")[0]
+    if importlib.util.find_spec(package) is None:
+        raise NotReady(f"there is no package {package!r} here: run Jabba from the root of its checkout")
+    return importlib.import_module(module)
+
+
+def _check_schema(settings: Settings) -> None:
+    importlib.import_module("jabba.persistence.migrations").check(settings.database.get_secret_value())

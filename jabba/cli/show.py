@@ -1,0 +1,173 @@
+"""What people see: tables, progress, and who of ``jabba up`` says what."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Self
+
+import click
+from pydantic_core import to_json
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from jabba.lifecycle import JobStatus, TaskStatus
+from jabba.models import Callback, Job, Progress, Task
+from jabba.settings import Settings
+
+_NAME_WIDTH = len("projector")
+_COLORS = {"up": "yellow", "web": "cyan", "projector": "magenta"}
+_COLOR_OF_WORKERS = "green"
+
+_STYLES: dict[str, str] = {
+    JobStatus.PENDING: "yellow",
+    JobStatus.PROCESSED: "green",
+    JobStatus.FAILED: "bold red",
+    JobStatus.CANCELLED: "dim",
+    TaskStatus.NEW: "dim",
+    TaskStatus.CONSUMED: "cyan",
+    TaskStatus.RESCUED: "bold red",
+    TaskStatus.ABORTED: "dim",
+}
+
+out = Console(highlight=False)
+
+
+def said(name: str, line: str) -> None:
+    """Show a line of a child process, or of ``jabba up`` itself, on standard error."""
+    color = _COLORS.get(name, _COLOR_OF_WORKERS)
+    click.echo(f"{click.style(name.ljust(_NAME_WIDTH), fg=color)} {click.style('│', dim=True)} {line}", err=True)
+
+
+def announced(url: str, settings: Settings) -> None:
+    """Say on standard output that Jabba is up, and where."""
+    click.echo(f"Jabba is up: {click.style(url, bold=True)}  (broker {settings.kafka}; Ctrl-C stops it)")
+
+
+def as_json(value: Any) -> None:
+    """Print a model or a list of models as JSON."""
+    click.echo(to_json(value, indent=2).decode())
+
+
+def job(found: Job, progress: Progress | None = None) -> None:
+    """Show a job."""
+    facts = {
+        "id": str(found.id),
+        "name": found.name,
+        "strategy": found.strategy.lower(),
+        "tasks": _counts(progress) if progress else None,
+        "submitted": _moment(found.inserted_at),
+        "took": _duration(found),
+        "meta": _short(found.meta) if found.meta else None,
+    }
+    out.print(f"[bold]{escape(found.type)}[/]  {_status(found.status)}")
+    for name, value in facts.items():
+        if value is not None:
+            out.print(f"  [dim]{name:<10}[/]{escape(value)}", overflow="ellipsis", no_wrap=name != "meta")
+
+
+def jobs(found: Iterable[Job]) -> None:
+    """Show jobs as a table."""
+    table = _table("id", "type", "status", "submitted", "took", "name", "meta")
+    table.columns[0].no_wrap = True
+    for one in found:
+        meta = _short(one.meta) if one.meta else ""
+        name, took = one.name or "", _duration(one) or ""
+        table.add_row(
+            str(one.id),
+            escape(one.type),
+            _status(one.status),
+            _moment(one.inserted_at),
+            took,
+            escape(name),
+            escape(meta),
+        )
+    _print_table(table, "no jobs")
+
+
+def tasks(found: Iterable[Task], total: int | None = None) -> None:
+    """Show tasks as a table; ``total`` tells how many there are when not all are shown."""
+    table = _table("step", "name or callback", "status", "result")
+    table.columns[0].justify = "right"
+    for one in found:
+        step, result = str(one.priority or ""), _short(one.result) if one.result else ""
+        table.add_row(step, escape(one.name or _call(one.callback)), _status(one.status), escape(result))
+    _print_table(table, "no tasks")
+    if total is not None and total > table.row_count:
+        out.print(f"[dim]… and {total - table.row_count:,} more[/]")
+
+
+class Advance:
+    """A bar on standard error: how many tasks of a job have ended, and how many of them without success."""
+
+    def __init__(self, name: str, *, quiet: bool = False) -> None:
+        columns = (
+            "[bold]{task.description}",
+            BarColumn(),
+            MofNCompleteColumn(),
+            "{task.fields[news]}",
+            TimeElapsedColumn(),
+        )
+        self._bar = Bar(
+            *(TextColumn(one) if isinstance(one, str) else one for one in columns),
+            console=Console(stderr=True, quiet=quiet),
+            transient=True,
+        )
+        self._task = self._bar.add_task(escape(name), total=None, news="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def to(self, progress: Progress) -> None:
+        """Move the bar."""
+        news = f"[bold red]{progress.unsuccessful:,} unsuccessful" if progress.unsuccessful else ""
+        self._bar.update(self._task, completed=progress.ended, total=progress.total, news=news)
+
+    def trouble(self, message: str) -> None:
+        """Show why the bar does not move."""
+        self._bar.update(self._task, news=f"[yellow]{escape(message)}")
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    for header in headers:
+        table.add_column(header, overflow="ellipsis", no_wrap=header in ("status", "took"))
+    return table
+
+
+def _print_table(table: Table, nothing: str) -> None:
+    out.print(table if table.row_count else f"[dim]{nothing}[/]")
+
+
+def _status(status: str) -> str:
+    style = _STYLES.get(status)
+    return f"[{style}]{status}[/]" if style else status
+
+
+def _counts(progress: Progress) -> str:
+    unsuccessful = f", {progress.unsuccessful:,} unsuccessful" if progress.unsuccessful else ""
+    return f"{progress.ended:,} of {progress.total:,} ended{unsuccessful}"
+
+
+def _call(callback: Callback) -> str:
+    return f"{callback.module}.{callback.function}"
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def _duration(found: Job) -> str | None:
+    if found.ended_at is None:
+        return None
+    return f"{(found.ended_at - found.inserted_at).total_seconds():.2f} s"
+
+
+def _short(value: Any) -> str:
+    return to_json(value).decode()

@@ -1,0 +1,176 @@
+"""All of Jabba on one machine: broker, database, projector, workers and web under one supervisor."""
+
+import asyncio
+import contextlib
+import importlib.util
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from jabba import installation, reconcile
+from jabba.embedded.broker import PARTITIONS, EmbeddedBroker
+from jabba.embedded.database import EmbeddedDatabase
+from jabba.errors import NotReady
+from jabba.persistence import migrations
+from jabba.settings import Settings
+from jabba.supervisor import Program, Say, Supervisor
+
+MYSELF = "up"
+"""The name under which the supervisor itself speaks."""
+
+Announce = Callable[[str, Settings], None]
+"""Told the URL and the settings that everything runs on once the web process is ready."""
+
+_READY_POLL_SECONDS = 0.1
+_DATABASE = "jabba"
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What ``jabba up`` was asked to run; ``None`` for a part that it is to bring along."""
+
+    settings: Settings
+    workers: int = 1
+    own_broker: bool = True
+    own_database: bool = True
+
+
+def run(house: House, say: Say, announce: Announce) -> None:
+    """Run all of it until SIGINT or SIGTERM; a second signal ends it at once.
+
+    Raises:
+        NotReady: the port is taken, or a module with callbacks is missing.
+        DatabaseFailed, BrokerFailed: an embedded part does not start.
+    """
+    _check_callbacks(house.settings)
+    _check_port(house.settings)
+    with _parts(house, say) as settings:
+        asyncio.run(_Running(settings, house.workers, say, announce).until_signal())
+
+
+@contextlib.contextmanager
+def _parts(house: House, say: Say) -> Iterator[Settings]:
+    """Start what is embedded, and stop it last; answer the settings that lead to it."""
+    found: dict[str, object] = {}
+    with contextlib.ExitStack() as parts:
+        if house.own_database:
+            say(MYSELF, f"starting PostgreSQL in {house.settings.data}")
+            database = EmbeddedDatabase(house.settings.data)
+            database.start()
+            parts.callback(database.stop)
+            found["database"] = database.ensure_database(_DATABASE)
+        if house.own_broker:
+            broker = EmbeddedBroker()
+            broker.start()
+            parts.callback(broker.stop)
+            found |= {"kafka": broker.bootstrap, "partitions": PARTITIONS, "embedded": True}
+        yield Settings.model_validate(house.settings.model_dump(exclude_unset=True) | found)
+        say(MYSELF, "stopped")
+
+
+class _Running:
+    """The child processes, from the first to the last signal."""
+
+    def __init__(self, settings: Settings, workers: int, say: Say, announce: Announce) -> None:
+        self._settings = settings
+        self._workers = workers
+        self._say = say
+        self._announce = announce
+        self._supervisor = Supervisor(say)
+        self._stopping = asyncio.Event()
+
+    async def until_signal(self) -> None:
+        """Bring all up, and stop it in order on a signal or when something does not come up."""
+        loop = asyncio.get_running_loop()
+        for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(one, self._signalled)
+        coming = asyncio.create_task(self._bring_up())
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({coming, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if coming.done():
+                coming.result()
+                await stopping
+        finally:
+            coming.cancel()
+            stopping.cancel()
+            await self._supervisor.stop()
+
+    def _signalled(self) -> None:
+        if self._stopping.is_set():
+            self._supervisor.kill()
+        else:
+            self._say(MYSELF, "stopping; a second Ctrl-C ends everything at once")
+            self._stopping.set()
+
+    async def _bring_up(self) -> None:
+        """Start in an order in which nothing is submitted before what a former run left unfinished."""
+        await self._initialise()
+        self._supervisor.start(self._program("projector", "projector"))
+        names = [f"worker-{number}" for number in range(1, self._workers + 1)] if self._workers > 1 else ["worker"]
+        self._supervisor.start(*(self._program(name, "worker") for name in names))
+        if self._settings.embedded:
+            count = await reconcile.resubmit_unfinished(self._settings)
+            if count:
+                self._say(MYSELF, f"{count} unfinished {'job goes' if count == 1 else 'jobs go'} on")
+        self._supervisor.start(self._program("web", "web"))
+        await self._web_is_ready()
+        self._announce(url_of(self._settings), self._settings)
+
+    async def _initialise(self) -> None:
+        await installation.install(self._settings)
+        await asyncio.to_thread(migrations.upgrade, self._settings.database.get_secret_value())
+        if self._settings.embedded:
+            await reconcile.forget_positions(self._settings)
+
+    async def _web_is_ready(self) -> None:
+        async with aiohttp.ClientSession() as session:
+            while True:
+                if await _answers(session, f"{url_of(self._settings)}/health/ready"):
+                    return
+                await asyncio.sleep(_READY_POLL_SECONDS)
+
+    def _program(self, name: str, role: str) -> Program:
+        environment = {**self._settings.environ_of_child(), "PYTHONUNBUFFERED": "1"}
+        return Program(name, [sys.executable, "-m", "jabba", role], environment)
+
+
+def url_of(settings: Settings) -> str:
+    """Answer where this machine finds the web process."""
+    host = "127.0.0.1" if settings.web_host in ("", "0.0.0.0", "::") else settings.web_host  # noqa: S104 — compared
+    return f"http://{host}:{settings.web_port}"
+
+
+async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with session.get(url) as response:
+            return response.status == 200  # noqa: PLR2004 — HTTP's OK
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        return False
+
+
+def _check_callbacks(settings: Settings) -> None:
+    for module in settings.callbacks:
+        try:
+            found = importlib.util.find_spec(module)
+        except (ImportError, ValueError):
+            found = None
+        if found is None:
+            raise NotReady(f"there is no module {module!r} with callbacks here, in {Path.cwd()}")
+
+
+def _check_port(settings: Settings) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.web_host, settings.web_port))
+        except OSError as error:
+            raise NotReady(
+                f"port {settings.web_port} of {settings.web_host} cannot be used ({error.strerror}); "
+                "choose another one with --port, or 0 for any that is free"
+            ) from error
