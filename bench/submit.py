@@ -1,9 +1,10 @@
 """How many submissions a second one web process takes.
 
-    python bench/submit.py --url http://127.0.0.1:8600 --connections 50 --seconds 10
+    python -m bench.submit
+    python -m bench.submit --url http://127.0.0.1:8600 --connections 50 --seconds 60
 
 Every connection is kept alive and sends the next submission as soon as the last is answered. Without ``--url``, Kafka
-and the web process are started for the measurement. The client is a bare protocol, so that it takes little of the
+and a web process are started for the measurement. The client is a bare protocol, so that it takes little of the
 processor from what it measures.
 """
 
@@ -11,9 +12,19 @@ import argparse
 import asyncio
 import json
 import statistics
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
+
+from jabba import installation
+from jabba.embedded.ports import free_port
+from jabba.settings import Settings
+from tests.support.kafka import BENCHMARK_JVM, KafkaServer
+from tests.support.processes import jabba_process
 
 
 @dataclass
@@ -100,19 +111,32 @@ def row(connections: int, tally: Tally, seconds: float) -> str:
     return f"{connections:11d}{len(tally.latencies) / seconds:10.0f}{milliseconds}  {tally.statuses}"
 
 
+@contextmanager
+def own_web_process() -> Iterator[str]:
+    """Start Kafka and a web process; answer its URL."""
+    with tempfile.TemporaryDirectory() as scratch, KafkaServer(Path(scratch), jvm=BENCHMARK_JVM) as kafka:
+        settings = Settings(kafka=kafka.bootstrap, web_port=free_port())
+        asyncio.run(installation.install(settings))
+        with jabba_process("web", environment=settings.as_environ(), log=Path(scratch, "web.log")) as web:
+            web.start().wait_for_port(settings.web_port)
+            yield f"http://127.0.0.1:{settings.web_port}"
+
+
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description="Measure submissions a second.")
-    parser.add_argument("--url", default="http://127.0.0.1:8600")
+    parser.add_argument("--url", help="a web process that runs already")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 10, 50, 200])
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--tasks", type=int, default=1)
-    parser.add_argument("--args-bytes", type=int, default=20)
+    parser.add_argument("--tasks", type=int, default=1, help="tasks of a job")
+    parser.add_argument("--args-bytes", type=int, default=20, help="size of a task's argument")
     given = parser.parse_args()
-    request = request_of(given.url, given.tasks, given.args_bytes)
-    print("connections    POST/s  p50 (ms)  p95 (ms)  p99 (ms)  answers")
-    for connections in given.connections:
-        print(row(connections, *asyncio.run(measure(given.url, connections, given.seconds, request))))
+    with nullcontext(given.url) if given.url else own_web_process() as url:
+        request = request_of(url, given.tasks, given.args_bytes)
+        asyncio.run(measure(url, 10, 1.0, request))
+        print("connections    POST/s  p50 (ms)  p95 (ms)  p99 (ms)  answers")
+        for connections in given.connections:
+            print(row(connections, *asyncio.run(measure(url, connections, given.seconds, request))), flush=True)
 
 
 if __name__ == "__main__":

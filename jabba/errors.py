@@ -6,6 +6,10 @@ Each class names the HTTP status that the web answers with and the stable ``type
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+# The answer to a wrong request must not be larger than the request.
+_TOLD_FIELDS = 100
+_TOLD_CHARACTERS = 4000
+
 
 class JabbaError(Exception):
     """The root of the tree: ``except JabbaError`` catches all that Jabba raises on purpose."""
@@ -34,9 +38,12 @@ class RequestError(JabbaError):
         self.fields = fields or []
 
     def as_json(self) -> dict[str, Any]:
-        """Answer the body of the HTTP error: ``{"type", "message", "fields": [{"field", "message"}]}``."""
-        fields = [{"field": error.field, "message": error.message} for error in self.fields]
-        return {"type": self.type, "message": self.message, "fields": fields}
+        """Answer the body of the HTTP error: ``{"type", "message", "fields": [{"field", "message"}]}``.
+
+        It names the first hundred fields; the message tells how many there are.
+        """
+        fields = [{"field": error.field, "message": error.message} for error in self.fields[:_TOLD_FIELDS]]
+        return {"type": self.type, "message": self.message[:_TOLD_CHARACTERS], "fields": fields}
 
 
 class InvalidRequest(RequestError):

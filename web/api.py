@@ -24,6 +24,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 BODY_SECONDS = 60.0
 """How long a caller may take to send a body."""
 
+SEARCH_BYTES = 256 * 1024
+"""Limit of a search."""
+
 
 class ApiView(View):
     """A view that answers JSON, and knows only the methods that it implements."""
@@ -74,9 +77,9 @@ async def read_body(request: web.Request, limit: int) -> bytes:
         raise web.HTTPRequestTimeout from error
 
 
-async def read_json(request: web.Request) -> Any:
-    """Read a body as JSON, within the limit in the settings."""
-    return requests.decode_json(await read_body(request, backends(request).settings.request_bytes))
+async def read_search(request: web.Request) -> Any:
+    """Read a search as JSON; it is read in the event loop, so it may not be large."""
+    return requests.decode_json(await read_body(request, SEARCH_BYTES))
 
 
 async def _read_at_most(request: web.Request, limit: int) -> bytes:

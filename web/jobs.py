@@ -8,7 +8,7 @@ from jabba.models import Job
 from jabba.persistence import queries
 from jabba.positions import read_position
 from web import answers, requests
-from web.api import ApiView, backends, read_body, read_json, respond
+from web.api import ApiView, backends, read_body, read_search, respond
 
 _GET_PARAMETERS = frozenset({"after"})
 _TASKS_PARAMETERS = frozenset({"after", "cursor", "limit", "offset"})
@@ -81,7 +81,7 @@ class JobSearch(ApiView):
 
     async def post(self, request: Request) -> Response:
         """Answer a page of jobs."""
-        search = filters.parse_search(await read_json(request), filters.JOBS)
+        search = filters.parse_search(await read_search(request), filters.JOBS)
         return respond(answers.of_data(await queries.search_jobs(backends(request).database, search)))
 
 
@@ -93,7 +93,7 @@ class TaskSearch(ApiView):
 
     async def post(self, request: Request) -> Response:
         """Answer a page of tasks."""
-        search = filters.parse_search(await read_json(request), filters.TASKS)
+        search = filters.parse_search(await read_search(request), filters.TASKS)
         return respond(answers.of_data(await queries.search_tasks(backends(request).database, search)))
 
 

@@ -1,21 +1,21 @@
 import asyncio
 import contextlib
 import gzip
-import io
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
-from aiohttp import ClientError, ClientResponse, ClientSession
+from aiohttp import ClientError, ClientSession
+from pydantic import SecretStr
 
 from jabba import ids, installation
 from jabba.app import WebServer
-from jabba.persistence import migrations, queries
+from jabba.persistence import queries
 from jabba.settings import Settings
+from tests.support.http import answer, get, post, serving
 from tests.support.kafka import KafkaServer
 from tests.support.log import read_slices
 from web.service import build
@@ -27,6 +27,7 @@ ROUTES = {
     ("GET", "/v1/jobs"),
     ("GET", "/v1/jobs/{id}"),
     ("GET", "/v1/jobs/{id}/tasks"),
+    ("GET", "/v1/jobs/{id}/progress"),
     ("POST", "/v1/jobs/search"),
     ("POST", "/v1/tasks/search"),
     ("GET", "/health/live"),
@@ -35,60 +36,22 @@ ROUTES = {
 
 
 @pytest.fixture
-async def settings(kafka: KafkaServer, database: str, unused_tcp_port: int) -> Settings:
-    made = Settings.from_environ(
-        {},
+async def settings(kafka: KafkaServer, migrated: str, unused_tcp_port: int) -> Settings:
+    made = Settings(
         kafka=kafka.bootstrap,
-        database=database,
+        database=SecretStr(migrated),
         prefix=f"w-{uuid4().hex}",
         partitions=4,
         web_port=unused_tcp_port,
     )
     await installation.install(made)
-    await asyncio.to_thread(migrations.upgrade, database)
     return made
-
-
-@asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[ClientSession]:
-    """Run a web process's application in this event loop; answer a session that talks to it."""
-    app = build(settings)
-    await app.start()
-    try:
-        async with ClientSession(f"http://127.0.0.1:{settings.web_port}") as session:
-            yield session
-    finally:
-        await app.stop()
 
 
 @pytest.fixture
 async def http(settings: Settings) -> AsyncIterator[ClientSession]:
     async with serving(settings) as session:
         yield session
-
-
-async def answer(response: ClientResponse) -> tuple[int, Any]:
-    """Answer status and body, whose form is checked."""
-    assert response.content_type == "application/json"
-    document = json.loads(await response.read())
-    if response.status < 400:
-        assert "data" in document
-        return response.status, document["data"]
-    assert list(document) == ["error"]
-    assert list(document["error"]) == ["type", "message", "fields"]
-    assert all(list(one) == ["field", "message"] for one in document["error"]["fields"])
-    return response.status, document["error"]
-
-
-async def post(http: ClientSession, path: str, body: Any, **options: Any) -> tuple[int, Any]:
-    data = io.BytesIO(body if isinstance(body, bytes) else json.dumps(body).encode())
-    async with http.post(path, data=data, **options) as response:
-        return await answer(response)
-
-
-async def get(http: ClientSession, path: str) -> tuple[int, Any]:
-    async with http.get(path) as response:
-        return await answer(response)
 
 
 def test_only_the_routes_of_the_contract_are_served_and_no_page_of_fausts(settings: Settings) -> None:
@@ -257,6 +220,11 @@ async def test_a_wrong_search_is_refused_by_the_path_to_its_mistake(http: Client
         status, error = await post(http, f"/v1/{what}/search", search)
         assert status == 422, (search, error)
         assert field in [one["field"] for one in error["fields"]], (search, error)
+
+
+async def test_a_search_may_not_be_large(http: ClientSession) -> None:
+    search = {"filter": [["name", "equal", "x" * 256 * 1024]]}
+    assert (await post(http, "/v1/jobs/search", search))[0] == 413
 
 
 async def test_pages_of_other_sites_cannot_submit(settings: Settings, http: ClientSession) -> None:

@@ -111,3 +111,12 @@ def test_a_defect_tells_the_caller_nothing_of_the_inside() -> None:
     assert error_of(answer)["type"] == "internal_error"
     assert b"secret" not in answer.body
     assert b"RuntimeError" not in answer.body
+
+
+def test_the_answer_to_a_request_with_very_many_mistakes_is_not_larger_than_it() -> None:
+    fields = [FieldError(f"tasks[{number}]", "wrong") for number in range(100_000)]
+    answer = answers.of_error(InvalidRequest("100000 invalid fields; " + "x" * 100_000, fields))
+    described = error_of(answer)
+    assert described["fields"][99]["field"] == "tasks[99]"
+    assert described["message"].startswith("100000 invalid fields")
+    assert len(answer.body) < 10_000

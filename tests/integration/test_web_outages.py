@@ -1,0 +1,122 @@
+import time
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+from pydantic import SecretStr
+
+from jabba import ids, installation
+from jabba.errors import NotReady
+from jabba.persistence import migrations
+from jabba.settings import Settings
+from tests.support.http import get, post, serving
+from tests.support.kafka import KafkaServer
+from tests.support.log import read_slices
+from tests.support.postgres import PostgresServer
+from tests.support.processes import eventually
+from web.service import check
+
+JOB = {"tasks": ["local", "shop", "ship", [1]], "type": "shipping"}
+
+
+async def faults(http: ClientSession) -> list[str]:
+    """Answer the backends that are not ready."""
+    status, data = await get(http, "/health/ready")
+    if status == 200:
+        assert data == {"kafka": "ok", "database": "ok"}
+        return []
+    assert status == 503
+    return [one["field"] for one in data["fields"]]
+
+
+async def test_without_postgresql_it_starts_and_accepts_jobs_and_reads_as_soon_as_it_is_back(
+    kafka: KafkaServer, tmp_path: Path, unused_tcp_port: int
+) -> None:
+    with PostgresServer(tmp_path) as postgres:
+        settings = Settings(
+            kafka=kafka.bootstrap,
+            database=SecretStr(postgres.dsn),
+            prefix="o-database",
+            partitions=2,
+            web_port=unused_tcp_port,
+            visible_seconds=0,
+        )
+        await installation.install(settings)
+        migrations.upgrade(postgres.dsn)
+        postgres.stop()
+        await check(settings)
+        async with serving(settings) as http:
+            status, accepted = await post(http, "/v1/jobs", JOB)
+            assert status == 201
+            assert await faults(http) == ["database"]
+            for path in (
+                f"/v1/jobs/{accepted['id']}",
+                f"/v1/jobs/{accepted['id']}?after=0:1",
+                "/v1/jobs?type=shipping",
+            ):
+                status, error = await get(http, path)
+                assert (status, error["type"]) == (503, "unavailable")
+            assert (await post(http, "/v1/tasks/search", {}))[0] == 503
+            postgres.start()
+            assert await get(http, "/v1/jobs") == (200, [])
+            assert await faults(http) == []
+            postgres.kill()
+            postgres.start()
+            await eventually(lambda: answers(http, "/v1/jobs"), what="answer after a crash")
+
+
+async def answers(http: ClientSession, path: str) -> bool:
+    return (await get(http, path))[0] == 200
+
+
+async def test_without_kafka_it_refuses_in_time_and_accepts_the_same_job_afterwards(
+    tmp_path: Path, migrated: str, unused_tcp_port: int
+) -> None:
+    with KafkaServer(tmp_path) as kafka:
+        settings = Settings(
+            kafka=kafka.bootstrap,
+            database=SecretStr(migrated),
+            partitions=2,
+            web_port=unused_tcp_port,
+            produce_seconds=1.0,
+            visible_seconds=0,
+        )
+        await installation.install(settings)
+        kafka.kill()
+        await check(settings)
+        async with serving(settings) as http:
+            await refuse_until_kafka_is_back(http, kafka)
+            kafka.kill()
+            await refuse_until_kafka_is_back(http, kafka)
+            submitted = {part.job for _, _, part in await read_slices(settings)}
+    assert len(submitted) == 2
+
+
+async def refuse_until_kafka_is_back(http: ClientSession, kafka: KafkaServer) -> None:
+    job = JOB | {"id": str(ids.new_job_id(time.time()))}
+    begin = time.monotonic()
+    status, error = await post(http, "/v1/jobs", job)
+    assert (status, error["type"]) == (503, "unavailable")
+    assert str(job["id"]) in error["message"]
+    assert time.monotonic() - begin < 5
+    assert await faults(http) == ["kafka"]
+    assert await get(http, "/v1/jobs") == (200, [])
+    kafka.start()
+
+    async def accepts() -> bool:
+        return (await post(http, "/v1/jobs", job))[0] == 201
+
+    await eventually(accepts, what="acceptance")
+    assert await faults(http) == []
+
+
+async def test_missing_topics_and_another_schema_are_told_with_the_command_to_run(
+    kafka: KafkaServer, database: str, migrated: str
+) -> None:
+    settings = Settings(kafka=kafka.bootstrap, database=SecretStr(migrated), prefix="o-missing", partitions=1)
+    with pytest.raises(NotReady, match="o-missing-tasks is missing; run `python -m jabba init`"):
+        await check(settings)
+    await installation.install(settings)
+    await check(settings)
+    with pytest.raises(NotReady, match="python -m jabba init"):
+        await check(settings.model_copy(update={"database": SecretStr(database)}))
