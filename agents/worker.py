@@ -18,6 +18,7 @@ from jabba.lanes.engine import Engine
 from jabba.lanes.forgetting import Window
 from jabba.lanes.gate import Gate
 from jabba.lanes.lane import Shared
+from jabba.lanes.lease import Lease
 from jabba.lanes.owned import Policy
 from jabba.lanes.room import Room
 from jabba.log import Log
@@ -36,12 +37,14 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
     callbacks.load(settings.callbacks)
     app = worker_app(settings, partitions)
     log = Log(settings.kafka, client_id=f"{settings.prefix}-worker")
-    gate = Gate(settings.slots)
+    clock = SystemClock()
+    lease = Lease(settings.session_seconds, clock.monotonic)
+    gate = Gate(settings.slots, lease.valid)
     emitter = Emitter(partial(log.append, settings.topics.events), partitions)
     runner = LocalRunner(settings.threads)
     table = LaneTable(app, settings=settings, partitions=partitions, log=log, may_write=gate.may_write)
     app.tables.add(table)
-    shared = Shared(gate, emitter, runner, settings.result_bytes, SystemClock().now)
+    shared = Shared(gate, emitter, runner, settings.result_bytes, clock.now)
     policy = Policy(settings.adopt_seconds, settings.adopt_bytes, Window(settings.repeat_seconds))
     engine = Engine(table, shared, Room(settings.lanes, settings.lanes_bytes), policy)
     tasks.attach(app, settings, engine, partial(log.append, settings.topics.dead_letters))
@@ -51,17 +54,20 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
         runner.close()
         await log.stop()
 
-    Ownership(app, settings, engine, close).attach()
+    Ownership(app, settings, engine, lease, close).attach()
     return app
 
 
 class Ownership:
     """Follows the consumer group: what Faust says of partitions becomes calls of the engine."""
 
-    def __init__(self, app: JabbaApp, settings: Settings, engine: Engine, close: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, app: JabbaApp, settings: Settings, engine: Engine, lease: Lease, close: Callable[[], Awaitable[None]]
+    ) -> None:
         self._app = app
         self._settings = settings
         self._engine = engine
+        self._lease = lease
         self._close = close
         self._committed: dict[int, int] = {}
 
@@ -115,9 +121,32 @@ class Ownership:
         self._committed.clear()
 
     async def _on_assigned(self, _app: Any, assigned: set[TP], *_: Any, **__: Any) -> None:
+        follow_heartbeats(cast("Consumer", self._app.consumer), self._lease)
+        self._lease.renew(self._lease.now())
         partitions = {place.partition for place in assigned if place.topic == self._settings.topics.tasks}
         self._engine.assign(self._app.consumer_generation_id, partitions)
 
     async def _on_complete(self, _app: Any, *_: Any, **__: Any) -> None:
         self._engine.open()
         logger.info("worker ready with %d partitions", len(self._app.consumer.assignment()) // 2)
+
+
+def follow_heartbeats(consumer: Consumer, lease: Lease) -> None:
+    """Renew the lease with every heartbeat that the group's coordinator answers.
+
+    aiokafka sends them in a thread of its own and keeps the time of the last success to itself.
+    """
+    coordinator = consumer._thread._consumer._coordinator  # type: ignore[attr-defined]  # noqa: SLF001 — see above
+    send = coordinator._do_heartbeat  # noqa: SLF001 — see above
+    if getattr(send, "renews", None) is lease:
+        return
+
+    async def send_and_renew() -> bool:
+        since = lease.now()
+        answered = bool(await send())
+        if answered:
+            lease.renew(since)
+        return answered
+
+    send_and_renew.renews = lease  # type: ignore[attr-defined]
+    coordinator._do_heartbeat = send_and_renew  # noqa: SLF001 — see above
