@@ -22,8 +22,8 @@ _LOCK = 4_771_902_203
 """Any number of our own, so that two upgrades at a time take turns."""
 
 
-def upgrade(dsn: str) -> None:
-    """Bring the schema to the version that this code needs; doing it again changes nothing.
+def upgrade(dsn: str) -> str:
+    """Bring the schema to the revision that this code needs, and answer it; doing it again changes nothing.
 
     Raises:
         NotReady: a newer Jabba made the schema.
@@ -35,6 +35,7 @@ def upgrade(dsn: str) -> None:
         _refuse_newer(_revision(connection), _scripts(config))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        return str(_revision(connection))
 
 
 def current(dsn: str) -> str | None:

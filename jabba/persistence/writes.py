@@ -150,7 +150,8 @@ def _upserted_tasks(incoming: CTE) -> CTE:
         **{name: func.coalesce(tasks.c[name], new[name]) for name in _SPECIFIED},
         **{name: case((wins, new[name]), else_=tasks.c[name]) for name in _HAPPENED},
     }
-    news = or_(wins, and_(tasks.c.callback.is_(None), new.callback.is_not(None)))
+    specifies = and_(tasks.c.callback.is_(None), new.callback.is_not(None))
+    news = or_(wins, specifies, new.inserted_at < tasks.c.inserted_at)
     upsert = statement.on_conflict_do_update(index_elements=[tasks.c.id], set_=changed, where=news)
     return upsert.returning(tasks.c.id, tasks.c.job_id, tasks.c.status, tasks.c.updated_at).cte("written")
 
@@ -218,9 +219,7 @@ MAKE_NEXT_DUE = (
     update(tasks)
     .where(
         jobs.c.id == func.any(cast(bindparam("jobs", type_=Text), ARRAY(Uuid))),
-        jobs.c.strategy == _word(Strategy.SEQUENTIAL),
         jobs.c.status == _word(JobStatus.PENDING),
-        jobs.c.ended > 0,
         tasks.c.job_id == jobs.c.id,
         tasks.c.position == jobs.c.ended,
         tasks.c.status == _word(TaskStatus.NEW),
