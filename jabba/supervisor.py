@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from jabba.clock import Clock, SystemClock
 from jabba.embedded.child import command_of_child
 
+SUPERVISOR = "up"
+"""The name under which the supervisor itself speaks."""
+
 _LINE_BYTES = 64 * 1024
 """A longer line is shown in pieces."""
 
@@ -81,7 +84,7 @@ class Child:
             self._end_with(signal.SIGTERM)
         done, _ = await asyncio.wait({self._keeper}, timeout=seconds)
         if not done:
-            self._say(self.name, f"does not stop within {seconds:g} s and is killed")
+            self._say(SUPERVISOR, f"{self.name} does not stop within {seconds:g} s and is killed")
             self.kill()
         await self._keeper
 
@@ -95,7 +98,7 @@ class Child:
             ending = await self._live_once()
             if not self._stopping.is_set():
                 delay = self._back_off.after(self._clock.monotonic() - started)
-                self._say(self.name, f"{ending}; it starts again in {delay:g} s")
+                self._say(SUPERVISOR, f"{self.name} {ending}; it starts again in {delay:g} s")
                 await self._stopped_within(delay)
 
     async def _live_once(self) -> str:

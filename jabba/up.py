@@ -18,10 +18,7 @@ from jabba.embedded.database import EmbeddedDatabase
 from jabba.errors import NotReady
 from jabba.persistence import migrations
 from jabba.settings import Settings
-from jabba.supervisor import Program, Say, Supervisor
-
-MYSELF = "up"
-"""The name under which the supervisor itself speaks."""
+from jabba.supervisor import SUPERVISOR, Program, Say, Supervisor
 
 Announce = Callable[[str, Settings], None]
 """Told the URL and the settings that everything runs on once the web process is ready."""
@@ -59,7 +56,7 @@ def _parts(house: House, say: Say) -> Iterator[Settings]:
     found: dict[str, object] = {}
     with contextlib.ExitStack() as parts:
         if house.own_database:
-            say(MYSELF, f"starting PostgreSQL in {house.settings.data}")
+            say(SUPERVISOR, f"starting PostgreSQL in {house.settings.data}")
             database = EmbeddedDatabase(house.settings.data)
             database.start()
             parts.callback(database.stop)
@@ -70,7 +67,7 @@ def _parts(house: House, say: Say) -> Iterator[Settings]:
             parts.callback(broker.stop)
             found |= {"kafka": broker.bootstrap, "partitions": PARTITIONS, "embedded": True}
         yield Settings.model_validate(house.settings.model_dump(exclude_unset=True) | found)
-        say(MYSELF, "stopped")
+        say(SUPERVISOR, "stopped")
 
 
 class _Running:
@@ -105,7 +102,7 @@ class _Running:
         if self._stopping.is_set():
             self._supervisor.kill()
         else:
-            self._say(MYSELF, "stopping; a second Ctrl-C ends everything at once")
+            self._say(SUPERVISOR, "stopping; a second Ctrl-C ends everything at once")
             self._stopping.set()
 
     async def _bring_up(self) -> None:
@@ -117,7 +114,7 @@ class _Running:
         if self._settings.embedded:
             count = await reconcile.resubmit_unfinished(self._settings)
             if count:
-                self._say(MYSELF, f"{count} unfinished {'job goes' if count == 1 else 'jobs go'} on")
+                self._say(SUPERVISOR, f"{count} unfinished {'job goes' if count == 1 else 'jobs go'} on")
         self._supervisor.start(self._program("web", "web"))
         await self._web_is_ready()
         self._announce(url_of(self._settings), self._settings)

@@ -64,8 +64,8 @@ async def test_a_child_that_dies_is_started_again_and_that_is_said() -> None:
     await said.wait_for("here", times=3)
     await one.stop(SOON)
 
-    assert ("one", "ended with exit code 7; it starts again in 0.01 s") in said
-    assert ("one", "ended with exit code 7; it starts again in 0.02 s") in said
+    assert ("up", "one ended with exit code 7; it starts again in 0.01 s") in said
+    assert ("up", "one ended with exit code 7; it starts again in 0.02 s") in said
 
 
 async def test_a_killed_child_is_started_again_under_another_pid() -> None:
@@ -80,7 +80,7 @@ async def test_a_killed_child_is_started_again_under_another_pid() -> None:
     await said.wait_for("here", times=2)
 
     assert one.pid not in (first, None)
-    assert ("one", "was ended by SIGKILL; it starts again in 0.01 s") in said
+    assert ("up", "one was ended by SIGKILL; it starts again in 0.01 s") in said
     await one.stop(SOON)
 
 
@@ -115,7 +115,7 @@ async def test_a_child_that_does_not_stop_in_time_is_killed() -> None:
     await one.stop(0.05)
 
     assert one.pid is None
-    assert said[-1] == ("one", "does not stop within 0.05 s and is killed")
+    assert said[-1] == ("up", "one does not stop within 0.05 s and is killed")
 
 
 async def test_stopping_does_not_wait_for_a_back_off() -> None:
