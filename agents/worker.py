@@ -42,10 +42,10 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
     gate = Gate(settings.slots, lease.valid)
     emitter = Emitter(partial(log.append, settings.topics.events), partitions)
     runner = LocalRunner(settings.threads)
-    table = LaneTable(app, settings=settings, partitions=partitions, log=log, may_write=gate.may_write)
+    table = LaneTable(app, settings=settings, partitions=partitions, log=log, may_write=gate.may_write, now=clock.now)
     app.tables.add(table)
-    shared = Shared(gate, emitter, runner, settings.result_bytes, clock.now)
-    policy = Policy(settings.adopt_seconds, settings.adopt_bytes, Window(settings.repeat_seconds))
+    shared = Shared(gate, emitter, runner, settings.result_bytes, settings.crash_limit, clock.now)
+    policy = Policy(settings.adopt_seconds, settings.adopt_bytes, Window(settings.repeat_seconds), settings.lanes)
     engine = Engine(table, shared, Room(settings.lanes, settings.lanes_bytes), policy)
     tasks.attach(app, settings, engine, partial(log.append, settings.topics.dead_letters))
 

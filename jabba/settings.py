@@ -6,9 +6,10 @@ A field ``kafka`` is set by ``JABBA_KAFKA``. Lists are separated by commas.
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 
 from jabba.errors import JabbaError
 from jabba.models import Limits, field_path
@@ -59,6 +60,9 @@ class Settings(BaseModel):
     repeat_seconds: float = Field(
         default=600.0, ge=0, description="How long an ended job is remembered, to recognise a repeated submission."
     )
+    crash_limit: int = Field(
+        default=3, ge=1, description="How often a step may end its worker before it fails with `crash_loop`."
+    )
     handover_seconds: float = Field(default=5.0, gt=0, description="How long running steps may finish on hand-over.")
     session_seconds: float = Field(default=10.0, gt=0, description="Silence after which a worker counts as dead.")
     commit_seconds: float = Field(default=1.0, gt=0, description="How often a worker commits its offsets.")
@@ -79,7 +83,9 @@ class Settings(BaseModel):
     result_bytes: int = Field(default=_LIMITS.result_bytes, ge=1, description="Limit of one task's result.")
 
     url: str = Field(default="http://127.0.0.1:8600", description="Where `submit`, `get` and `search` find the web.")
-    log_level: str = Field(default="info", description="`debug`, `info`, `warning` or `error`.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="`debug`, `info`, `warning` or `error`."
+    )
     data: Path = Field(default=Path(".jabba"), description="Where `jabba up` keeps its embedded database.")
 
     @classmethod
@@ -133,5 +139,9 @@ def _as_text(value: Any) -> str:
 
 
 def _explain(error: ValidationError) -> str:
-    faults = (f"{PREFIX}{field_path(one['loc']).upper()}: {one['msg']}" for one in error.errors(include_url=False))
-    return "; ".join(faults)
+    faults = error.errors(include_url=False)
+    return "; ".join(f"{PREFIX}{field_path(one['loc']).upper()}: {_fault(one)}" for one in faults)
+
+
+def _fault(one: ErrorDetails) -> str:
+    return "there is no such setting" if one["type"] == "extra_forbidden" else one["msg"]

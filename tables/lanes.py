@@ -41,6 +41,7 @@ class LaneTable(faust.Table[Any, Any]):
         partitions: int,
         log: Log,
         may_write: Callable[[], Awaitable[None]],
+        now: Callable[[], float],
         **options: Any,
     ) -> None:
         super().__init__(app, name=settings.topics.lanes_table, partitions=partitions, **options)
@@ -48,6 +49,7 @@ class LaneTable(faust.Table[Any, Any]):
         self._topic = settings.topics.changelog
         self._log = log
         self._may_write = may_write
+        self._now = now
         self._stores: dict[int, Store] = {}
         self._ends: dict[TP, int] = {}
 
@@ -72,7 +74,7 @@ class LaneTable(faust.Table[Any, Any]):
             store.retire()
 
     def _store_of(self, partition: int) -> Store:
-        return Store(partial(self._append, partition), partial(self._read, partition), self._may_write)
+        return Store(partial(self._append, partition), partial(self._read, partition), self._may_write, self._now)
 
     async def _append(self, partition: int, key: bytes, value: bytes | None) -> int:
         return await self._log.append(self._topic, partition, value, key=key, within=_APPEND_SECONDS)

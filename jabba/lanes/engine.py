@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -39,13 +40,24 @@ class Engine:
         self._owned: dict[int, OwnedPartition] = {}
         self._committed: dict[int, int] = {}
         self._loading: asyncio.Task[None] | None = None
+        self._marking: asyncio.Task[None] | None = None
         self._generation = -1
 
     # The consumer group's side.
 
     async def drain(self, seconds: float) -> int:
-        """Start no more steps, give running ones so long to be recorded; answer how many are still running."""
-        return await self._shared.gate.drain(seconds)
+        """Start no more steps, give running ones so long to be recorded; answer how many are still running.
+
+        After this nothing is recorded until ``open``.
+        """
+        if self._marking is not None:
+            self._marking.cancel()
+        running = await self._shared.gate.drain(seconds)
+        if not running and self._shared.gate.writable:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._mark(clean=True), seconds)
+        self._shared.gate.close()
+        return running
 
     def forget_offsets(self) -> None:
         """Forget the messages of this generation: the next one reads again from what was committed."""
@@ -68,6 +80,7 @@ class Engine:
     def open(self) -> None:
         """Let steps start."""
         self._shared.gate.open()
+        self._marking = asyncio.create_task(self._mark(clean=False))
 
     async def stop(self) -> None:
         """Cancel all lanes; what was not recorded runs again elsewhere."""
@@ -114,6 +127,10 @@ class Engine:
             return
         for slice_, share in zip(slices, _shares(origin.size, len(slices)), strict=True):
             self._owned[origin.partition].start(slice_, origin.offset, share)
+
+    async def _mark(self, *, clean: bool) -> None:
+        stores = [owned.store.result() for owned in self._owned.values() if owned.store.done()]
+        await asyncio.gather(*(store.mark(clean=clean) for store in stores), return_exceptions=True)
 
     def _is_current(self, origin: Origin) -> bool:
         return origin.generation == self._generation and origin.partition in self._owned

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 _LEASE_POLL_SECONDS = 0.1
 
 
 class Gate:
-    """Open: steps start. Draining: running ones finish and are recorded. Closed: nothing is recorded either.
+    """Open: steps start. Drained: no more start, running ones are recorded. Closed: nothing is recorded either.
 
     ``lease`` answers whether the consumer group still counts this worker as alive: one whose session may have expired
     records nothing, because another may own its partitions already.
@@ -39,15 +39,19 @@ class Gate:
         self._open.set()
 
     async def drain(self, seconds: float) -> int:
-        """Start no more steps, give running ones so long to be recorded, then close; answer how many did not."""
+        """Start no more steps, and give running ones so long to be recorded; answer how many did not.
+
+        Without a lease nothing can be recorded, and nothing is waited for.
+        """
         self._open.clear()
-        try:
-            await asyncio.wait_for(self._quiet.wait(), seconds)
-        except TimeoutError:
-            pass
-        finally:
-            self._writable.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._quiet.wait(), seconds if self._lease() else 0)
         return self._running
+
+    def close(self) -> None:
+        """Let nothing be recorded any more."""
+        self._open.clear()
+        self._writable.clear()
 
     @asynccontextmanager
     async def step(self) -> AsyncIterator[None]:

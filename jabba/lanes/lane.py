@@ -3,14 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from jabba import ids
 from jabba.callbacks import TaskContext
 from jabba.errors import JabbaError
 from jabba.events import encode_event
 from jabba.lanes import answers
-from jabba.lanes.answers import Encoded, TaskPlace
+from jabba.lanes.answers import Answer, Encoded, TaskPlace
 from jabba.lanes.gate import Gate
 from jabba.lanes.ports import Events, Runner
 from jabba.lanes.records import JobRecord, LaneName, LaneRecord
@@ -44,7 +44,9 @@ class Shared:
     events: Events
     runner: Runner
     result_bytes: int
+    crash_limit: int
     now: Callable[[], float]
+    alone: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Lane:
@@ -55,7 +57,9 @@ class Lane:
     an event can be repeated, never lost, and never contradict what ran.
     """
 
-    def __init__(self, slice_: Slice, offset: int, store: Store, turns: Turns, shared: Shared) -> None:
+    def __init__(
+        self, slice_: Slice, offset: int, store: Store, turns: Turns, shared: Shared, *, suspect: bool = False
+    ) -> None:
         self.slice = slice_
         self._store = store
         self._turns = turns
@@ -71,6 +75,7 @@ class Lane:
         self._recorded = 0
         self._writing = asyncio.Lock()
         self._waits_for_turn = False
+        self._suspect = suspect
 
     @property
     def adopted(self) -> bool:
@@ -104,11 +109,20 @@ class Lane:
             if self._record.failed:
                 await self._abort_from(position)
                 break
-            async with self._shared.gate.step():
-                await self._step(position)
+            if self._suspect:
+                # In a sequential slice only the first open step can have been running when a worker died.
+                await self._step_alone(position)
+                self._suspect = False
+            else:
+                async with self._shared.gate.step():
+                    await self._step(position)
         await self._pass_turn()
 
     async def _run_at_once(self) -> None:
+        if self._suspect:
+            for position in self._open_positions():
+                await self._step_alone(position)
+            return
         async with asyncio.TaskGroup() as steps:
             for position in self._open_positions():
                 await self._shared.gate.enter()
@@ -119,6 +133,24 @@ class Lane:
             await self._step(position)
         finally:
             self._shared.gate.leave()
+
+    async def _step_alone(self, position: int) -> None:
+        """Run a step that may have brought a worker down: alone among the suspects, and on record before it starts.
+
+        So the crash of one is never counted against another, and who crashes too often fails.
+        """
+        async with self._shared.alone, self._shared.gate.step():
+            index = str(self.slice.first + position)
+            crashes = self._record.suspects.get(index, 0)
+            if crashes >= self._shared.crash_limit:
+                await self._end(position, answers.failed(f"crash_loop: it ended its worker {crashes} times"))
+                return
+            async with self._writing:
+                suspects = self._record.suspects | {index: crashes + 1}
+                record = replace(self._record, suspects=suspects)
+                await self._store.put(self._name.key, record.encode())
+                self._record = record
+            await self._step(position)
 
     def _open_positions(self) -> list[int]:
         done = self._record.done
@@ -132,7 +164,12 @@ class Lane:
             answer = await self._shared.runner.run(self.slice.tasks[position].callback, context)
         finally:
             announce.cancel()
-        await self._put_on_record(answers.encode(answer, task, self._next_version(), self._shared.result_bytes))
+        await self._end(position, answer)
+
+    async def _end(self, position: int, answer: Answer) -> None:
+        task = TaskPlace(self.slice.job, self.slice.first + position)
+        outcome = answers.encode(answer, task, self._next_version(), self._shared.result_bytes)
+        await self._put_on_record(outcome)
 
     def _announce(self, task: TaskPlace) -> None:
         if self._shared.gate.writable:

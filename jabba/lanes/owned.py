@@ -23,11 +23,15 @@ _LONGEST_RETRY_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """When lanes move into the table, how many bytes of slices it may hold for that, and how long it remembers."""
+    """When lanes move into the table, how many bytes of slices it may hold for that, and how long it remembers.
+
+    ``suspects`` is how many lanes a worker that crashed may have been running: as many as a worker keeps in memory.
+    """
 
     adopt_seconds: float = 10.0
     adopt_bytes: int = 64 * 1024 * 1024
     window: Window = field(default_factory=Window)
+    suspects: int = 2000
 
 
 class _Running:
@@ -60,6 +64,7 @@ class OwnedPartition:
         self._parking = Parking()
         self._markers = Markers(policy.window)
         self._adopted_bytes = 0
+        self._suspects_seen = 0
         self._background: set[asyncio.Task[None]] = set()
 
     @property
@@ -137,8 +142,7 @@ class OwnedPartition:
         retry_seconds = _FIRST_RETRY_SECONDS
         while True:
             try:
-                offset = running.offsets[0] if running.offsets else _NO_OFFSET
-                running.lane = Lane(running.slice, offset, store, self._turns, self._shared)
+                running.lane = self._new_lane(running, store)
                 await running.lane.run()
             except Parked as parked:
                 return self._park(running.slice, parked)
@@ -151,6 +155,12 @@ class OwnedPartition:
                 retry_seconds = min(2 * retry_seconds, _LONGEST_RETRY_SECONDS)
             else:
                 return self._markers.add(key)
+
+    def _new_lane(self, running: _Running, store: Store) -> Lane:
+        offset = running.offsets[0] if running.offsets else _NO_OFFSET
+        suspect = store.crashes >= _CRASHES_TO_SUSPECT and self._suspects_seen < self._policy.suspects
+        self._suspects_seen += suspect
+        return Lane(running.slice, offset, store, self._turns, self._shared, suspect=suspect)
 
     def _finish_offsets(self, running: _Running) -> None:
         for offset in running.offsets:
@@ -230,6 +240,9 @@ class OwnedPartition:
         if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, Retired):
             logger.error("background work of a partition failed, the next tick tries again", exc_info=error)
 
+
+_CRASHES_TO_SUSPECT = 2
+"""One crash may have any cause; when the next owner crashes soon after, it was likely a step."""
 
 _NO_OFFSET = -1
 """The offset of a lane that starts from the table: its record knows the true one."""

@@ -154,6 +154,40 @@ class JobRecord:
         return cls(found["n_slices"], found["next"], found["failed"])
 
 
+CALM_SECONDS = 60.0
+"""An owner that lived for longer than this was not brought down by its partition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Who owns a partition, ``since`` when.
+
+    ``clean`` is set once it has handed over with nothing running; ``crashes`` counts the owners in a row that crashed
+    before it.
+    """
+
+    since: float
+    clean: bool = False
+    crashes: int = 0
+
+    def next(self, now: float) -> Self:
+        """Answer the claim of the owner after this one."""
+        if self.clean:
+            return type(self)(now)
+        quick = now - self.since < CALM_SECONDS
+        return type(self)(now, crashes=(self.crashes if quick else 0) + 1)
+
+    def encode(self) -> bytes:
+        """Answer the wire form."""
+        return strictjson.encode({"v": 1, "since": self.since, "clean": self.clean, "crashes": self.crashes})
+
+    @classmethod
+    def decode(cls, text: bytes) -> Self:
+        """Read the wire form."""
+        found = strictjson.decode(text)
+        return cls(found["since"], found["clean"], found["crashes"])
+
+
 @dataclass(slots=True)
 class Folded:
     """A changelog partition read from its beginning: the newest value of each key, and whose turn it is."""

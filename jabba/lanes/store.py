@@ -1,9 +1,10 @@
 """The records of one partition: read back from the changelog, and written so that a predecessor cannot undo them."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 
 from jabba.errors import JabbaError, Unavailable
-from jabba.lanes.records import Folded
+from jabba.lanes.records import Claim, Folded
 
 Append = Callable[[bytes, bytes | None], Awaitable[int]]
 """Appends key and value to the changelog partition and answers the offset; Unavailable when it is not acknowledged."""
@@ -25,10 +26,14 @@ class Store:
     of a former one cannot make compaction delete its successor's record.
     """
 
-    def __init__(self, append: Append, read: Read, may_write: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, append: Append, read: Read, may_write: Callable[[], Awaitable[None]], now: Callable[[], float]
+    ) -> None:
         self._append = append
         self._read = read
         self._may_write = may_write
+        self._now = now
+        self._claim = Claim(0.0, clean=True)
         self._folded = Folded()
         self.epoch = 0
         self.end = 0
@@ -41,16 +46,30 @@ class Store:
         read too, and a claim that is not the first of its epoch is made again with a higher one.
         """
         await self._load()
+        saved = self.get(EPOCH_KEY)
+        self._claim = (Claim.decode(saved) if saved else self._claim).next(self._now())
         while True:
-            claim = self._folded.epoch + 1
+            await self._may_write()
+            epoch = self._folded.epoch + 1
             loaded = self.end
-            offset = await self._append(_full_key(EPOCH_KEY, claim), b'{"v":1}')
-            contested = await self._contested(claim, offset) if offset > loaded else False
-            self._folded.absorb(_full_key(EPOCH_KEY, claim), b'{"v":1}')
+            offset = await self._append(_full_key(EPOCH_KEY, epoch), self._claim.encode())
+            contested = await self._contested(epoch, offset) if offset > loaded else False
+            self._folded.absorb(_full_key(EPOCH_KEY, epoch), self._claim.encode())
             self.end = offset + 1
             if not contested:
-                self.epoch = claim
+                self.epoch = epoch
                 return await self._sweep(EPOCH_KEY)
+
+    @property
+    def crashes(self) -> int:
+        """Answer how many owners in a row have crashed before this one, each soon after it took the partition."""
+        return self._claim.crashes
+
+    async def mark(self, *, clean: bool) -> None:
+        """Note whether nothing is running: the next owner of a clean partition suspects no step."""
+        if clean != self._claim.clean:
+            self._claim = replace(self._claim, clean=clean)
+            await self.put(EPOCH_KEY, self._claim.encode())
 
     def get(self, key: str) -> bytes | None:
         """Answer the value of a key."""
