@@ -1,0 +1,45 @@
+"""``docs/settings.md`` tells of every setting, with its true default."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from jabba.settings import PREFIX, Settings
+
+PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
+MODULE = "tests.unit.test_settings_page"
+HEAD = """# Settings
+
+Every setting of every process is an environment variable. The options of the command line go before them; a variable
+that begins with `JABBA_` and is no setting is refused, so that a misspelt one is noticed. Lists are separated by
+commas, sizes are bytes.
+
+| variable | default | meaning |
+| --- | --- | --- |
+"""
+
+
+def page() -> str:
+    rows = (row(name, field) for name, field in Settings.model_fields.items())
+    return HEAD + "".join(rows)
+
+
+def row(name: str, field: FieldInfo) -> str:
+    default = shown(field.get_default(call_default_factory=True, validated_data={}))
+    return f"| `{PREFIX}{name.upper()}` | {f'`{default}`' if default else ''} | {field.description} |\n"
+
+
+def shown(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return ",".join(value) if isinstance(value, list) else str(value)
+
+
+def test_the_page_tells_of_every_setting() -> None:
+    assert PAGE.read_text() == page(), f"write it with: python -m {MODULE}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
