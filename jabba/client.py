@@ -182,7 +182,7 @@ class Client:
             async with self._session.request(method, self._url + path, **options) as response:
                 status, body = response.status, await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unavailable(f"{self._url} does not answer: {error!r}") from error
+            raise Unavailable(f"{self._url} does not answer: {str(error) or repr(error)}") from error
         if status >= 400:  # noqa: PLR2004 — where HTTP's errors begin
             raise error_of(status, body)
         return json.loads(body)

@@ -61,7 +61,7 @@ async def install(settings: Settings) -> None:
         await _write_first_messages(settings, partitions)
         await _commit_first_offsets(settings, partitions)
     except (KafkaError, OSError) as error:
-        raise Unavailable(f"Kafka at {settings.kafka}: {error!r}") from error
+        raise Unavailable(f"Kafka at {settings.kafka} does not answer as it should: {error}") from error
 
 
 async def check(settings: Settings) -> int:
@@ -76,7 +76,7 @@ async def check(settings: Settings) -> int:
         async with _group_member(settings) as consumer:
             missing = [place async for place in _without_offset(consumer, settings, partitions)]
     except (KafkaError, OSError) as error:
-        raise Unavailable(f"Kafka at {settings.kafka}: {error!r}") from error
+        raise Unavailable(f"Kafka at {settings.kafka} does not answer as it should: {error}") from error
     if missing:
         raise NotReady(f"{len(missing)} partitions have no committed offset, as {missing[0]}: run `{COMMAND}`")
     return partitions

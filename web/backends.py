@@ -14,6 +14,7 @@ from jabba import ids
 from jabba.clock import Clock, SystemClock
 from jabba.errors import NotFound, NotReady, RequestError, Unavailable
 from jabba.models import Job
+from jabba.pacing import Paced
 from jabba.persistence import queries
 from jabba.persistence.database import Database
 from jabba.positions import Position
@@ -55,6 +56,7 @@ class Backends(Service):
             settings.database.get_secret_value(), size=settings.pool, statement_seconds=settings.statement_seconds
         )
         self._progress = Progress(self._projected)
+        self._paced = Paced(self.producer, partial(self._progress.reaches, within=PROJECTION_SECONDS))
         self._large = ThreadPoolExecutor(1, "large-submission")
         self._open = AsyncExitStack()
 
@@ -75,10 +77,8 @@ class Backends(Service):
             RequestError: what is wrong with it.
             Unavailable: Kafka did not acknowledge, or the projection did not follow.
         """
-        submitted = await self.producer.send(await self._prepared(body))
-        if self.settings.embedded and not await self._progress.reaches(submitted.position, PROJECTION_SECONDS):
-            raise Unavailable(f"job {submitted.id} is accepted under this id, but the database does not show it yet")
-        return submitted
+        prepared = await self._prepared(body)
+        return await (self._paced if self.settings.embedded else self.producer).send(prepared)
 
     async def job(self, job: UUID, after: Position | None) -> Job:
         """Answer a job: behind a position exactly, and a young one as soon as the projection shows it.

@@ -5,8 +5,6 @@ import sys
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
-_CHATTY_AT_INFO = ("aiokafka", "alembic")
-
 
 def to_standard_error(level: str) -> None:
     """Log from ``level`` on: ``debug``, ``info``, ``warning`` or ``error``."""
@@ -14,8 +12,9 @@ def to_standard_error(level: str) -> None:
     handler.setFormatter(logging.Formatter(_FORMAT))
     handler.addFilter(_is_of_interest)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for name in _CHATTY_AT_INFO:
-        logging.getLogger(name).setLevel(logging.INFO if level == "debug" else logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # While a command looks whether Kafka is there, its own error says so; an application sets the level again.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 def errors_only() -> None:
