@@ -1,0 +1,71 @@
+"""``docs/protocol.md`` tells of every field that stands in Kafka, and of none that does not."""
+
+import json
+import re
+from pathlib import Path
+from uuid import UUID
+
+from jabba.dead_letters import dead_letter
+from jabba.events import event_as_json
+from jabba.ids import new_job_id
+from jabba.lanes.records import Claim, JobRecord, LaneRecord
+from jabba.lifecycle import (
+    TASK_TRANSITIONS,
+    Event,
+    TaskDue,
+    TaskFailed,
+    TaskRescued,
+    TasksAborted,
+    TaskStarted,
+    TaskSucceeded,
+    Version,
+)
+from jabba.slices import Slice
+
+PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+JOB: UUID = new_job_id(1_700_000_000)
+VERSION = Version(0, 1, 2)
+SENT: list[Event] = [
+    TaskStarted(JOB, 0, VERSION),
+    TaskSucceeded(JOB, 0, VERSION, result={}),
+    TaskFailed(JOB, 0, VERSION, result={}),
+    TaskRescued(JOB, 0, VERSION, result={}),
+    TasksAborted(JOB, 0, VERSION),
+]
+
+
+def rows(table: str) -> list[list[str]]:
+    """Answer the cells of the table that follows a comment with this name."""
+    text = PAGE.partition(f"<!-- {table} -->\n")[2].partition("\n\n")[0]
+    assert text, f"there is no table {table!r}"
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()[2:]]
+
+
+def fields(table: str) -> set[str]:
+    return {row[0].strip("`") for row in rows(table)}
+
+
+def test_every_event_is_told_with_its_fields_and_status() -> None:
+    told = {name.strip("`"): (set(re.findall(r"`(\w+)`", carried)), status) for name, carried, status in rows("events")}
+
+    assert told == {
+        event.kind: (set(event_as_json(event)), TASK_TRANSITIONS[type(event)].target.value) for event in SENT
+    }
+
+
+def test_every_event_of_the_lifecycle_is_sent_or_derived() -> None:
+    assert {type(event) for event in SENT} | {TaskDue} == set(TASK_TRANSITIONS)
+
+
+def test_every_field_of_a_slice_is_told() -> None:
+    assert fields("slice") == set(Slice.model_fields)
+
+
+def test_every_field_of_the_records_is_told() -> None:
+    assert fields("lane") == set(json.loads(LaneRecord("digest", 7).encode()))
+    assert fields("job") == set(json.loads(JobRecord(3).encode()))
+    assert fields("claim") == set(json.loads(Claim(1.0).encode()))
+
+
+def test_every_field_of_a_dead_letter_is_told() -> None:
+    assert fields("dead letter") == set(json.loads(dead_letter("jabba-tasks", 0, 1, b"?", "no JSON")))
