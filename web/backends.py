@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -56,7 +56,7 @@ class Backends(Service):
             settings.database.get_secret_value(), size=settings.pool, statement_seconds=settings.statement_seconds
         )
         self._progress = Progress(self._projected)
-        self._paced = Paced(self.producer, partial(self._progress.reaches, within=PROJECTION_SECONDS))
+        self._paced = Paced(self.producer, self._shows)
         self._large = ThreadPoolExecutor(1, "large-submission")
         self._open = AsyncExitStack()
 
@@ -100,6 +100,12 @@ class Backends(Service):
         """Answer what tells of each backend why it does not serve; the text is empty when it does."""
         kafka = self.producer.check(within=PROBE_SECONDS)
         return {"kafka": _fault(kafka), "database": _fault(self._probe_database())}
+
+    async def _shows(self, position: Position) -> bool:
+        """Answer whether the database shows a position in time; one that is away shows nothing."""
+        with suppress(Unavailable):
+            return await self._progress.reaches(position, PROJECTION_SECONDS)
+        return False
 
     async def _probe_database(self) -> None:
         try:

@@ -1,0 +1,149 @@
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from aiohttp import ClientSession
+from pydantic import SecretStr
+
+from jabba import ids, installation
+from jabba.client import Client
+from jabba.errors import InvalidRequest, NotFound
+from jabba.persistence.projector import Projector
+from jabba.settings import Settings
+from tests.support.http import get, post, serving
+from tests.support.kafka import KafkaServer
+from web import backends
+
+TASK = ["local", "shop", "ship", [1]]
+
+
+@pytest.fixture
+async def settings(kafka: KafkaServer, migrated: str, unused_tcp_port: int) -> Settings:
+    made = Settings(
+        kafka=kafka.bootstrap,
+        database=SecretStr(migrated),
+        prefix=f"r-{uuid4().hex}",
+        partitions=4,
+        web_port=unused_tcp_port,
+    )
+    await installation.install(made)
+    return made
+
+
+@pytest.fixture
+async def http(settings: Settings) -> AsyncIterator[ClientSession]:
+    async with serving(settings) as session:
+        yield session
+
+
+@pytest.fixture
+async def client(settings: Settings) -> AsyncIterator[Client]:
+    async with Client(f"http://127.0.0.1:{settings.web_port}") as made:
+        yield made
+
+
+@pytest.fixture
+async def projector(settings: Settings) -> AsyncIterator[Projector]:
+    service = Projector(settings)
+    await service.start()
+    yield service
+    await service.stop()
+
+
+async def test_behind_its_position_a_job_is_there_with_all_of_its_tasks(
+    http: ClientSession, projector: Projector
+) -> None:
+    tasks = [{"callback": TASK, "name": f"n{number}", "meta": {"number": number}} for number in range(1000)]
+    body = {"tasks": tasks, "type": "shipping", "strategy": "concurrent", "meta": {"☃": None}}
+    _, accepted = await post(http, "/v1/jobs", body)
+    position = accepted.pop("position")
+    status, job = await get(http, f"/v1/jobs/{accepted['id']}", params={"after": position})
+    assert status == 200
+    same = [name for name in job if name not in ("inserted_at", "updated_at")]
+    assert {name: job[name] for name in same} == {name: accepted[name] for name in same}
+    assert list(job) == list(accepted)
+    _, page = await get(http, f"/v1/jobs/{accepted['id']}/tasks?cursor=990,50")
+    assert [(one["name"], one["meta"], one["priority"]) for one in page] == [
+        (f"n{number}", {"number": number}, 0) for number in range(990, 1000)
+    ]
+    assert page[0]["callback"] == dict(zip(("service", "module", "function", "args"), TASK, strict=True))
+    assert (page[0]["status"], page[0]["result"], page[0]["job_id"]) == ("PENDING", None, accepted["id"])
+
+
+async def test_a_young_job_is_found_without_a_position(http: ClientSession, projector: Projector) -> None:
+    for _ in range(20):
+        _, accepted = await post(http, "/v1/jobs", {"tasks": TASK, "type": "shipping"})
+        assert (await get(http, f"/v1/jobs/{accepted['id']}"))[0] == 200
+
+
+async def test_a_position_that_the_projection_does_not_reach_is_told_after_a_while(
+    http: ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "PROJECTION_SECONDS", 0.3)
+    _, accepted = await post(http, "/v1/jobs", {"tasks": TASK, "type": "shipping"})
+    status, error = await get(http, f"/v1/jobs/{accepted['id']}", params={"after": accepted["position"]})
+    assert (status, error["type"]) == (503, "unavailable")
+
+
+async def test_lists_and_searches_answer_what_was_asked(http: ClientSession, projector: Projector) -> None:
+    accepted: dict[str, Any] = {}
+    for number in range(6):
+        body = {"tasks": [{"callback": TASK, "name": f"n{number}"}], "meta": {"request": {"id": number}}}
+        _, accepted = await post(http, "/v1/jobs", body | {"type": "even" if number % 2 == 0 else "odd"})
+    await get(http, f"/v1/jobs/{accepted['id']}", params={"after": accepted["position"]})
+
+    def numbers(jobs: list[dict[str, dict[str, dict[str, int]]]]) -> list[int]:
+        return [job["meta"]["request"]["id"] for job in jobs]
+
+    assert numbers((await get(http, "/v1/jobs"))[1]) == [5, 4, 3, 2, 1, 0]
+    assert numbers((await get(http, "/v1/jobs?type=odd&status=PENDING&cursor=1,1"))[1]) == [3]
+    assert (await get(http, "/v1/jobs?type=none"))[1] == []
+    search = {"filter": [["type", "equal", "even"]], "order_by": [["asc", "inserted_at"]], "cursor": [0, 2]}
+    assert numbers((await post(http, "/v1/jobs/search", search))[1]) == [0, 2]
+    nested = {"filter": [["meta", None, [["request", None, [["id", "equal", 4]]]]]]}
+    assert numbers((await post(http, "/v1/jobs/search", nested))[1]) == [4]
+    _, tasks = await post(http, "/v1/tasks/search", {"filter": [["job_id", "equal", accepted["id"]]]})
+    assert [task["name"] for task in tasks] == ["n5"]
+
+
+async def test_with_an_embedded_broker_an_accepted_job_is_in_the_database(
+    settings: Settings, projector: Projector
+) -> None:
+    async with serving(settings.model_copy(update={"embedded": True, "visible_seconds": 0.0})) as http:
+
+        async def submit_and_get() -> int:
+            status, accepted = await post(http, "/v1/jobs", {"tasks": [TASK] * 120, "type": "shipping"})
+            assert status == 201
+            return (await get(http, f"/v1/jobs/{accepted['id']}"))[0]
+
+        assert await asyncio.gather(*(submit_and_get() for _ in range(50))) == [200] * 50
+
+
+async def test_with_an_embedded_broker_a_projection_that_does_not_follow_is_told_with_the_id(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "PROJECTION_SECONDS", 0.3)
+    job = str(ids.new_job_id(time.time()))
+    async with serving(settings.model_copy(update={"embedded": True})) as http:
+        status, error = await post(http, "/v1/jobs", {"tasks": [TASK], "type": "shipping", "id": job})
+    assert (status, error["type"]) == (503, "unavailable")
+    assert f"job {job} is accepted" in error["message"]
+
+
+async def test_the_python_client_asks_the_same(http: ClientSession, client: Client, projector: Projector) -> None:
+    submitted = await client.create_job([TASK] * 3, "shipping", strategy="concurrent", meta={"request_id": "r1"})
+    job = await client.get_job(submitted.id, after=submitted.position)
+    assert (job.id, job.strategy, job.meta) == (submitted.id, "CONCURRENTLY", {"request_id": "r1"})
+    assert [task.job_id for task in await client.get_tasks(job.id)] == [job.id] * 3
+    assert await client.search_jobs([["id", "equal", str(job.id)]]) == [job]
+    assert len(await client.search_tasks([["job_id", "equal", job.id]], [["asc", "id"]], (1, 10))) == 2
+    with pytest.raises(NotFound):
+        await client.get_job("nobody")
+    with pytest.raises(InvalidRequest) as refusal:
+        await client.search_jobs([["colour", "equal", "red"]])
+    assert [one.field for one in refusal.value.fields] == ["filter[0][0]"]
+    with pytest.raises(TimeoutError):
+        await client.wait(submitted, timeout=0.3)
