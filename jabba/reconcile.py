@@ -25,9 +25,8 @@ _NO_LIMITS = Limits(*[sys.maxsize] * 5)
 
 async def forget_positions(settings: Settings) -> None:
     """Forget how far the projection had come in a log that is gone; do it before anything is projected."""
-    topics = settings.topics
     async with _database(settings) as database:
-        await queries.forget_offsets(database, [topics.tasks, topics.events])
+        await queries.forget_offsets(database)
 
 
 async def resubmit_unfinished(settings: Settings) -> int:
