@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError
 from faust.transport.consumer import Consumer
 from faust.types import TP
 
-from agents import tasks
+from agents import control, tasks
 from jabba import callbacks
 from jabba.app import JabbaApp, worker_app
 from jabba.clock import SystemClock
@@ -47,7 +47,9 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
     shared = Shared(gate, emitter, runner, settings.result_bytes, settings.crash_limit, clock.now)
     policy = Policy(settings.adopt_seconds, settings.adopt_bytes, Window(settings.repeat_seconds), settings.lanes)
     engine = Engine(table, shared, Room(settings.lanes, settings.lanes_bytes), policy)
-    tasks.attach(app, settings, engine, partial(log.append, settings.topics.dead_letters))
+    put_aside = partial(log.append, settings.topics.dead_letters)
+    tasks.attach(app, settings, engine, put_aside)
+    control.attach(app, settings, engine, put_aside)
 
     async def close() -> None:
         await emitter.close()
@@ -69,7 +71,7 @@ class Ownership:
         self._engine = engine
         self._lease = lease
         self._close = close
-        self._committed: dict[int, int] = {}
+        self._committed: dict[TP, int] = {}
 
     def attach(self) -> None:
         """Connect to the application's signals and add the committer."""
@@ -83,18 +85,23 @@ class Ownership:
 
     async def commit(self) -> None:
         """Commit what the engine has finished."""
-        offsets = {n: offset for n, offset in self._engine.committable().items() if self._committed.get(n) != offset}
-        places = {TP(self._settings.topics.tasks, partition): offset for partition, offset in offsets.items()}
-        if not places:
+        done = {TP(self._settings.topics.tasks, n): offset for n, offset in self._engine.committable().items()}
+        obeyed = self._engine.committable_commands()
+        done |= {TP(self._settings.topics.control, n): offset for n, offset in obeyed.items()}
+        offsets = {place: offset for place, offset in done.items() if self._committed.get(place) != offset}
+        if not offsets:
             return
         try:
             # The public commit() knows only what Faust itself has acknowledged.
-            await cast("Consumer", self._app.consumer)._commit(places)  # noqa: SLF001 — see above
+            await cast("Consumer", self._app.consumer)._commit(offsets)  # noqa: SLF001 — see above
         except KafkaError as error:
             logger.warning("offsets are committed with the next try: %r", error)
         else:
             self._committed |= offsets
-            self._engine.committed(offsets)
+            tasks_topic = self._settings.topics.tasks
+            self._engine.committed(
+                {place.partition: offset for place, offset in offsets.items() if place.topic == tasks_topic}
+            )
 
     async def hand_over(self) -> None:
         """Let running steps finish, commit, and cancel the rest."""
@@ -128,7 +135,7 @@ class Ownership:
 
     async def _on_complete(self, _app: Any, *_: Any, **__: Any) -> None:
         self._engine.open()
-        logger.info("worker ready with %d partitions", len(self._app.consumer.assignment()) // 2)
+        logger.info("worker ready with %d partitions", self._engine.partitions)
 
 
 def follow_heartbeats(consumer: Consumer, lease: Lease) -> None:

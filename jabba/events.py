@@ -6,6 +6,7 @@ from uuid import UUID
 from jabba import ids, strictjson
 from jabba.lifecycle import (
     Event,
+    JobClosed,
     TaskFailed,
     TaskRescued,
     TasksAborted,
@@ -17,36 +18,33 @@ from jabba.lifecycle import (
 _SENT = {cls.kind: cls for cls in (TaskStarted, TaskSucceeded, TaskFailed, TaskRescued, TasksAborted)}
 
 
-def event_as_json(event: Event) -> dict[str, Any]:
+def event_as_json(event: Event | JobClosed) -> dict[str, Any]:
     """Answer the wire form of an event that is sent or recorded."""
-    document: dict[str, Any] = {
-        "v": 1,
-        "event": event.kind,
-        "job": str(event.job),
-        "index": event.index,
-        "run": event.version.run,
-        "epoch": event.version.epoch,
-        "seq": event.version.seq,
-    }
+    run, epoch, seq = event.version
+    document: dict[str, Any] = {"v": 1, "event": event.kind, "job": str(event.job)}
+    document |= {"run": run, "epoch": epoch, "seq": seq}
+    if isinstance(event, JobClosed):
+        return document | {"reason": event.reason}
+    document |= {"index": event.index}
     if isinstance(event, TasksAborted):
         return document | {"count": event.count}
     document |= {"task": str(ids.task_id(event.job, event.index)), "attempt": getattr(event, "attempt", 1)}
     return document if isinstance(event, TaskStarted) else document | {"result": getattr(event, "result", None)}
 
 
-def event_from_json(document: Any) -> Event:
+def event_from_json(document: Any) -> Event | JobClosed:
     """Read the wire form of an event.
 
     Raises:
         ValueError: it is none.
     """
     try:
+        job = UUID(document["job"])
+        version = Version(_natural(document["run"]), _natural(document["epoch"]), _natural(document["seq"]))
+        if document["event"] == JobClosed.kind:
+            return JobClosed(job, version, str(document["reason"]))
         cls = _SENT[document["event"]]
-        common = (
-            UUID(document["job"]),
-            _natural(document["index"]),
-            Version(_natural(document["run"]), _natural(document["epoch"]), _natural(document["seq"])),
-        )
+        common = (job, _natural(document["index"]), version)
         if cls is TasksAborted:
             return TasksAborted(*common, count=_natural(document["count"]))
         if cls is TaskStarted:
@@ -62,12 +60,12 @@ def encode_events(events: list[bytes]) -> bytes:
     return b"[" + b",".join(events) + b"]"
 
 
-def encode_event(event: Event) -> bytes:
+def encode_event(event: Event | JobClosed) -> bytes:
     """Answer an event's wire form as bytes."""
     return strictjson.encode(event_as_json(event))
 
 
-def decode_events(text: bytes) -> list[Event]:
+def decode_events(text: bytes) -> list[Event | JobClosed]:
     """Read a message of the events topic.
 
     Raises:

@@ -115,6 +115,16 @@ class TasksAborted(Event):
     count: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class JobClosed:
+    """A job was ended though not all of its tasks have come; it has failed for ``reason``."""
+
+    kind: ClassVar[str] = "job_closed"
+    job: UUID
+    version: Version
+    reason: str
+
+
 Outcome = TaskSucceeded | TaskFailed | TaskRescued | TasksAborted
 """An event that ends a task: recorded before it is sent."""
 

@@ -6,10 +6,12 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
+from jabba.commands import Command
 from jabba.lanes.lane import Shared
 from jabba.lanes.owned import OwnedPartition, Policy
 from jabba.lanes.ports import Table
 from jabba.lanes.room import Room
+from jabba.lanes.store import Retired
 from jabba.lanes.tracker import AckTracker
 from jabba.slices import Slice
 
@@ -37,6 +39,8 @@ class Engine:
         self._room = room
         self._policy = policy or Policy()
         self._tracker = AckTracker()
+        self._commands = AckTracker()
+        self._obeying: set[asyncio.Task[None]] = set()
         self._owned: dict[int, OwnedPartition] = {}
         self._committed: dict[int, int] = {}
         self._loading: asyncio.Task[None] | None = None
@@ -62,13 +66,14 @@ class Engine:
     def forget_offsets(self) -> None:
         """Forget the messages of this generation: the next one reads again from what was committed."""
         self._tracker.reset()
+        self._commands.reset()
 
     def assign(self, generation: int, partitions: Iterable[int]) -> None:
         """Own exactly these partitions from now on."""
         assigned = set(partitions)
         stays = self._owned.keys() & assigned if generation == self._generation + 1 else set()
         self._generation = generation
-        self._tracker.reset()
+        self.forget_offsets()
         self._committed.clear()
         for partition in self._owned.keys() - stays:
             self._lose(partition)
@@ -94,6 +99,10 @@ class Engine:
         """Answer the next offset to read of each partition, as far as it may be committed."""
         return self._tracker.committable()
 
+    def committable_commands(self) -> dict[int, int]:
+        """Answer the same for the control topic."""
+        return self._commands.committable()
+
     def committed(self, offsets: Mapping[int, int]) -> None:
         """Note what has been committed: markers below may be forgotten."""
         self._committed.update(offsets)
@@ -102,6 +111,11 @@ class Engine:
         """Do what is due in every partition; called about once a second."""
         for partition, owned in self._owned.items():
             owned.tick(self._committed.get(partition, 0))
+
+    @property
+    def partitions(self) -> int:
+        """Answer how many partitions this worker owns."""
+        return len(self._owned)
 
     @property
     def lanes(self) -> int:
@@ -131,6 +145,23 @@ class Engine:
     async def _mark(self, *, clean: bool) -> None:
         stores = [owned.store.result() for owned in self._owned.values() if owned.store.done()]
         await asyncio.gather(*(store.mark(clean=clean) for store in stores), return_exceptions=True)
+
+    def obey(self, origin: Origin, commands: list[Command]) -> None:
+        """Take in a message of the control topic, which never waits behind the backlog that it would free."""
+        if not self._is_current(origin) or not self._commands.begin(origin.partition, origin.offset, len(commands)):
+            return
+        for command in commands:
+            task = asyncio.create_task(self._obey(self._owned[origin.partition], origin, command))
+            self._obeying.add(task)
+            task.add_done_callback(self._obeying.discard)
+
+    async def _obey(self, owned: OwnedPartition, origin: Origin, command: Command) -> None:
+        try:
+            await owned.close_job(command)
+        except Retired:
+            return
+        if self._is_current(origin):
+            self._commands.finish(origin.partition, origin.offset)
 
     def _is_current(self, origin: Origin) -> bool:
         return origin.generation == self._generation and origin.partition in self._owned

@@ -3,9 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 
+from jabba.commands import CloseJob
+from jabba.events import encode_event
 from jabba.lanes.forgetting import Markers, Window
 from jabba.lanes.lane import Lane, Parked, Shared
 from jabba.lanes.parking import Parking
@@ -13,6 +15,7 @@ from jabba.lanes.records import LANE_PREFIX, SLICE_PREFIX, JobRecord, LaneName, 
 from jabba.lanes.room import Room
 from jabba.lanes.store import Retired, Store
 from jabba.lanes.turns import Turns
+from jabba.lifecycle import JobClosed, Version
 from jabba.slices import Slice
 
 logger = logging.getLogger(__name__)
@@ -109,6 +112,17 @@ class OwnedPartition:
             self._finish(offset)
         else:
             running.offsets.append(offset)
+
+    async def close_job(self, command: CloseJob) -> None:
+        """End a sequential job before its next slice, and say that the job is closed."""
+        store = await asyncio.shield(self.store)
+        key = LaneName(command.job, command.run, 0).job_key
+        saved = store.get(key)
+        record = JobRecord.decode(saved) if saved else JobRecord(command.n_slices)
+        await store.put(key, replace(record, failed=True).encode())
+        self._turns.notify(key)
+        closed = JobClosed(command.job, Version(command.run, store.epoch, 0), command.reason)
+        await self._shared.events.send(command.job, encode_event(closed))
 
     def tick(self, committed: int) -> None:
         """Do what is due: wake parked lanes, adopt old ones, forget markers."""

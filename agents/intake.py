@@ -1,0 +1,48 @@
+"""What the agents have in common: raw messages in, decoded ones out, and those that cannot be decoded put aside."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, cast
+
+import faust
+from faust.streams import Stream
+from faust.types import Message, StreamT
+
+from jabba.dead_letters import dead_letter
+from jabba.lanes.engine import Origin
+
+logger = logging.getLogger(__name__)
+
+PutAside = Callable[[int, bytes], Awaitable[int]]
+"""Appends to a partition of the dead letters."""
+
+Content = TypeVar("Content")
+
+
+def follow(app: faust.App, topic: str, name: str, take_in: Callable[[Message], Awaitable[None]]) -> None:
+    """Add an agent that hands every message of a topic to ``take_in``, in the order of its partition."""
+    channel = app.topic(topic, key_serializer="raw", value_serializer="raw", allow_empty=True)
+
+    # Without a name Faust would name it after its module, and topics after that.
+    @app.agent(channel, name=name)
+    async def agent(stream: StreamT[Any]) -> None:
+        # The engine decides which offsets are done: Faust would commit past slices that still run.
+        async for event in cast("Stream[Any]", stream).noack().events():
+            await take_in(event.message)
+
+
+async def decoded(message: Message, decode: Callable[[bytes], list[Content]], put_aside: PutAside) -> list[Content]:
+    """Decode a message; one that cannot be is put aside, and counts as empty."""
+    value = message.value or b""
+    try:
+        return decode(value)
+    except ValueError as error:
+        logger.warning("%s[%d] offset %d cannot be read", message.topic, message.partition, message.offset)
+        letter = dead_letter(message.topic, message.partition, message.offset, value, str(error))
+        await put_aside(message.partition, letter)
+        return []
+
+
+def origin_of(message: Message) -> Origin:
+    """Answer where a message comes from, as the engine wants to know it."""
+    return Origin(message.partition, message.offset, message.generation_id or 0, len(message.value or b""))

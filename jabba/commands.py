@@ -1,0 +1,38 @@
+"""Commands to running jobs, as the control topic carries them: JSON lists, each in its job's partition."""
+
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+
+class CloseJob(BaseModel):
+    """End a job that cannot end by itself: what has not started is aborted, and the job fails for ``reason``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    v: Literal[1] = 1
+    command: Literal["close_job"] = "close_job"
+    job: UUID
+    run: int = Field(ge=0)
+    n_slices: int = Field(ge=1)
+    reason: str
+
+
+Command = CloseJob
+
+_COMMANDS = TypeAdapter(list[Command])
+
+
+def encode_commands(commands: list[Command]) -> bytes:
+    """Answer a message of the control topic."""
+    return _COMMANDS.dump_json(commands)
+
+
+def decode_commands(text: bytes) -> list[Command]:
+    """Read a message of the control topic: a JSON list of commands, empty in the first message of a partition.
+
+    Raises:
+        ValueError: it is none; the message says where.
+    """
+    return _COMMANDS.validate_json(text)
