@@ -24,6 +24,7 @@ from jabba.lanes.room import Room
 from jabba.log import Log
 from jabba.settings import Settings
 from jabba.transports.local import LocalRunner
+from jabba.watchdog import Watchdog
 from tables.lanes import LaneTable
 
 logger = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class Ownership:
         self._engine = engine
         self._lease = lease
         self._close = close
+        self._watchdog = Watchdog(settings.stall_seconds, SystemClock().monotonic)
         self._committed: dict[TP, int] = {}
 
     def attach(self) -> None:
@@ -105,11 +107,15 @@ class Ownership:
 
     async def hand_over(self) -> None:
         """Let running steps finish, commit, and cancel the rest."""
+        self._watchdog.stop()
         await self._drain_and_commit()
         await self._engine.stop()
         await self._close()
 
     async def _tick(self) -> None:
+        engine = self._engine
+        self._watchdog.start()
+        self._watchdog.beat(engine.committable(), waiting=engine.lanes > 0 and not engine.running)
         try:
             self._engine.tick()
         except Exception:

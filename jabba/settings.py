@@ -65,6 +65,9 @@ class Settings(BaseModel):
     )
     handover_seconds: float = Field(default=5.0, gt=0, description="How long running steps may finish on hand-over.")
     session_seconds: float = Field(default=10.0, gt=0, description="Silence after which a worker counts as dead.")
+    stall_seconds: float = Field(
+        default=120.0, gt=0, description="A worker that gets nothing done for so long, though work waits, exits."
+    )
     commit_seconds: float = Field(default=1.0, gt=0, description="How often a worker commits its offsets.")
 
     web_host: str = Field(default="127.0.0.1", description="Address that the web process listens on.")

@@ -118,6 +118,11 @@ class Engine:
         return len(self._owned)
 
     @property
+    def running(self) -> int:
+        """Answer how many steps are between their start and their record."""
+        return self._shared.gate.running
+
+    @property
     def lanes(self) -> int:
         """Answer how many lanes are in memory."""
         return sum(owned.lanes for owned in self._owned.values())

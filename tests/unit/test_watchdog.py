@@ -1,0 +1,73 @@
+import pytest
+
+from jabba.watchdog import EXIT_CODE, Watchdog
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def ends() -> list[int]:
+    return []
+
+
+@pytest.fixture
+def watchdog(time: Time, ends: list[int]) -> Watchdog:
+    return Watchdog(60.0, time, ends.append)
+
+
+def test_a_process_that_does_its_work_lives_on(watchdog: Watchdog, time: Time, ends: list[int]) -> None:
+    for second in range(300):
+        time.now = second
+        watchdog.beat(second // 30, waiting=True)
+        watchdog.look()
+    assert ends == []
+
+
+def test_an_idle_process_lives_on(watchdog: Watchdog, time: Time, ends: list[int]) -> None:
+    for second in range(300):
+        time.now = second
+        watchdog.beat("same", waiting=False)
+        watchdog.look()
+    assert ends == []
+
+
+def test_work_that_waits_while_none_is_done_ends_the_process(watchdog: Watchdog, time: Time, ends: list[int]) -> None:
+    for second in range(62):
+        time.now = second
+        watchdog.beat("same", waiting=True)
+        watchdog.look()
+    assert ends == [EXIT_CODE]
+
+
+def test_a_held_up_loop_is_told_where_and_then_ended(
+    watchdog: Watchdog, time: Time, ends: list[int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    watchdog.beat(1, waiting=False)
+    time.now = 10
+    watchdog.look()
+    watchdog.look()
+    assert capfd.readouterr().err.count("test_a_held_up_loop") == 1
+    assert ends == []
+    time.now = 61
+    watchdog.look()
+    assert ends == [EXIT_CODE]
+
+
+def test_the_wait_for_work_begins_when_it_comes(watchdog: Watchdog, time: Time, ends: list[int]) -> None:
+    watchdog.beat("same", waiting=False)
+    time.now = 100
+    watchdog.beat("same", waiting=False)
+    watchdog.beat("same", waiting=True)
+    watchdog.look()
+    assert ends == []
