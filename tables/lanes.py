@@ -56,6 +56,7 @@ class LaneTable(faust.Table[Any, Any]):
     async def take(self, partitions: Iterable[int]) -> Mapping[int, Store]:
         """Load these partitions and claim a new epoch for each; tries until it succeeds."""
         wanted = list(partitions)
+        began = asyncio.get_running_loop().time()
         while True:
             stores = {partition: self._store_of(partition) for partition in wanted}
             try:
@@ -65,6 +66,9 @@ class LaneTable(faust.Table[Any, Any]):
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
             self._stores |= stores
+            seconds = asyncio.get_running_loop().time() - began
+            records = sum(len(store) for store in stores.values())
+            logger.info("took %d partitions with %d records in %.2f s", len(stores), records, seconds)
             return stores
 
     def drop(self, partition: int) -> None:

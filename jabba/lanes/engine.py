@@ -77,6 +77,8 @@ class Engine:
         self._committed.clear()
         for partition in self._owned.keys() - stays:
             self._lose(partition)
+        for partition in stays:
+            self._owned[partition].forget_offsets()
         for partition in sorted(assigned - stays):
             finish = partial(self._tracker.finish, partition)
             self._owned[partition] = OwnedPartition(self._shared, self._room, self._policy, finish)

@@ -65,9 +65,9 @@ class Gate:
     async def enter(self) -> None:
         """Wait for the gate and a slot."""
         while True:
-            await self._open.wait()
+            await self.may_start()
             await self._slots.acquire()
-            if self._open.is_set():
+            if self._open.is_set() and self._lease():
                 break
             self._slots.release()
         self._running += 1
@@ -80,10 +80,17 @@ class Gate:
         if self._running == 0:
             self._quiet.set()
 
+    async def may_start(self) -> None:
+        """Wait until steps may start: one that another worker has recorded meanwhile must not run again."""
+        await self._until(self._open)
+
     async def may_write(self) -> None:
         """Wait until records may be written."""
+        await self._until(self._writable)
+
+    async def _until(self, allowed: asyncio.Event) -> None:
         while True:
-            await self._writable.wait()
+            await allowed.wait()
             if self._lease():
                 return
             await asyncio.sleep(_LEASE_POLL_SECONDS)

@@ -97,6 +97,8 @@ class Lane:
         """Store the slice in the table, to wait there until ``due`` if that is given; answer its bytes."""
         text = self.slice.model_dump_json(exclude_defaults=True).encode()
         async with self._writing:
+            if self._record.ended is not None:
+                return 0
             await self._store.put(self._name.slice_key, text)
             record = replace(self._record, adopted=True, due=due, turn=self._waits_for_turn)
             await self._store.put(self._name.key, record.encode())
@@ -159,6 +161,8 @@ class Lane:
     async def _step(self, position: int) -> None:
         task = TaskPlace(self.slice.job, self.slice.first + position)
         context = TaskContext(task.job, ids.task_id(task.job, task.index), task.attempt)
+        # Since this step took its slot, the event loop may have stood still for longer than a session.
+        await self._shared.gate.may_start()
         announce = asyncio.get_running_loop().call_later(CONSUMED_AFTER_SECONDS, self._announce, task)
         try:
             answer = await self._shared.runner.run(self.slice.tasks[position].callback, context)
@@ -248,9 +252,12 @@ class Lane:
         await asyncio.gather(*self._carried.values())
         for index in self._large:
             await self._store.delete(self._name.outcome_key(index))
-        marker = replace(self._record, seq=self._seq).marker(self._shared.now())
-        await self._store.put(self._name.key, marker.encode())
-        if self._record.adopted:
+        async with self._writing:
+            adopted = self._record.adopted
+            marker = replace(self._record, seq=self._seq).marker(self._shared.now())
+            await self._store.put(self._name.key, marker.encode())
+            self._record = marker
+        if adopted:
             # Only now: a slice that is gone before its marker stands would be lost.
             await self._store.delete(self._name.slice_key)
 

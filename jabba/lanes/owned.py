@@ -44,6 +44,7 @@ class _Running:
         self.slice = slice_
         self.size = size
         self.since = since
+        self.offset = offsets[0] if offsets else _NO_OFFSET
         self.offsets = offsets
         self.lane: Lane | None = None
         self.task: asyncio.Task[None] | None = None
@@ -90,6 +91,11 @@ class OwnedPartition:
                 self._adopted_bytes += len(text)
         for job in self._parking.waiting_jobs():
             self._wake_turn(job)
+
+    def forget_offsets(self) -> None:
+        """Forget which offsets wait for lanes: the next generation reads them again, and each must count once."""
+        for running in self._running.values():
+            running.offsets.clear()
 
     def lose(self) -> None:
         """Cancel everything: the partition has gone to another owner."""
@@ -171,10 +177,9 @@ class OwnedPartition:
                 return self._markers.add(key)
 
     def _new_lane(self, running: _Running, store: Store) -> Lane:
-        offset = running.offsets[0] if running.offsets else _NO_OFFSET
         suspect = store.crashes >= _CRASHES_TO_SUSPECT and self._suspects_seen < self._policy.suspects
         self._suspects_seen += suspect
-        return Lane(running.slice, offset, store, self._turns, self._shared, suspect=suspect)
+        return Lane(running.slice, running.offset, store, self._turns, self._shared, suspect=suspect)
 
     def _finish_offsets(self, running: _Running) -> None:
         for offset in running.offsets:
@@ -198,6 +203,9 @@ class OwnedPartition:
 
     def _start_from_table(self, store: Store, key: str) -> None:
         """Start an adopted lane, over budget if need be: it has no place in the log to wait in."""
+        if key in self._running:
+            # Its slice was read from the log once more: that lane goes on from the record.
+            return
         text = store.get(LaneName.parse(key).slice_key)
         if text is None:
             logger.error("the slice of the adopted lane %s is missing", key)

@@ -71,6 +71,9 @@ class Store:
             self._claim = replace(self._claim, clean=clean)
             await self.put(EPOCH_KEY, self._claim.encode())
 
+    def __len__(self) -> int:
+        return len(self._folded.values)
+
     def get(self, key: str) -> bytes | None:
         """Answer the value of a key."""
         found = self._folded.values.get(key)
@@ -111,6 +114,10 @@ class Store:
                 offset = await self._append(key, value)
             except Unavailable:
                 continue
+            # Only if the partition is still ours now did the write come before its next owner read it.
+            await self._may_write()
+            if self._retired:
+                raise Retired
             self.end = max(self.end, offset + 1)
             return
 
