@@ -74,6 +74,7 @@ class Ownership:
         self._close = close
         self._watchdog = Watchdog(settings.stall_seconds, SystemClock().monotonic)
         self._committed: dict[TP, int] = {}
+        self._leaving = False
 
     def attach(self) -> None:
         """Connect to the application's signals and add the committer."""
@@ -107,6 +108,7 @@ class Ownership:
 
     async def hand_over(self) -> None:
         """Let running steps finish, commit, and cancel the rest."""
+        self._leaving = True
         self._watchdog.stop()
         await self._drain_and_commit()
         await self._engine.stop()
@@ -140,6 +142,9 @@ class Ownership:
         self._engine.assign(self._app.consumer_generation_id, partitions)
 
     async def _on_complete(self, _app: Any, *_: Any, **__: Any) -> None:
+        if self._leaving:
+            # A rebalance that ends while this worker hands over must not start anything again.
+            return
         self._engine.open()
         logger.info("worker ready with %d partitions", self._engine.partitions)
 
