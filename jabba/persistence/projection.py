@@ -9,7 +9,17 @@ from typing import Any
 from uuid import UUID
 
 from jabba import ids
-from jabba.lifecycle import FINAL, TASK_TRANSITIONS, Event, Strategy, TasksAborted, TaskStatus, Version, precursors
+from jabba.lifecycle import (
+    FINAL,
+    TASK_TRANSITIONS,
+    Event,
+    JobClosed,
+    Strategy,
+    TasksAborted,
+    TaskStatus,
+    Version,
+    precursors,
+)
 from jabba.models import TaskSpec
 from jabba.slices import Slice
 
@@ -22,6 +32,9 @@ MAX_ABORTED = 1_000_000
 MAX_SKEW_SECONDS = 2 * ids.MAX_SKEW_SECONDS
 """How far the time in a new job's id may be from its message's: whoever checked it first has a clock of its own."""
 
+Content = Slice | Event | JobClosed
+"""What messages of the two topics tell."""
+
 _NO_VERSION = Version(0, 0, -1)
 
 
@@ -33,7 +46,7 @@ class ImpossibleFact(ValueError):
 class Fact:
     """A slice or an event, and the moment of its message in milliseconds since the epoch."""
 
-    content: Slice | Event
+    content: Content
     at: int
 
 
@@ -47,6 +60,8 @@ class JobRow:
     head: Slice | None = None
     name: str | None = None
     meta: Any = None
+    closed_at: int | None = None
+    reason: str | None = None
 
     def add(self, slice_: Slice) -> None:
         """Learn from a slice; name and meta come with the first one of a job."""
@@ -55,12 +70,17 @@ class JobRow:
         if slice_.k == 0 and self.meta is None:
             self.name, self.meta = slice_.name, slice_.meta
 
+    def close(self, closed: JobClosed, at: int) -> None:
+        """Learn that the job was closed; the first time counts."""
+        if self.closed_at is None or at < self.closed_at:
+            self.closed_at, self.reason = at, closed.reason
+
     def values(self) -> list[Any]:
         """Answer the row in the order of ``writes.JOB_COLUMNS``."""
         told: list[Any] = [None] * 5
         if self.head is not None:
             told = [self.head.n_slices, self.head.total, self.head.strategy, self.head.type, self.head.digest]
-        return [self.id, self.inserted_at, self.run, *told, self.name, self.meta]
+        return [self.id, self.inserted_at, self.run, *told, self.name, self.meta, self.closed_at, self.reason]
 
 
 @dataclass(slots=True)
@@ -138,6 +158,8 @@ class Batch:
         if isinstance(fact.content, Slice):
             _check_slice(fact.content, fact.at)
             self._add_slice(fact.content, fact.at)
+        elif isinstance(fact.content, JobClosed):
+            self._job(fact.content.job, fact.at).close(fact.content, fact.at)
         else:
             _check_event(fact.content)
             self._add_event(fact.content, fact.at)

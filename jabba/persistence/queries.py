@@ -80,9 +80,14 @@ async def is_projected(database: Database, topic: str, position: Mapping[int, in
     return all(reached.get((topic, partition), 0) > offset for partition, offset in position.items())
 
 
-async def forget_offsets(database: Database, topics: Iterable[str]) -> None:
-    """Forget how far topics are projected, because their messages are gone and their offsets begin anew."""
-    await database.fetch(_FORGET_OFFSETS, {"topics": list(topics)})
+async def forget_offset(database: Database, topic: str, partition: int) -> None:
+    """Forget how far a partition is projected, because its log begins anew."""
+    await database.fetch(_FORGET_OFFSET, {"topic": topic, "partition": partition})
+
+
+async def forget_offsets(database: Database) -> None:
+    """Forget how far the log is projected, because another broker starts with an empty one."""
+    await database.fetch(_FORGET_OFFSETS)
 
 
 async def job_digest(database: Database, job: UUID) -> str | None:
@@ -132,11 +137,13 @@ _GET_TASKS = (
     .limit(bindparam("limit"))
 )
 
-_OF_TOPICS = projection_offsets.c.topic == func.any(bindparam("topics"))
+_OFFSETS = select(projection_offsets).where(projection_offsets.c.topic == func.any(bindparam("topics")))
 
-_OFFSETS = select(projection_offsets).where(_OF_TOPICS)
+_FORGET_OFFSET = delete(projection_offsets).where(
+    projection_offsets.c.topic == _given("topic"), projection_offsets.c.partition == bindparam("partition")
+)
 
-_FORGET_OFFSETS = delete(projection_offsets).where(_OF_TOPICS)
+_FORGET_OFFSETS = delete(projection_offsets)
 
 _JOB_DIGEST = select(jobs.c.digest).where(jobs.c.id == _given("id"), _SHOWN_JOB)
 

@@ -15,10 +15,11 @@ jobs = Table(
     "jobs",
     metadata,
     Column("id", Uuid, primary_key=True),
-    # Times are those of messages. updated_at is the last outcome's, or inserted_at before there is one.
+    # Times are those of messages. updated_at is that of the last outcome or of the closing, before that inserted_at.
     Column("inserted_at", _MOMENT, nullable=False),
     Column("updated_at", _MOMENT, nullable=False),
     Column("ended_at", _MOMENT),
+    Column("closed_at", _MOMENT),
     Column("run_at", _MOMENT),
     Column("run", Integer, nullable=False, server_default="0"),
     Column("n_slices", Integer),
@@ -30,6 +31,7 @@ jobs = Table(
     Column("type", Text),
     Column("name", Text),
     Column("digest", Text),
+    Column("reason", Text),
     Column("meta", JSONB),
     Column("callback", JSONB),
     Index("jobs_by_type", "type", "status", "inserted_at"),

@@ -28,7 +28,7 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.dialects.postgresql import JSONB, Insert, insert
 from sqlalchemy.sql.selectable import CTE
 
 from jabba.lifecycle import FINAL, TASK_TRANSITIONS, UNSUCCESSFUL, JobStatus, Strategy, TaskStatus, precursors
@@ -42,6 +42,7 @@ Offsets = Mapping[tuple[str, int], int]
 JOB_COLUMNS = (
     *(jobs.c.id, jobs.c.inserted_at, jobs.c.run),
     *(jobs.c.n_slices, jobs.c.total, jobs.c.strategy, jobs.c.type, jobs.c.digest, jobs.c.name, jobs.c.meta),
+    *(jobs.c.closed_at, jobs.c.reason),
 )
 TASK_COLUMNS = (
     *(tasks.c.id, tasks.c.job_id, tasks.c.position, tasks.c.inserted_at),
@@ -95,40 +96,62 @@ def _is_one_of(column: ColumnElement[Any], statuses: Iterable[str]) -> ColumnEle
 
 
 def status_rule(
-    known: ColumnElement[Any], total: ColumnElement[Any], ended: ColumnElement[Any], unsuccessful: ColumnElement[Any]
+    known: ColumnElement[Any],
+    total: ColumnElement[Any],
+    ended: ColumnElement[Any],
+    unsuccessful: ColumnElement[Any],
+    closed_at: ColumnElement[Any],
 ) -> ColumnElement[Any]:
-    """Say ``lifecycle.job_status`` in SQL; a cancelled job stays cancelled."""
+    """Say ``lifecycle.job_status`` in SQL; a cancelled job stays cancelled, and one that was closed has failed."""
     return case(
         (known == _word(JobStatus.CANCELLED), known),
-        (unsuccessful > 0, _word(JobStatus.FAILED)),
+        (or_(unsuccessful > 0, closed_at.is_not(None)), _word(JobStatus.FAILED)),
         (ended >= total, _word(JobStatus.PROCESSED)),
         else_=_word(JobStatus.PENDING),
     )
 
 
+def _progressed_at() -> ColumnElement[Any]:
+    """Answer when a known job was last brought further; null before its first outcome."""
+    return case((or_(jobs.c.ended > 0, jobs.c.closed_at.is_not(None)), jobs.c.updated_at))
+
+
 def _lock_jobs() -> Any:
     incoming = _incoming("jobs", JOB_COLUMNS)
-    names = [column.name for column in JOB_COLUMNS]
-    rows = select(*incoming.c, incoming.c.inserted_at, _word(JobStatus.PENDING)).order_by(incoming.c.id)
-    statement = insert(jobs).from_select([*names, "updated_at", "status"], rows)
+    statement = _inserted_jobs(incoming)
     new = statement.excluded
     told = {name: func.coalesce(jobs.c[name], new[name]) for name in _TOLD_BY_SLICES}
     first = func.least(jobs.c.inserted_at, new.inserted_at)
+    closed_at = func.least(jobs.c.closed_at, new.closed_at)
+    all_ended_at = case((jobs.c.ended >= told["total"], jobs.c.updated_at))
     changed: dict[str, Any] = {
         **told,
         "run": func.greatest(jobs.c.run, new.run),
         "inserted_at": first,
-        "updated_at": case((jobs.c.ended == 0, first), else_=jobs.c.updated_at),
-        "status": status_rule(jobs.c.status, told["total"], jobs.c.ended, jobs.c.unsuccessful),
-        "ended_at": func.coalesce(jobs.c.ended_at, case((jobs.c.ended >= told["total"], jobs.c.updated_at))),
+        "updated_at": func.coalesce(func.greatest(_progressed_at(), new.closed_at), first),
+        "closed_at": closed_at,
+        "reason": func.coalesce(jobs.c.reason, new.reason),
+        "status": status_rule(jobs.c.status, told["total"], jobs.c.ended, jobs.c.unsuccessful, closed_at),
+        "ended_at": func.least(jobs.c.ended_at, closed_at, all_ended_at),
     }
     news = or_(
         and_(jobs.c.meta.is_(None), new.meta.is_not(None)),
         and_(jobs.c.total.is_(None), new.total.is_not(None)),
+        and_(jobs.c.closed_at.is_(None), new.closed_at.is_not(None)),
         new.run > jobs.c.run,
         new.inserted_at < jobs.c.inserted_at,
     )
     return statement.on_conflict_do_update(index_elements=[jobs.c.id], set_=changed, where=news)
+
+
+def _inserted_jobs(incoming: CTE) -> Insert:
+    derived = {
+        "updated_at": func.coalesce(incoming.c.closed_at, incoming.c.inserted_at),
+        "ended_at": incoming.c.closed_at,
+        "status": case((incoming.c.closed_at.is_(None), _word(JobStatus.PENDING)), else_=_word(JobStatus.FAILED)),
+    }
+    rows = select(*incoming.c, *derived.values()).order_by(incoming.c.id)
+    return insert(jobs).from_select([*incoming.c.keys(), *derived], rows)
 
 
 def _may_follow(new: ColumnElement[Any], known: ColumnElement[Any]) -> ColumnElement[bool]:
@@ -191,13 +214,13 @@ def _write_tasks() -> Any:
     outcomes = _ended(_incoming("tasks", TASK_COLUMNS))
     ended = jobs.c.ended + outcomes.c.ended
     unsuccessful = jobs.c.unsuccessful + outcomes.c.unsuccessful
-    last = case((jobs.c.ended == 0, outcomes.c.at), else_=func.greatest(jobs.c.updated_at, outcomes.c.at))
+    last = func.greatest(_progressed_at(), outcomes.c.at)
     changed = {
         "ended": ended,
         "unsuccessful": unsuccessful,
-        "status": status_rule(jobs.c.status, jobs.c.total, ended, unsuccessful),
+        "status": status_rule(jobs.c.status, jobs.c.total, ended, unsuccessful, jobs.c.closed_at),
         "updated_at": last,
-        "ended_at": func.coalesce(jobs.c.ended_at, case((ended >= jobs.c.total, last))),
+        "ended_at": func.least(jobs.c.ended_at, case((ended >= jobs.c.total, last))),
     }
     goes_on = and_(jobs.c.strategy == _word(Strategy.SEQUENTIAL), jobs.c.status == _word(JobStatus.PENDING))
     return (

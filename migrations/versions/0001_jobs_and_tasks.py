@@ -31,6 +31,7 @@ def _create_jobs() -> None:
         sa.Column("inserted_at", _MOMENT, nullable=False),
         sa.Column("updated_at", _MOMENT, nullable=False),
         sa.Column("ended_at", _MOMENT),
+        sa.Column("closed_at", _MOMENT),
         sa.Column("run_at", _MOMENT),
         sa.Column("run", sa.Integer, nullable=False, server_default="0"),
         sa.Column("n_slices", sa.Integer),
@@ -42,6 +43,7 @@ def _create_jobs() -> None:
         sa.Column("type", sa.Text),
         sa.Column("name", sa.Text),
         sa.Column("digest", sa.Text),
+        sa.Column("reason", sa.Text),
         sa.Column("meta", postgresql.JSONB),
         sa.Column("callback", postgresql.JSONB),
     )

@@ -1,0 +1,101 @@
+"""Reading messages for the projection: from bytes to facts, and what is wrong with the rest. No I/O."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from jabba import strictjson
+from jabba.events import decode_events, event_from_json
+from jabba.models import invalid
+from jabba.persistence.projection import Content, Fact
+from jabba.slices import Slice, decode_message
+
+
+class Place(NamedTuple):
+    """Where a message stands in the log."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as it was read; ``at`` is its time in milliseconds since the epoch."""
+
+    place: Place
+    at: int
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A fact and the message that carries it."""
+
+    fact: Fact
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A message that is not projected, or not all of it, and why."""
+
+    message: Message
+    reason: str
+
+
+@dataclass(slots=True)
+class Intake:
+    """What came of reading messages."""
+
+    items: list[Item] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+    def read_slices(self, message: Message) -> None:
+        """Take in a message of the tasks topic."""
+        self._read(message, decode_message, Slice.model_validate)
+
+    def read_events(self, message: Message) -> None:
+        """Take in a message of the events topic."""
+        self._read(message, decode_events, event_from_json)
+
+    def _read(
+        self, message: Message, decode: Callable[[bytes], list[Any]], decode_one: Callable[[Any], Content]
+    ) -> None:
+        """Decode a message; if that fails, one by one: the neighbours of a faulty item are not at fault."""
+        try:
+            contents = decode(message.value or b"")
+        except ValueError as error:
+            contents = self._read_each(message, decode_one, error)
+        self.items += [Item(Fact(content, message.at), message) for content in contents]
+
+    def _read_each(self, message: Message, decode_one: Callable[[Any], Content], error: ValueError) -> list[Content]:
+        documents = _documents(message.value)
+        if documents is None:
+            self.faults.append(Fault(message, f"cannot be decoded: {_explained(error)}"))
+            return []
+        contents = []
+        for number, document in enumerate(documents):
+            try:
+                contents.append(decode_one(document))
+            except ValueError as fault:
+                self.faults.append(
+                    Fault(message, f"item {number} of {len(documents)} cannot be decoded: {_explained(fault)}")
+                )
+        return contents
+
+
+def _documents(value: bytes | None) -> list[Any] | None:
+    try:
+        documents = strictjson.decode(value or b"")
+    except ValueError:
+        return None
+    return documents if isinstance(documents, list) else None
+
+
+def _explained(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    return "; ".join(f"{one.field}: {one.message}" for one in invalid(error).fields)

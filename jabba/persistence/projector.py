@@ -1,0 +1,262 @@
+"""The projector: follows the log and keeps PostgreSQL up to date with it."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.structs import ConsumerRecord
+from mode import Service
+
+from jabba.dead_letters import dead_letter
+from jabba.errors import Unavailable
+from jabba.log import Log
+from jabba.persistence import queries
+from jabba.persistence.database import Database
+from jabba.persistence.intake import Fault, Intake, Message, Place
+from jabba.persistence.writer import Writer
+from jabba.persistence.writes import Offsets
+from jabba.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_POLL_MILLISECONDS = 200
+_FETCH_WAIT_MILLISECONDS = 25
+"""aiokafka asks a broker once at a time: while it waits for more of one partition, the others' news wait too."""
+
+_FETCH_BYTES = 8 * 1024 * 1024
+_BATCH_BYTES = 8 * 1024 * 1024
+"""Larger batches are written in parts; decoded, they take about ten times as much memory."""
+
+_STATEMENT_SECONDS = 60.0
+_COMMIT_SECONDS = 1.0
+_RESTART_SECONDS = 1.0
+_STOP_SECONDS = 3.0
+_NEVER = 2**31 - 1
+
+
+class Projector(Service):
+    """Writes slices and events to PostgreSQL, in transactions that also carry how far the log is written.
+
+    Those offsets decide where to go on: a message is never counted twice, and an empty database is filled from the
+    beginning of the log. The offsets committed to Kafka are for those who watch the lag. Several projectors share the
+    partitions; while PostgreSQL is away they keep their partitions and wait.
+    """
+
+    abstract = False
+
+    def __init__(self, settings: Settings, **options: Any) -> None:
+        super().__init__(**options)
+        self._settings = settings
+        self._topics = settings.topics
+        self._database = Database(settings.database.get_secret_value(), size=2, statement_seconds=_STATEMENT_SECONDS)
+        self._log = Log(settings.kafka, client_id=f"{settings.prefix}-projector")
+        self._writer = Writer(self._database)
+        self._open = contextlib.AsyncExitStack()
+        self._running: asyncio.Task[None] | None = None
+        self._following = Following()
+        self._ready = False
+
+    async def on_start(self) -> None:
+        """Begin to follow the log."""
+        await self._open.enter_async_context(self._database)
+        await self._open.enter_async_context(self._log)
+        self._running = asyncio.create_task(self._run(), name="projector")
+        self._running.add_done_callback(self._ended)
+
+    async def on_stop(self) -> None:
+        """Let the current batch end, if it can, and leave the group."""
+        if self._running is not None:
+            await asyncio.wait({self._running}, timeout=_STOP_SECONDS)
+            self._running.cancel()
+            await asyncio.wait({self._running})
+        await self._open.aclose()
+
+    def _ended(self, running: "asyncio.Task[None]") -> None:
+        if not running.cancelled() and (error := running.exception()) is not None:
+            self.add_future(self.crash(error))
+
+    async def _run(self) -> None:
+        """Follow the log; with a new consumer, should this one break."""
+        while not self.should_stop:
+            try:
+                async with self._consumer() as consumer:
+                    await self._follow(consumer)
+            except (KafkaError, OSError) as error:
+                logger.warning("the projector connects to Kafka again: %r", error)
+                await self.sleep(_RESTART_SECONDS)
+
+    @contextlib.asynccontextmanager
+    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
+        seconds = self._settings.session_seconds
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._settings.kafka,
+            group_id=self._topics.projector_group,
+            client_id=f"{self._settings.prefix}-projector",
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            session_timeout_ms=int(seconds * 1000),
+            heartbeat_interval_ms=int(seconds * 200),
+            # A batch may wait for PostgreSQL as long as it takes.
+            max_poll_interval_ms=_NEVER,
+            fetch_max_bytes=_FETCH_BYTES,
+            fetch_max_wait_ms=_FETCH_WAIT_MILLISECONDS,
+        )
+        self._following = Following()
+        consumer.subscribe([self._topics.tasks, self._topics.events], listener=self._following)
+        try:
+            await consumer.start()
+            yield consumer
+        finally:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(consumer.stop(), _STOP_SECONDS)
+
+    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
+        clock = asyncio.get_running_loop()
+        committed_at = clock.time()
+        while not self.should_stop:
+            await self._take_over(consumer)
+            for part in _parts(await self._read(consumer)):
+                await self._project(part)
+            if clock.time() - committed_at > _COMMIT_SECONDS:
+                await self._commit(consumer)
+                committed_at = clock.time()
+        await self._commit(consumer)
+
+    async def _take_over(self, consumer: AIOKafkaConsumer) -> None:
+        """Go to where the projection stands in the partitions that were assigned anew."""
+        following = self._following
+        generation, gained = following.generation, consumer.assignment() - following.next.keys()
+        if gained:
+            starts = await self._starts(consumer, gained)
+            if generation != following.generation:
+                return
+            for place, offset in starts.items():
+                consumer.seek(place, offset)
+            following.next |= starts
+        if following.joined and not self._ready:
+            self._ready = True
+            logger.info("projector ready: follows %d partitions", len(following.next))
+
+    async def _starts(self, consumer: AIOKafkaConsumer, places: set[TopicPartition]) -> dict[TopicPartition, int]:
+        """Answer for each partition the first offset that PostgreSQL does not have."""
+        projected = await self._projected()
+        beginnings = await consumer.beginning_offsets(list(places))
+        ends = await consumer.end_offsets(list(places))
+        starts = {}
+        for place in places:
+            reached = projected.get((place.topic, place.partition), 0)
+            if reached > ends[place]:
+                logger.warning("%s ends at %d but was projected to %d: it is another log", place, ends[place], reached)
+                await queries.forget_offset(self._database, place.topic, place.partition)
+                reached = 0
+            if 0 < reached < beginnings[place]:
+                logger.error("%s begins at %d: the messages from %d on are lost", place, beginnings[place], reached)
+            starts[place] = max(reached, beginnings[place])
+        return starts
+
+    async def _projected(self) -> dict[tuple[str, int], int]:
+        while True:
+            try:
+                return await queries.projected_offsets(self._database, [self._topics.tasks, self._topics.events])
+            except Unavailable as error:
+                logger.warning("the projector waits for PostgreSQL: %s", error)
+                await asyncio.sleep(_RESTART_SECONDS)
+
+    async def _read(self, consumer: AIOKafkaConsumer) -> list[ConsumerRecord[bytes, bytes]]:
+        """Wait a little for messages; answer those that PostgreSQL does not have."""
+        following = self._following
+        read = await consumer.getmany(
+            *following.next, timeout_ms=_POLL_MILLISECONDS, max_records=self._settings.projector_batch
+        )
+        return [
+            record
+            for place, records in read.items()
+            for record in records
+            # A partition that was just assigned is read once it was taken over.
+            if place in following.next and record.offset >= following.next[place]
+        ]
+
+    async def _project(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
+        """Write what messages say; what nobody can understand is put aside before their offsets are passed."""
+        intake = Intake()
+        for record in records:
+            message = Message(Place(record.topic, record.partition, record.offset), record.timestamp, record.value)
+            read = intake.read_slices if record.topic == self._topics.tasks else intake.read_events
+            read(message)
+        await self._put_aside(intake.faults)
+        offsets = {(record.topic, record.partition): record.offset + 1 for record in records}
+        if faults := await self._writer.write(intake.items, offsets):
+            await self._put_aside(faults)
+            await self._writer.move(offsets)
+        self._following.advance(offsets)
+
+    async def _put_aside(self, faults: Iterable[Fault]) -> None:
+        """Keep faulty messages as dead letters, one each."""
+        reasons: dict[Place, list[str]] = {}
+        messages: dict[Place, Message] = {}
+        for fault in faults:
+            messages[fault.message.place] = fault.message
+            reasons.setdefault(fault.message.place, []).append(fault.reason)
+        for place, message in messages.items():
+            reason = "; ".join(reasons[place])
+            logger.error("%s[%d] offset %d goes to the dead letters: %s", *place, reason)
+            letter = dead_letter(*place, message.value, reason)
+            await self._log.append(self._topics.dead_letters, place.partition, letter)
+
+    async def _commit(self, consumer: AIOKafkaConsumer) -> None:
+        """Tell Kafka how far the projection is, for those who watch its lag."""
+        following = self._following
+        if not following.uncommitted:
+            return
+        following.uncommitted = False
+        try:
+            await consumer.commit(dict(following.next))
+        except (CommitFailedError, IllegalStateError) as error:
+            logger.info("offsets of partitions that were taken away are not committed: %r", error)
+
+
+class Following(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """Which partitions are followed: per partition the offset that PostgreSQL needs next."""
+
+    def __init__(self) -> None:
+        self.next: dict[TopicPartition, int] = {}
+        self.generation = 0
+        self.joined = False
+        self.uncommitted = False
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002 — aiokafka's interface
+        """Forget all: every rebalance takes all partitions away and assigns anew."""
+        self.next = {}
+        self.generation += 1
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:  # noqa: ARG002 — the same
+        """Note that this projector is a member; the partitions are taken over by its loop."""
+        self.next = {}
+        self.generation += 1
+        self.joined = True
+
+    def advance(self, offsets: Offsets) -> None:
+        """Note what was written."""
+        for (topic, partition), offset in offsets.items():
+            place = TopicPartition(topic, partition)
+            if place in self.next:
+                self.next[place] = offset
+                self.uncommitted = True
+
+
+def _parts(
+    records: Sequence[ConsumerRecord[bytes, bytes]],
+) -> Iterator[Sequence[ConsumerRecord[bytes, bytes]]]:
+    """Cut records into parts of a bounded size."""
+    start = size = 0
+    for number, record in enumerate(records):
+        size += len(record.value or b"")
+        if size > _BATCH_BYTES and number > start:
+            yield records[start:number]
+            start, size = number, len(record.value or b"")
+    if records:
+        yield records[start:]
