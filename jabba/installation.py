@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
@@ -56,7 +56,7 @@ async def install(settings: Settings) -> None:
         Unavailable: Kafka does not answer.
     """
     try:
-        await (_touch_topics(settings) if settings.embedded else _create_topics(settings))
+        await _create_topics(settings)
         partitions = await _partitions(settings)
         await _write_first_messages(settings, partitions)
         await _commit_first_offsets(settings, partitions)
@@ -121,18 +121,6 @@ async def _set_config(client: AIOKafkaAdminClient, name: str, config: dict[str, 
 
 _TOPIC_OVERRIDE = 1
 """How Kafka marks a value that was set for the topic itself."""
-
-
-async def _touch_topics(settings: Settings) -> None:
-    """Make the embedded broker create the topics, which it does when it is asked for one."""
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka)
-    await producer.start()
-    try:
-        for name in topic_configs(settings.topics):
-            await producer.partitions_for(name)
-    finally:
-        await producer.stop()
-    await _await_metadata(settings)
 
 
 async def _await_metadata(settings: Settings) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 
 from jabba import installation, reconcile
-from jabba.embedded.broker import PARTITIONS, EmbeddedBroker
+from jabba.embedded.broker import EmbeddedBroker
 from jabba.embedded.database import EmbeddedDatabase
 from jabba.errors import NotReady
 from jabba.persistence import migrations
@@ -62,10 +62,11 @@ def _parts(house: House, say: Say) -> Iterator[Settings]:
             parts.callback(database.stop)
             found["database"] = database.ensure_database(_DATABASE)
         if house.own_broker:
-            broker = EmbeddedBroker()
+            say(SUPERVISOR, f"starting a broker in {house.settings.data}")
+            broker = EmbeddedBroker(house.settings.data / "broker")
             broker.start()
             parts.callback(broker.stop)
-            found |= {"kafka": broker.bootstrap, "partitions": PARTITIONS, "embedded": True}
+            found["kafka"] = broker.bootstrap
         yield Settings.model_validate(house.settings.model_dump(exclude_unset=True) | found)
         say(SUPERVISOR, "stopped")
 

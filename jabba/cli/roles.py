@@ -77,19 +77,17 @@ def projector(**given: Any) -> None:
 @click.option(
     "--port", "web_port", type=click.IntRange(0, 65535), help="Port of the web; 0 = any free. [JABBA_WEB_PORT]"
 )
-@click.option("--data", type=click.Path(file_okay=False), help="Directory of the embedded database. [JABBA_DATA]")
+@click.option("--data", type=click.Path(file_okay=False), help="Directory of what is embedded. [JABBA_DATA]")
 def up(workers: int, **given: Any) -> None:
     """Run all of Jabba on this machine, until Ctrl-C.
 
-    Without --kafka and --database it brings a broker and a PostgreSQL of its own. That broker forgets when it stops;
-    PostgreSQL keeps the jobs, and those that have not ended go on when `jabba up` starts again.
+    Without --kafka and --database it brings a broker and a PostgreSQL of its own, which keep everything in --data:
+    jobs that have not ended go on when `jabba up` starts again.
     """
     if given["web_port"] == 0:
         given["web_port"] = free_port()
     settings = _settings_of_role(given)
     own_broker, own_database = (name not in settings.model_fields_set for name in ("kafka", "database"))
-    if workers > 1 and own_broker:
-        raise click.UsageError("the embedded broker serves one worker; for more, give a Kafka: --kafka HOST:PORT")
     house = importlib.import_module("jabba.up")
     house.run(house.House(settings, workers, own_broker, own_database), show.said, show.announced)
 

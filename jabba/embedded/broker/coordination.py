@@ -1,0 +1,149 @@
+"""Answers to requests of consumer groups: members and committed offsets."""
+
+import asyncio
+from typing import Any
+
+from aiokafka.errors import BrokerResponseError, InvalidGroupIdError, NoError
+from aiokafka.protocol.commit import OffsetCommitResponse_v3, OffsetFetchResponse_v3
+from aiokafka.protocol.group import (
+    HeartbeatResponse_v1,
+    JoinGroupResponse_v2,
+    LeaveGroupResponse_v1,
+    SyncGroupResponse_v1,
+)
+
+from jabba.clock import Clock
+from jabba.embedded.broker.groups import NO_GENERATION, Application, Group, Joined
+from jabba.embedded.broker.messages import UNTHROTTLED
+from jabba.embedded.broker.offsets import Committed, Offsets
+from jabba.embedded.broker.topics import Topics
+
+_NOTHING_COMMITTED = Committed(-1, "")
+
+
+class Coordination:
+    """The endpoints for groups, and the timer that expires their members."""
+
+    def __init__(self, topics: Topics, offsets: Offsets, clock: Clock) -> None:
+        self._topics = topics
+        self._offsets = offsets
+        self._clock = clock
+        self._groups: dict[str, Group] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    async def join(self, request: Any, client_id: str) -> JoinGroupResponse_v2:
+        """Take a member in; answered when the round is complete."""
+        application = Application(
+            client_id=client_id,
+            protocol_type=request.protocol_type,
+            protocols=request.group_protocols,
+            session_seconds=request.session_timeout / 1000,
+            rebalance_seconds=request.rebalance_timeout / 1000,
+            member_id=request.member_id,
+        )
+        reply: asyncio.Future[Joined] = asyncio.get_running_loop().create_future()
+        try:
+            self._group(request.group).join(application, reply)
+            self._set_timer(request.group)
+            joined = await reply
+        except BrokerResponseError as error:
+            return JoinGroupResponse_v2(UNTHROTTLED, error.errno, NO_GENERATION, "", "", request.member_id, [])
+        return JoinGroupResponse_v2(UNTHROTTLED, NoError.errno, *joined)
+
+    async def sync(self, request: Any, _client_id: str) -> SyncGroupResponse_v1:
+        """Tell a member what it reads; answered when the leader has said so."""
+        reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        try:
+            group = self._group(request.group)
+            group.sync(request.member_id, request.generation_id, dict(request.group_assignment), reply)
+            self._set_timer(request.group)
+            share = await reply
+        except BrokerResponseError as error:
+            return SyncGroupResponse_v1(UNTHROTTLED, error.errno, b"")
+        return SyncGroupResponse_v1(UNTHROTTLED, NoError.errno, share)
+
+    async def heartbeat(self, request: Any, _client_id: str) -> HeartbeatResponse_v1:
+        """Keep a member alive."""
+        error = self._tell(request.group, lambda group: group.heartbeat(request.member_id, request.generation_id))
+        return HeartbeatResponse_v1(UNTHROTTLED, error)
+
+    async def leave(self, request: Any, _client_id: str) -> LeaveGroupResponse_v1:
+        """Let a member go."""
+        error = self._tell(request.group, lambda group: group.leave(request.member_id))
+        return LeaveGroupResponse_v1(UNTHROTTLED, error)
+
+    async def commit(self, request: Any, _client_id: str) -> OffsetCommitResponse_v3:
+        """Keep the offsets that a member of the current generation commits."""
+        generation, member_id = request.consumer_group_generation_id, request.consumer_id
+        refused = self._tell(request.consumer_group, lambda group: group.check_commit(member_id, generation))
+        answers = [
+            (topic, [(partition, refused or self._error_of(topic, partition)) for partition, *_ in partitions])
+            for topic, partitions in request.topics
+        ]
+        wrong = {(topic, partition) for topic, partitions in answers for partition, error in partitions if error}
+        accepted = {
+            (topic, partition): Committed(offset, metadata)
+            for topic, partitions in request.topics
+            for partition, offset, metadata in partitions
+            if (topic, partition) not in wrong
+        }
+        self._offsets.commit(request.consumer_group, accepted)
+        return OffsetCommitResponse_v3(UNTHROTTLED, answers)
+
+    async def fetch_offsets(self, request: Any, _client_id: str) -> OffsetFetchResponse_v3:
+        """Tell what a group has committed, for some partitions or all that it has any for."""
+        committed = self._offsets.of_group(request.consumer_group)
+        asked = request.topics if request.topics is not None else _by_topic(committed)
+        answers = []
+        for topic, partitions in asked:
+            found = ((partition, committed.get((topic, partition), _NOTHING_COMMITTED)) for partition in partitions)
+            answers.append((topic, [(partition, *one, NoError.errno) for partition, one in found]))
+        return OffsetFetchResponse_v3(UNTHROTTLED, answers, NoError.errno)
+
+    def close(self) -> None:
+        """Stop the timers."""
+        for timer in self._timers.values():
+            timer.cancel()
+
+    def _group(self, name: str) -> Group:
+        if not name:
+            raise InvalidGroupIdError
+        return self._groups.setdefault(name, Group(self._clock))
+
+    def _tell(self, name: str, what: Any) -> int:
+        """Tell a group something; answer the code of its error, 0 for none."""
+        try:
+            what(self._group(name))
+        except BrokerResponseError as error:
+            return int(error.errno)
+        else:
+            return int(NoError.errno)
+        finally:
+            self._set_timer(name)
+
+    def _error_of(self, topic: str, partition: int) -> int:
+        try:
+            self._topics.log(topic, partition)
+        except BrokerResponseError as error:
+            return int(error.errno)
+        return int(NoError.errno)
+
+    def _set_timer(self, name: str) -> None:
+        """Wake up when the next thing expires in a group."""
+        if name in self._timers:
+            self._timers.pop(name).cancel()
+        deadline = self._groups[name].deadline() if name in self._groups else None
+        if deadline is not None:
+            delay = max(deadline - self._clock.monotonic(), 0.0)
+            self._timers[name] = asyncio.get_running_loop().call_later(delay, self._expire, name)
+
+    def _expire(self, name: str) -> None:
+        self._groups[name].expire()
+        self._set_timer(name)
+
+
+def _by_topic(committed: dict[tuple[str, int], Committed]) -> list[tuple[str, list[int]]]:
+    topics: dict[str, list[int]] = {}
+    for topic, partition in committed:
+        topics.setdefault(topic, []).append(partition)
+    return list(topics.items())

@@ -1,0 +1,57 @@
+"""What the broker does beside answering: it forces writes to the disk, expires, and compacts."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
+
+from jabba.clock import Clock
+from jabba.embedded.broker import compaction
+from jabba.embedded.broker.topics import Topics
+
+logger = logging.getLogger(__name__)
+
+
+class Store(Protocol):
+    """Something that writes files."""
+
+    def unsynced(self) -> list[int]:
+        """Answer descriptors of the files written to since the last call, the caller's to sync and to close."""
+        ...
+
+
+async def repeat(what: Callable[[], Awaitable[None]], seconds: float) -> None:
+    """Do something again and again, so many seconds after the last time, until cancelled; errors are logged."""
+    while True:
+        try:
+            await what()
+        except Exception:
+            logger.exception("the broker goes on without this")
+        await asyncio.sleep(seconds)
+
+
+async def flush(stores: Iterable[Store]) -> None:
+    """Force what was written since the last time to the disk, in a thread: only a power failure could lose it."""
+    descriptors = [descriptor for store in stores for descriptor in store.unsynced()]
+    if descriptors:
+        await asyncio.to_thread(_sync, descriptors)
+
+
+async def tidy(topics: Topics, clock: Clock) -> None:
+    """Delete what is too old, and compact what has grown."""
+    for log in list(topics.logs()):
+        log.roll_if_old()
+        log.forget_idle_producers()
+        if not log.config.compacted:
+            log.delete_expired()
+        elif compaction.is_due(log):
+            await compaction.compact(log, int(clock.now() * 1000))
+
+
+def _sync(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        try:
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
