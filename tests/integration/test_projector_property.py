@@ -27,7 +27,7 @@ from jabba.lifecycle import (
     job_status,
 )
 from jabba.persistence.database import Database
-from jabba.persistence.projection import Fact
+from jabba.persistence.projection import Content, Fact
 from jabba.slices import Slice
 from tests.support.projecting import NOW, job_row, job_spec, new_job, project, task_rows
 
@@ -160,9 +160,10 @@ def _event(fact: Fact) -> Event:
     return fact.content
 
 
-def _covers(content: Slice | Event, index: int) -> bool:
+def _covers(content: Content, index: int) -> bool:
     if isinstance(content, Slice):
         return content.first <= index < content.first + len(content.tasks)
+    assert isinstance(content, Event)
     return content.index <= index < content.index + (content.count if isinstance(content, TasksAborted) else 1)
 
 

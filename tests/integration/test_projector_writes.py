@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Integer, Text, bindparam, cast, select, text
+from sqlalchemy import Integer, Text, bindparam, cast, null, select, text
 
 from jabba.lifecycle import (
+    JobClosed,
     JobStatus,
     Strategy,
     TaskFailed,
@@ -253,6 +254,29 @@ async def test_a_resubmission_keeps_what_has_ended(projection: Database) -> None
     assert (await task_rows(projection, job))[0]["result"] == {"n": 0}
 
 
+async def test_a_job_that_is_closed_has_failed_and_ended(projection: Database) -> None:
+    job = new_job()
+    first, _missing = slices_of(job, job_spec(150))
+    closed = JobClosed(job, version(0), "incomplete_submission")
+    read = [
+        facts([first]),
+        facts([TaskSucceeded(job, 0, version(1))], NOW + 1),
+        facts([closed], NOW + 9),
+        facts([closed], NOW + 12),
+        facts([TasksAborted(job, 1, version(2), 99)], NOW + 10),
+    ]
+    for order in itertools.permutations(read):
+        await projection.fetch(text("TRUNCATE jobs, tasks"))
+        for batch in order:
+            await project(projection, batch)
+
+        row = await job_row(projection, job)
+        assert (row["status"], row["reason"], row["ended"]) == ("FAILED", "incomplete_submission", 100)
+        assert row["inserted_at"] == moment(NOW)
+        assert row["ended_at"] in (moment(NOW + 9), moment(NOW + 12))
+        assert row["updated_at"] >= moment(NOW + 10)
+
+
 async def test_a_cancelled_job_stays_cancelled(projection: Database) -> None:
     job = new_job()
     await project(projection, facts(slices_of(job, job_spec(1))))
@@ -268,7 +292,7 @@ async def test_the_status_rule_in_sql_is_the_one_of_the_lifecycle(projection: Da
         cast(bindparam(name), Text if name == "known" else Integer)
         for name in ("known", "total", "ended", "unsuccessful")
     )
-    statement = select(status_rule(known, total, ended, unsuccessful).label("status"))
+    statement = select(status_rule(known, total, ended, unsuccessful, null()).label("status"))
     for total_, ended_, unsuccessful_ in itertools.product((None, 1, 2), (0, 1, 2), (0, 1, 2)):
         for status in JobStatus:
             given = {"known": status.value, "total": total_, "ended": ended_, "unsuccessful": unsuccessful_}

@@ -5,10 +5,10 @@ from typing import Any
 from uuid import UUID
 
 from jabba import ids, slices
-from jabba.lifecycle import Event, Version
+from jabba.lifecycle import Version
 from jabba.models import JobSpec, Limits
 from jabba.persistence.database import Database, Row
-from jabba.persistence.projection import Fact, fold
+from jabba.persistence.projection import Content, Fact, fold
 from jabba.persistence.schema import jobs, projection_offsets, tasks
 from jabba.persistence.writes import write
 from jabba.slices import Slice, decode_message, encode_message
@@ -38,7 +38,7 @@ def version(seq: int, *, epoch: int = 1, run: int = 0) -> Version:
     return Version(run, epoch, seq)
 
 
-def facts(contents: Iterable[Slice | Event], at: int = NOW) -> list[Fact]:
+def facts(contents: Iterable[Content], at: int = NOW) -> list[Fact]:
     return [Fact(content, at) for content in contents]
 
 

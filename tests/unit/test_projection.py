@@ -3,7 +3,7 @@
 import pytest
 
 from jabba import ids
-from jabba.lifecycle import Strategy, TaskFailed, TasksAborted, TaskStarted, TaskSucceeded
+from jabba.lifecycle import JobClosed, Strategy, TaskFailed, TasksAborted, TaskStarted, TaskSucceeded
 from jabba.persistence.projection import MAX_SKEW_SECONDS, Fact, ImpossibleFact, fold
 from jabba.persistence.writes import JOB_COLUMNS, TASK_COLUMNS
 from tests.support.projecting import NOW, facts, job_spec, new_job, slices_of, version
@@ -68,6 +68,15 @@ def test_an_aborted_range_is_one_row_per_task() -> None:
     batch = fold(facts([TasksAborted(job, 3, version(1), 4)]))
 
     assert sorted(row.position for row in batch.tasks.values()) == [3, 4, 5, 6]
+
+
+def test_a_closed_job_has_the_reason_and_the_time_of_the_first_closing() -> None:
+    job = new_job()
+    early, late = (JobClosed(job, version(0), reason) for reason in ("early", "late"))
+
+    row = fold([Fact(late, NOW + 2), Fact(early, NOW + 1), Fact(late, NOW + 3)]).jobs[job]
+
+    assert (row.reason, row.closed_at, row.meta) == ("early", NOW + 1, None)
 
 
 def test_name_and_meta_come_with_the_first_slice_only() -> None:

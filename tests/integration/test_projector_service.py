@@ -1,0 +1,341 @@
+"""The projector follows a real log through everything that may happen to it, to Kafka and to PostgreSQL."""
+
+import asyncio
+import base64
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from jabba import ids, installation, slices
+from jabba.clock import SystemClock
+from jabba.events import encode_event, encode_events
+from jabba.lifecycle import Event, Strategy, TaskFailed, TasksAborted, TaskSucceeded
+from jabba.models import Limits
+from jabba.persistence import queries
+from jabba.persistence.database import Database
+from jabba.persistence.projector import Projector
+from jabba.settings import Settings
+from jabba.topics import partition_of
+from tests.support.kafka import KafkaServer
+from tests.support.postgres import PostgresServer
+from tests.support.processes import eventually
+from tests.support.projecting import job_row, job_spec, statuses, version
+
+PARTITIONS = 2
+
+
+@pytest.fixture
+async def installed(kafka: KafkaServer, migrated: str) -> Settings:
+    """An installation of the test's own: topics and schema."""
+    settings = Settings(
+        kafka=kafka.bootstrap,
+        database=SecretStr(migrated),
+        prefix=f"p{uuid4().hex[:12]}",
+        partitions=PARTITIONS,
+    )
+    await installation.install(settings)
+    return settings
+
+
+@asynccontextmanager
+async def running(*projectors: Projector) -> AsyncIterator[None]:
+    for projector in projectors:
+        await projector.start()
+    try:
+        yield
+    finally:
+        for projector in projectors:
+            await projector.stop()
+
+
+class Sender:
+    """Writes slices and events as producers and workers do."""
+
+    def __init__(self, settings: Settings, producer: AIOKafkaProducer) -> None:
+        self._topics = settings.topics
+        self._producer = producer
+
+    async def job(self, count: int, strategy: Strategy = Strategy.SEQUENTIAL, **given: Any) -> UUID:
+        job = ids.new_job_id(SystemClock().now())
+        for key, encoded in slices.cut(job_spec(count, strategy=strategy, **given), job, Limits()):
+            await self.raw(self._topics.tasks, partition_of(key, PARTITIONS), slices.encode_message([encoded]))
+        return job
+
+    async def events(self, events: Sequence[Event]) -> None:
+        partition = partition_of(str(events[0].job), PARTITIONS)
+        await self.raw(self._topics.events, partition, encode_events([encode_event(event) for event in events]))
+
+    async def raw(self, topic: str, partition: int, value: bytes | None) -> int:
+        sent = await self._producer.send_and_wait(topic, value, partition=partition, key=b"k")
+        return int(sent.offset)
+
+
+@pytest.fixture
+async def sender(installed: Settings) -> AsyncIterator[Sender]:
+    producer = AIOKafkaProducer(bootstrap_servers=installed.kafka, acks="all", enable_idempotence=True)
+    async with producer:
+        yield Sender(installed, producer)
+
+
+def succeeded(job: UUID, indices: Iterable[int]) -> list[Event]:
+    return [TaskSucceeded(job, index, version(index + 1), 1, {"n": index}) for index in indices]
+
+
+def has_status(database: Database, job: UUID, status: str) -> Callable[[], Awaitable[bool]]:
+    async def ask() -> bool:
+        found = await queries.get_job(database, job)
+        return found is not None and found.status == status
+
+    return ask
+
+
+async def dead_letters(settings: Settings, count: int) -> list[dict[str, Any]]:
+    async with AIOKafkaConsumer(bootstrap_servers=settings.kafka, auto_offset_reset="earliest") as consumer:
+        consumer.assign([TopicPartition(settings.topics.dead_letters, number) for number in range(PARTITIONS)])
+        async with asyncio.timeout(20):
+            return [json.loads((await consumer.getone()).value) for _ in range(count)]
+
+
+async def test_it_follows_both_topics_and_tells_kafka_and_postgresql_how_far(
+    installed: Settings, sender: Sender, projection: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "jabba.persistence.projector")
+    async with running(Projector(installed)):
+        jobs = [await sender.job(3) for _ in range(10)]
+        for job in jobs:
+            await sender.events(succeeded(job, range(3)))
+        for job in jobs:
+            await eventually(has_status(projection, job, "PROCESSED"))
+        assert await statuses(projection, jobs[0]) == ["PROCESSED"] * 3
+
+    assert "projector ready: follows 4 partitions" in caplog.text
+    topics = installed.topics
+    reached = await queries.projected_offsets(projection, [topics.tasks, topics.events])
+    # 10 slices and the first messages of two partitions, 10 messages of events.
+    assert sum(offset for (topic, _), offset in reached.items() if topic == topics.tasks) == 12
+    assert sum(offset for (topic, _), offset in reached.items() if topic == topics.events) == 10
+    consumer = AIOKafkaConsumer(bootstrap_servers=installed.kafka, group_id=topics.projector_group)
+    async with consumer:
+        for (topic, partition), offset in reached.items():
+            assert await consumer.committed(TopicPartition(topic, partition)) == offset
+
+
+async def test_messages_that_cannot_be_decoded_become_dead_letters(
+    installed: Settings, sender: Sender, projection: Database
+) -> None:
+    topics = installed.topics
+    nonsense = [b"\xff\x00 not json", b"{}", b"[[]", b'[{"job": 1}]', b"", b"null"]
+    async with running(Projector(installed)):
+        places = [(topics.tasks, 0, await sender.raw(topics.tasks, 0, value)) for value in nonsense]
+        places.append((topics.events, 1, await sender.raw(topics.events, 1, b'[{"event": "task_levitated"}]')))
+        job = await sender.job(1)
+        await sender.events(succeeded(job, [0]))
+        await eventually(has_status(projection, job, "PROCESSED"))
+        letters = await dead_letters(installed, len(places))
+
+    assert {(letter["topic"], letter["partition"], letter["offset"]) for letter in letters} == set(places)
+    assert {base64.b64decode(letter["value"]) for letter in letters} == {*nonsense, b'[{"event": "task_levitated"}]'}
+    assert all("cannot be decoded" in letter["reason"] for letter in letters)
+
+
+async def test_what_postgresql_refuses_is_isolated_from_its_neighbours(
+    installed: Settings, sender: Sender, projection: Database
+) -> None:
+    """Each of five faults would break the transaction of the whole batch; their messages have healthy neighbours."""
+    topics = installed.topics
+    jobs = [await sender.job(2, Strategy.CONCURRENT) for _ in range(20)]
+    ((_, encoded),) = slices.cut(job_spec(1, meta={"nul": "REPLACE"}), ids.new_job_id(SystemClock().now()), Limits())
+    nul = slices.encode_message([encoded]).replace(b"REPLACE", b"a\\u0000b")
+    await sender.raw(topics.tasks, 0, nul)
+    for number, job in enumerate(jobs):
+        await sender.events(succeeded(job, [0]))
+        if number % 5 == 0:
+            poison = [
+                TasksAborted(job, 0, version(1), 10**9),
+                TaskFailed(job, 1, version(2**40), 1),
+                TaskSucceeded(job, 1, version(9), 1, {"a": "REPLACE"}),
+            ][number // 5 % 3]
+            healthy = [encode_event(event) for event in succeeded(job, [1])]
+            message = encode_events([encode_event(poison).replace(b"REPLACE", b"\\u0000"), *healthy])
+            await sender.raw(topics.events, partition_of(str(job), PARTITIONS), message)
+        else:
+            await sender.events(succeeded(job, [1]))
+
+    async with running(Projector(installed)):
+        for job in jobs:
+            await eventually(has_status(projection, job, "PROCESSED"))
+        letters = await dead_letters(installed, 5)
+
+    assert sorted({letter["topic"] for letter in letters}) == sorted([topics.tasks, topics.events])
+    reasons = " ".join(letter["reason"] for letter in letters)
+    assert "no job has so many" in reasons
+    assert "out of range" in reasons
+    assert "\\u0000 cannot be converted to text" in reasons
+    assert base64.b64decode(next(one for one in letters if one["topic"] == topics.tasks)["value"]) == nul
+
+
+async def test_it_waits_for_postgresql_and_catches_up_by_itself(
+    installed: Settings, sender: Sender, postgres: PostgresServer, migrated: str
+) -> None:
+    projector = Projector(installed)
+    async with Database(migrated) as database:
+        async with running(projector):
+            before = await sender.job(150)
+            await sender.events(succeeded(before, range(75)))
+            await eventually(has_status(database, before, "PENDING"))
+
+            postgres.stop()
+            await sender.events(succeeded(before, range(75, 150)))
+            during = await sender.job(2)
+            await sender.events([TaskFailed(during, 0, version(1)), TasksAborted(during, 1, version(2), 1)])
+            await asyncio.sleep(1.5)
+            postgres.start()
+
+            await eventually(has_status(database, before, "PROCESSED"))
+            await eventually(has_status(database, during, "FAILED"))
+        assert (await job_row(database, before))["ended"] == 150
+    assert projector.crash_reason is None
+
+
+async def test_it_starts_without_postgresql(
+    installed: Settings, sender: Sender, postgres: PostgresServer, projection: Database
+) -> None:
+    job = await sender.job(1)
+    postgres.stop()
+    async with running(Projector(installed)):
+        await asyncio.sleep(1)
+        postgres.start()
+
+        await eventually(has_status(projection, job, "PENDING"))
+
+
+async def test_it_stops_while_postgresql_is_away(installed: Settings, sender: Sender, postgres: PostgresServer) -> None:
+    projector = Projector(installed)
+    try:
+        async with running(projector):
+            postgres.stop()
+            await sender.job(1)
+            await asyncio.sleep(0.5)
+        assert projector.crash_reason is None
+    finally:
+        postgres.start()
+
+
+async def test_what_was_written_is_not_read_again_though_kafka_was_never_told(
+    installed: Settings, sender: Sender, projection: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A projector that dies between its transaction and the commit of its offsets."""
+    job = await sender.job(3)
+    await sender.events(succeeded(job, range(2)))
+    with monkeypatch.context() as patch:
+        patch.setattr(Projector, "_commit", _commit_nothing)
+        async with running(Projector(installed)):
+            await eventually(lambda: _ended(projection, job, 2))
+
+    read: list[tuple[str, int, int]] = []
+    project = Projector._project
+
+    async def noting(projector: Projector, records: Sequence[Any]) -> None:
+        read.extend((record.topic, record.partition, record.offset) for record in records)
+        await project(projector, records)
+
+    monkeypatch.setattr(Projector, "_project", noting)
+    async with running(Projector(installed)):
+        await sender.events(succeeded(job, [2]))
+        await eventually(has_status(projection, job, "PROCESSED"))
+
+    assert read == [(installed.topics.events, partition_of(str(job), PARTITIONS), 1)]
+
+
+async def _commit_nothing(_projector: Projector, _consumer: AIOKafkaConsumer) -> None:
+    """Die before telling Kafka, as far as Kafka can see."""
+
+
+async def _ended(database: Database, job: UUID, count: int) -> bool:
+    found = await queries.get_job(database, job)
+    return found is not None and (await job_row(database, job))["ended"] == count
+
+
+async def test_an_empty_database_is_filled_from_the_beginning_of_the_log(
+    installed: Settings, sender: Sender, projection: Database
+) -> None:
+    job = await sender.job(2)
+    await sender.events(succeeded(job, range(2)))
+    async with running(Projector(installed)):
+        await eventually(has_status(projection, job, "PROCESSED"))
+    await projection.fetch(text("TRUNCATE jobs, tasks, projection_offsets"))
+
+    async with running(Projector(installed)):
+        await eventually(has_status(projection, job, "PROCESSED"))
+
+
+async def test_a_log_that_begins_anew_is_read_from_its_beginning(
+    installed: Settings, sender: Sender, projection: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [
+        (topic, number) for topic in (installed.topics.tasks, installed.topics.events) for number in range(PARTITIONS)
+    ]
+    for topic, number in rows:
+        insert = text("INSERT INTO projection_offsets VALUES (:topic, :number, 1000000)")
+        await projection.fetch(insert, {"topic": topic, "number": number})
+
+    async with running(Projector(installed)):
+        job = await sender.job(1)
+        await sender.events(succeeded(job, [0]))
+        await eventually(has_status(projection, job, "PROCESSED"))
+
+    assert "it is another log" in caplog.text
+    assert max((await queries.projected_offsets(projection, [installed.topics.tasks])).values()) < 10
+
+
+async def test_projectors_share_the_work_and_take_over_from_each_other(
+    installed: Settings, sender: Sender, projection: Database
+) -> None:
+    first, second = Projector(installed), Projector(installed)
+    jobs: list[UUID] = []
+
+    async def submit(count: int) -> None:
+        for _ in range(count):
+            job = await sender.job(120, Strategy.CONCURRENT)
+            jobs.append(job)
+            await sender.events(succeeded(job, range(60)))
+            await sender.events(succeeded(job, range(60, 120)))
+
+    async with running(first):
+        await submit(10)
+        async with running(second):
+            await eventually(lambda: _shared(first, second), what="share of the partitions")
+            await submit(20)
+        await submit(10)
+        for job in jobs:
+            await eventually(has_status(projection, job, "PROCESSED"))
+
+    for job in jobs:
+        assert (await job_row(projection, job))["ended"] == 120
+
+
+async def _shared(*projectors: Projector) -> bool:
+    return all(len(projector._following.next) == PARTITIONS for projector in projectors)
+
+
+async def test_it_survives_the_restart_of_the_broker(
+    installed: Settings, sender: Sender, projection: Database, kafka: KafkaServer
+) -> None:
+    projector = Projector(installed)
+    async with running(projector):
+        before = await sender.job(1)
+        await eventually(has_status(projection, before, "PENDING"))
+        await asyncio.to_thread(kafka.stop)
+        kafka.start()
+
+        await sender.events(succeeded(before, [0]))
+        await eventually(has_status(projection, before, "PROCESSED"))
+    assert projector.crash_reason is None
