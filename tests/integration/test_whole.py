@@ -1,0 +1,246 @@
+"""Workers, web and projector as real processes, on Apache Kafka and PostgreSQL."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+
+from jabba import Client, InvalidRequest, LimitExceeded, Producer, strictjson
+from jabba.embedded.ports import free_port
+from jabba.log import Log
+from jabba.models import Job, Task
+from jabba.topics import Topics
+from tests.support.callbacks import EXECUTIONS
+from tests.support.kafka import KafkaServer
+from tests.support.postgres import PostgresServer
+from tests.support.processes import jabba_process
+
+MODULE = "tests.support.callbacks"
+
+
+@dataclass(frozen=True)
+class House:
+    kafka: str
+    prefix: str
+    url: str
+    executions: Path
+
+    @property
+    def topics(self) -> Topics:
+        return Topics(self.prefix)
+
+
+@pytest.fixture(scope="module")
+def house(kafka: KafkaServer, postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    directory = tmp_path_factory.mktemp("house")
+    port = free_port()
+    made = House(kafka.bootstrap, f"w-{uuid4().hex[:8]}", f"http://127.0.0.1:{port}", directory / "executions")
+    environment = {
+        "JABBA_KAFKA": made.kafka,
+        "JABBA_DATABASE": postgres.create_database(f"whole_{uuid4().hex}"),
+        "JABBA_PREFIX": made.prefix,
+        "JABBA_PARTITIONS": "4",
+        "JABBA_CALLBACKS": MODULE,
+        "JABBA_WEB_PORT": str(port),
+        EXECUTIONS: str(made.executions),
+    }
+    with ExitStack() as running:
+        init = jabba_process("init", environment=environment, log=directory / "init.log").start()
+        assert init.wait_for_exit() == 0, init.account("failed")
+        roles = [("worker", "worker-1"), ("worker", "worker-2"), ("web", "web"), ("projector", "projector")]
+        processes = [
+            running.enter_context(jabba_process(role, environment=environment, log=directory / f"{name}.log").start())
+            for role, name in roles
+        ]
+        processes[0].wait_for_line("worker ready", 60)
+        processes[2].wait_for_port(port, 60)
+        yield made
+        assert [process.terminate() for process in processes] == [0] * len(processes)
+
+
+@pytest.fixture
+async def client(house: House) -> AsyncIterator[Client]:
+    async with Client(house.url) as made:
+        yield made
+
+
+@pytest.fixture
+async def producer(house: House) -> AsyncIterator[Producer]:
+    async with Producer(house.kafka, prefix=house.prefix) as made:
+        yield made
+
+
+def call(function: str, *args: Any) -> dict[str, Any]:
+    return {"callback": {"service": "local", "module": MODULE, "function": function, "args": list(args)}}
+
+
+async def finished(client: Client, tasks: list[Any], **options: Any) -> tuple[Job, list[Task]]:
+    submitted = await client.create_job(tasks, "test", **options)
+    job = await client.wait(submitted, timeout=60)
+    return job, await client.get_tasks(job.id, cursor=(0, 1000))
+
+
+def statuses(tasks: list[Task]) -> list[str]:
+    return [str(task.status) for task in tasks]
+
+
+async def test_a_job_submitted_over_http_runs_step_by_step(client: Client) -> None:
+    job, tasks = await finished(client, [call("echo", n) for n in range(5)], name="steps", meta={"a": 1})
+    assert (job.status, job.name, job.meta, job.strategy) == ("PROCESSED", "steps", {"a": 1}, "SEQUENTIALLY")
+    assert job.ended_at is not None
+    assert [(task.priority, task.status, task.result) for task in tasks] == [
+        (n + 1, "PROCESSED", {"args": [n]}) for n in range(5)
+    ]
+
+
+async def test_a_job_submitted_by_the_producer_runs(producer: Producer, client: Client) -> None:
+    submitted = await producer.create_job([call("threaded", "☃", None, {"ключ": ["𝄞"]})], "test")
+    await client.wait(submitted.id, timeout=60)
+    assert (await client.get_tasks(submitted.id))[0].result == {"args": ["☃", None, {"ключ": ["𝄞"]}]}
+
+
+async def test_a_failure_in_the_middle_aborts_what_comes_after_it(client: Client) -> None:
+    job, tasks = await finished(client, [call("echo"), call("error", "no stock"), call("echo"), call("echo")])
+    assert (job.status, statuses(tasks)) == ("FAILED", ["PROCESSED", "FAILED", "ABORTED", "ABORTED"])
+    assert tasks[1].result == {"why": "no stock"}
+    assert all(task.ended_at is not None for task in tasks)
+
+
+async def test_a_failure_among_concurrent_tasks_stops_none_of_the_others(client: Client) -> None:
+    calls = [call("echo"), call("raises"), *(call("sleeps", 0.3) for _ in range(5))]
+    job, tasks = await finished(client, calls, strategy="concurrent")
+    assert (job.status, statuses(tasks)) == ("FAILED", ["PROCESSED", "RESCUED", *["PROCESSED"] * 5])
+    assert tasks[1].result == {"error": "ValueError: bad luck"}
+    assert {task.priority for task in tasks} == {0}
+
+
+async def test_every_answer_of_a_callback_has_its_meaning(client: Client) -> None:
+    expected: list[tuple[dict[str, Any], str, Any]] = [
+        (call("nothing"), "PROCESSED", {}),
+        (call("ok"), "PROCESSED", {}),
+        (call("ok_map"), "PROCESSED", {"n": 1}),
+        (call("number"), "PROCESSED", {"success": "42"}),
+        (call("task_error", "x"), "FAILED", {"why": "x"}),
+        (call("absent"), "FAILED", "unknown callback"),
+        ({"callback": ["elsewhere", MODULE, "echo", []]}, "FAILED", "unknown service 'elsewhere'"),
+        (call("echo_with_wrong_args"), "FAILED", "unknown callback"),
+        (call("error"), "RESCUED", "TypeError"),
+        (call("large", 1024 * 1024), "FAILED", "the limit is 1,048,576"),
+        (call("not_json"), "FAILED", "not a JSON number"),
+    ]
+    _, tasks = await finished(client, [task for task, _, _ in expected], strategy="concurrent")
+    assert statuses(tasks) == [status for _, status, _ in expected]
+    for task, (_, _, result) in zip(tasks, expected, strict=True):
+        if isinstance(result, dict):
+            assert task.result == result
+        else:
+            assert isinstance(task.result, dict)
+            assert result in str(task.result["error"])
+
+
+async def test_a_callback_knows_its_task(client: Client) -> None:
+    job, tasks = await finished(client, [call("who")])
+    assert tasks[0].result == {"job_id": str(job.id), "task_id": str(tasks[0].id), "attempt": 1}
+
+
+async def test_a_long_step_is_seen_while_it_runs(client: Client) -> None:
+    submitted = await client.create_job([call("sleeps", 1.5), call("echo")], "test")
+    seen = Counter[tuple[str, ...]]()
+    while "PENDING" in str((await client.get_job(submitted.id)).status):
+        seen[tuple(statuses(await client.get_tasks(submitted.id)))] += 1
+        await asyncio.sleep(0.05)
+    assert ("CONSUMED", "NEW") in seen
+
+
+async def test_slices_are_cut_at_their_limit_and_keep_the_order(client: Client, house: House) -> None:
+    tag = uuid4().hex
+    payload = "x" * (200 * 1024)
+    job, tasks = await finished(client, [call("note", tag, n, payload) for n in range(12)])
+    assert (job.status, len(tasks)) == ("PROCESSED", 12)
+    lines = [line.split()[1] for line in house.executions.read_text().splitlines() if line.startswith(tag)]
+    assert lines == [str(n) for n in range(12)]
+
+
+async def test_the_same_submission_twice_runs_once(producer: Producer, client: Client, house: House) -> None:
+    tag = uuid4().hex
+    first = await producer.create_job([call("note", tag)], "test")
+    await client.wait(first.id, timeout=60)
+    for _ in range(3):
+        await producer.create_job([call("note", tag)], "test", id=first.id)
+    marker = await client.create_job([call("echo")], "test")
+    await client.wait(marker, timeout=60)
+    assert house.executions.read_text().count(tag) == 1
+
+
+async def test_a_hundred_thousand_tasks(client: Client, producer: Producer) -> None:
+    submitted = await producer.create_job([call("echo", n) for n in range(100_000)], "test", strategy="concurrent")
+    job = await client.wait(submitted.id, timeout=240)
+    assert job.status == "PROCESSED"
+    (last,) = await client.get_tasks(job.id, cursor=(99_999, 10))
+    assert last.result == {"args": [99_999]}
+
+
+async def test_a_message_that_is_none_goes_to_the_dead_letters_and_work_goes_on(client: Client, house: House) -> None:
+    garbage = f"not json {uuid4().hex}".encode()
+    async with Log(house.kafka) as log:
+        for partition in range(4):
+            await log.append(house.topics.tasks, partition, garbage)
+    job, _ = await finished(client, [call("echo") for _ in range(8)], strategy="concurrent")
+    assert job.status == "PROCESSED"
+    letters = await dead_letters(house, 8)
+    found = [letter for letter in letters if strictjson.decode(letter)["topic"] == house.topics.tasks]
+    # Workers and projector each put it aside.
+    assert {strictjson.decode(letter)["partition"] for letter in found} == {0, 1, 2, 3}
+
+
+async def dead_letters(house: House, expected: int) -> list[bytes]:
+    consumer = AIOKafkaConsumer(
+        house.topics.dead_letters, bootstrap_servers=house.kafka, auto_offset_reset="earliest", group_id=None
+    )
+    await consumer.start()
+    letters: list[bytes] = []
+    try:
+        async with asyncio.timeout(30):
+            while len(letters) < expected:
+                for messages in (await consumer.getmany(timeout_ms=500)).values():
+                    letters += [message.value for message in messages]
+    finally:
+        await consumer.stop()
+    return letters
+
+
+BAD_INPUT: list[tuple[str, dict[str, Any], str]] = [
+    ("no tasks", {"tasks": []}, "tasks"),
+    ("no function", {"tasks": [{"callback": {"service": "local", "module": "m"}}]}, "tasks[0].callback.function"),
+    ("wrong type", {"tasks": [call("echo"), {**call("echo"), "name": 7}]}, "tasks[1].name"),
+    ("unknown field", {"tasks": [{**call("echo"), "colour": "red"}]}, "tasks[0].colour"),
+    ("wrong strategy", {"tasks": [call("echo")], "strategy": "sideways"}, "strategy"),
+    ("NUL in args", {"tasks": [call("echo", "a\0b")]}, "tasks[0].callback.args[0]"),
+    ("NUL in meta", {"tasks": [call("echo")], "meta": {"a": ["\0"]}}, "meta.a[0]"),
+    ("no UUIDv7", {"tasks": [call("echo")], "id": str(uuid4())}, "id"),
+    ("old id", {"tasks": [call("echo")], "id": "01890a5d-ac96-774b-bcce-b302099a8057"}, "id"),
+]
+
+
+@pytest.mark.parametrize("document, field", [case[1:] for case in BAD_INPUT], ids=[case[0] for case in BAD_INPUT])
+async def test_bad_input_is_refused_and_its_field_named(client: Client, document: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        await client.submit({"type": "test", **document})
+    assert refused.value.status == 422
+    assert field in [error.field for error in refused.value.fields]
+
+
+async def test_too_large_input_is_refused_and_its_field_named(client: Client) -> None:
+    with pytest.raises(LimitExceeded) as refused:
+        await client.create_job([call("echo", "x" * (1024 * 1024 + 1))], "test")
+    assert refused.value.fields[0].field == "tasks[0].callback.args"
+    with pytest.raises(LimitExceeded) as refused:
+        await client.create_job([call("echo")] * 100_001, "test")
+    assert refused.value.fields[0].field == "tasks"
