@@ -42,17 +42,18 @@ def run(house: House, say: Say, announce: Announce) -> None:
 
     Raises:
         NotReady: the port is taken, or a module with callbacks is missing.
-        DatabaseFailed, BrokerFailed: an embedded part does not start.
+        DatabaseFailed: the embedded database does not start.
     """
     _check_callbacks(house.settings)
     _check_port(house.settings)
-    with _parts(house, say) as settings:
-        asyncio.run(_Running(settings, house.workers, say, announce).until_signal())
+    broker = EmbeddedBroker(house.settings.data / "broker") if house.own_broker else None
+    with _parts(house, broker, say) as settings:
+        asyncio.run(_Running(settings, house.workers, broker, say, announce).until_signal())
 
 
 @contextlib.contextmanager
-def _parts(house: House, say: Say) -> Iterator[Settings]:
-    """Start what is embedded, and stop it last; answer the settings that lead to it."""
+def _parts(house: House, broker: EmbeddedBroker | None, say: Say) -> Iterator[Settings]:
+    """Start the embedded database, and stop it last; answer the settings that lead to what is embedded."""
     found: dict[str, object] = {}
     with contextlib.ExitStack() as parts:
         if house.own_database:
@@ -61,11 +62,7 @@ def _parts(house: House, say: Say) -> Iterator[Settings]:
             database.start()
             parts.callback(database.stop)
             found["database"] = database.ensure_database(_DATABASE)
-        if house.own_broker:
-            say(SUPERVISOR, f"starting a broker in {house.settings.data}")
-            broker = EmbeddedBroker(house.settings.data / "broker")
-            broker.start()
-            parts.callback(broker.stop)
+        if broker is not None:
             found["kafka"] = broker.bootstrap
         yield Settings.model_validate(house.settings.model_dump(exclude_unset=True) | found)
         say(SUPERVISOR, "stopped")
@@ -74,9 +71,12 @@ def _parts(house: House, say: Say) -> Iterator[Settings]:
 class _Running:
     """The child processes, from the first to the last signal."""
 
-    def __init__(self, settings: Settings, workers: int, say: Say, announce: Announce) -> None:
+    def __init__(
+        self, settings: Settings, workers: int, broker: EmbeddedBroker | None, say: Say, announce: Announce
+    ) -> None:
         self._settings = settings
         self._workers = workers
+        self._broker = broker
         self._say = say
         self._announce = announce
         self._supervisor = Supervisor(say)
@@ -108,6 +108,8 @@ class _Running:
 
     async def _bring_up(self) -> None:
         """Start in an order in which nothing is submitted before what a former run left unfinished."""
+        if self._broker is not None:
+            await self._start_broker(self._broker)
         await self._initialise()
         self._supervisor.start(self._program("projector", "projector"))
         names = [f"worker-{number}" for number in range(1, self._workers + 1)] if self._workers > 1 else ["worker"]
@@ -119,6 +121,14 @@ class _Running:
         self._supervisor.start(self._program("web", "web"))
         await self._web_is_ready()
         self._announce(url_of(self._settings), self._settings)
+
+    async def _start_broker(self, broker: EmbeddedBroker) -> None:
+        """Start the broker, first of all and so the last to be stopped; when it dies it comes back with its data."""
+        self._supervisor.start(Program("broker", broker.command, self._settings.environ_of_child()))
+        while True:
+            if await asyncio.to_thread(broker.answers):
+                return
+            await asyncio.sleep(_READY_POLL_SECONDS)
 
     async def _initialise(self) -> None:
         await installation.install(self._settings)

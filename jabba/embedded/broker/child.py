@@ -25,8 +25,8 @@ class EmbeddedBroker:
     It listens on 127.0.0.1 only, at ``port``: when it is killed and started again, clients find it again. What it
     has acknowledged it still has then. One process at a time may use the directory.
 
-    Call ``start`` from the main thread: on Linux the broker shuts down when the thread that started it ends.
-    ``command`` runs the same broker under another supervisor.
+    Call ``start`` from the main thread: on Linux the broker shuts down when the thread that started it ends. Or leave
+    that to a supervisor, which runs ``command`` and waits until it ``answers``.
     """
 
     def __init__(self, directory: Path, *, port: int | None = None, clock: Clock | None = None) -> None:
@@ -59,9 +59,8 @@ class EmbeddedBroker:
             raise BrokerFailed("the embedded broker was not started")
         return self._process.pid
 
-    @property
     def answers(self) -> bool:
-        """Whether it accepts connections."""
+        """Whether it accepts connections now."""
         with suppress(OSError), socket.create_connection((HOST, self.port), timeout=1):
             return True
         return False
@@ -78,7 +77,7 @@ class EmbeddedBroker:
                 start_new_session=True,  # the terminal's Ctrl-C is for the one who started this
             )
         deadline = self._clock.monotonic() + _START_SECONDS
-        while not self.answers:
+        while not self.answers():
             if not self.running or self._clock.monotonic() > deadline:
                 self.stop()
                 raise BrokerFailed(f"the embedded broker does not start; {self.log} ends with:\n{self._last_words()}")
