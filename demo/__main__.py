@@ -32,6 +32,7 @@ def main() -> int:
         with ExitStack() as running:
             with console.status("Starting a broker, PostgreSQL, a projector, a worker and the web …"):
                 url = running.enter_context(running_jabba())
+            console.print(f"All of it is up at {url}\n")
             return run(url, running.enter_context(jabba.SyncClient(url)))
     except (HouseFailed, jabba.JabbaError) as error:
         console.print(f"[bold red]The demo failed:[/] {escape(str(error))}")

@@ -2,6 +2,8 @@
 
 import jabba
 
+CREDIT = 100
+
 
 @jabba.callback
 async def reserve(order: int) -> dict[str, int]:
@@ -12,7 +14,7 @@ async def reserve(order: int) -> dict[str, int]:
 @jabba.callback
 def charge(order: int, amount: float) -> dict[str, float]:
     """Others run in its threads. TaskError fails a task with a result; any other exception rescues it."""
-    if amount > 100:
+    if amount > CREDIT:
         raise jabba.TaskError({"order": order, "reason": "the card was declined"})
     return {"charged": amount}
 

@@ -28,7 +28,9 @@ def progress() -> Iterator[Progress]:
 
 def answers(tasks: Iterable[jabba.Task]) -> None:
     """Print what the HTTP interface answers of the audit's tasks, the largest distribution first, and the totals."""
-    table = Table(box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False, header_style="dim", footer_style="bold")
+    table = Table(
+        box=box.SIMPLE_HEAD, show_footer=True, show_edge=False, pad_edge=False, header_style="dim", footer_style="bold"
+    )
     rows = [_row(task) for task in tasks]
     sums = report.totals(row for row in rows if "files" in row)
     table.add_column("distribution", f"{len(rows)} distributions", no_wrap=True, overflow="ellipsis")
@@ -39,15 +41,13 @@ def answers(tasks: Iterable[jabba.Task]) -> None:
         cells = [_shown(name, row) if "files" in row else "" for name in _COLUMNS]
         table.add_row(escape(row["distribution"]), *cells, _status(row["status"]))
     console.print(table)
-    console.print(
-        "[dim]no hash: files that their RECORD lists without one (RECORD itself, __pycache__); counted, not checked[/]"
-    )
+    console.print("[dim]unhashed: listed in RECORD without a hash (itself, __pycache__), so counted, not checked.[/]")
 
 
 _COLUMNS = {
     "files": "files",
     "bytes": "size",
-    "unchecked": "no hash",
+    "unchecked": "unhashed",
     "mismatches": "mismatches",
     "missing": "missing",
 }

@@ -44,9 +44,6 @@ class Settings(BaseModel):
     )
     partitions: int = Field(default=8, ge=1, le=1000, description="Partitions of each topic; fixed by `jabba init`.")
     replication: int = Field(default=1, ge=1, description="Replicas of each partition; 3 in production.")
-    embedded: bool = Field(
-        default=False, description="The broker forgets on exit: answer a submission only once it is in PostgreSQL."
-    )
 
     callbacks: Names = Field(default_factory=list, description="Modules whose `@jabba.callback` functions may run.")
     slots: int = Field(default=100, ge=1, description="Steps that one worker runs at a time.")
@@ -89,7 +86,7 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="`debug`, `info`, `warning` or `error`."
     )
-    data: Path = Field(default=Path(".jabba"), description="Where `jabba up` keeps its embedded database.")
+    data: Path = Field(default=Path(".jabba"), description="Where `jabba up` keeps its embedded broker and database.")
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Self:

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import aiohttp
 
-from jabba import installation, reconcile
+from jabba import installation
 from jabba.embedded.broker import EmbeddedBroker
 from jabba.embedded.database import EmbeddedDatabase
 from jabba.errors import NotReady
 from jabba.persistence import migrations
+from jabba.reconcile import reconcile
 from jabba.settings import Settings
 from jabba.supervisor import SUPERVISOR, Program, Say, Supervisor
 
@@ -107,23 +108,22 @@ class _Running:
             self._stopping.set()
 
     async def _bring_up(self) -> None:
-        """Start in an order in which nothing is submitted before what a former run left unfinished."""
+        """Start everything; the web last, when there is someone for whom it can take jobs."""
         if self._broker is not None:
             await self._start_broker(self._broker)
         await self._initialise()
         self._supervisor.start(self._program("projector", "projector"))
         names = [f"worker-{number}" for number in range(1, self._workers + 1)] if self._workers > 1 else ["worker"]
         self._supervisor.start(*(self._program(name, "worker") for name in names))
-        if self._settings.embedded:
-            count = await reconcile.resubmit_unfinished(self._settings)
-            if count:
-                self._say(SUPERVISOR, f"{count} unfinished {'job goes' if count == 1 else 'jobs go'} on")
         self._supervisor.start(self._program("web", "web"))
         await self._web_is_ready()
         self._announce(url_of(self._settings), self._settings)
 
     async def _start_broker(self, broker: EmbeddedBroker) -> None:
         """Start the broker, first of all and so the last to be stopped; when it dies it comes back with its data."""
+        if not broker.directory.exists():
+            broker.directory.parent.mkdir(parents=True, exist_ok=True)
+            _mark_of_new_log(broker).touch()
         self._supervisor.start(Program("broker", broker.command, self._settings.environ_of_child()))
         while True:
             if await asyncio.to_thread(broker.answers):
@@ -133,8 +133,13 @@ class _Running:
     async def _initialise(self) -> None:
         await installation.install(self._settings)
         await asyncio.to_thread(migrations.upgrade, self._settings.database.get_secret_value())
-        if self._settings.embedded:
-            await reconcile.forget_positions(self._settings)
+        if self._broker is not None and _mark_of_new_log(self._broker).exists():
+            count = await reconcile(self._settings)
+            if count:
+                self._say(
+                    SUPERVISOR, f"the log is new: {count} unfinished {'job' if count == 1 else 'jobs'} go on in it"
+                )
+            _mark_of_new_log(self._broker).unlink()
 
     async def _web_is_ready(self) -> None:
         async with aiohttp.ClientSession() as session:
@@ -146,6 +151,11 @@ class _Running:
     def _program(self, name: str, role: str) -> Program:
         environment = {**self._settings.environ_of_child(), "PYTHONUNBUFFERED": "1"}
         return Program(name, [sys.executable, "-m", "jabba", role], environment)
+
+
+def _mark_of_new_log(broker: EmbeddedBroker) -> Path:
+    """Answer the file that is there from before a log begins until it holds what PostgreSQL has unfinished."""
+    return broker.directory.with_suffix(".new")
 
 
 def url_of(settings: Settings) -> str:

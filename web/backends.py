@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -14,7 +14,6 @@ from jabba import ids
 from jabba.clock import Clock, SystemClock
 from jabba.errors import NotFound, NotReady, RequestError, Unavailable
 from jabba.models import Job
-from jabba.pacing import Paced
 from jabba.persistence import queries
 from jabba.persistence.database import Database
 from jabba.positions import Position
@@ -56,7 +55,6 @@ class Backends(Service):
             settings.database.get_secret_value(), size=settings.pool, statement_seconds=settings.statement_seconds
         )
         self._progress = Progress(self._projected)
-        self._paced = Paced(self.producer, self._shows)
         self._large = ThreadPoolExecutor(1, "large-submission")
         self._open = AsyncExitStack()
 
@@ -71,14 +69,13 @@ class Backends(Service):
         self._large.shutdown(wait=False, cancel_futures=True)
 
     async def submit(self, body: bytes) -> Submitted:
-        """Accept a submission; with an embedded broker, which forgets, only once PostgreSQL has it.
+        """Accept a submission.
 
         Raises:
             RequestError: what is wrong with it.
-            Unavailable: Kafka did not acknowledge, or the projection did not follow.
+            Unavailable: Kafka did not acknowledge.
         """
-        prepared = await self._prepared(body)
-        return await (self._paced if self.settings.embedded else self.producer).send(prepared)
+        return await self.producer.send(await self._prepared(body))
 
     async def job(self, job: UUID, after: Position | None) -> Job:
         """Answer a job: behind a position exactly, and a young one as soon as the projection shows it.
@@ -100,12 +97,6 @@ class Backends(Service):
         """Answer what tells of each backend why it does not serve; the text is empty when it does."""
         kafka = self.producer.check(within=PROBE_SECONDS)
         return {"kafka": _fault(kafka), "database": _fault(self._probe_database())}
-
-    async def _shows(self, position: Position) -> bool:
-        """Answer whether the database shows a position in time; one that is away shows nothing."""
-        with suppress(Unavailable):
-            return await self._progress.reaches(position, PROJECTION_SECONDS)
-        return False
 
     async def _probe_database(self) -> None:
         try:

@@ -7,6 +7,7 @@ the checkout, the embedded parts may not be installed, and all of it takes a sec
 import asyncio
 import importlib
 import importlib.util
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -86,16 +87,16 @@ def up(workers: int, **given: Any) -> None:
     """
     if given["web_port"] == 0:
         given["web_port"] = free_port()
-    settings = _settings_of_role(given)
+    settings = _settings_of_role(given, lambda line: show.said("up", line))
     own_broker, own_database = (name not in settings.model_fields_set for name in ("kafka", "database"))
     house = importlib.import_module("jabba.up")
     house.run(house.House(settings, workers, own_broker, own_database), show.said, show.announced)
 
 
-def _settings_of_role(given: dict[str, Any]) -> Settings:
+def _settings_of_role(given: dict[str, Any], say: Callable[[str], None] | None = None) -> Settings:
     """Read the settings, options first, and set logging up."""
     settings = Settings.from_environ(**{name: value or None for name, value in given.items()})
-    logs.to_standard_error(settings.log_level)
+    logs.to_standard_error(settings.log_level, say)
     return settings
 
 

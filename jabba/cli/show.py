@@ -65,25 +65,14 @@ def job(found: Job, progress: Progress | None = None) -> None:
     out.print(f"[bold]{escape(found.type)}[/]  {_status(found.status)}")
     for name, value in facts.items():
         if value is not None:
-            out.print(f"  [dim]{name:<10}[/]{escape(value)}", overflow="ellipsis", no_wrap=name != "meta")
+            out.print(f"  [dim]{name:<11}[/]{escape(value)}", overflow="ellipsis", no_wrap=name != "meta")
 
 
 def jobs(found: Iterable[Job]) -> None:
-    """Show jobs as a table."""
-    table = _table("id", "type", "status", "submitted", "took", "name", "meta")
-    table.columns[0].no_wrap = True
+    """Show jobs as a table; what people know them by stands in one column, so that ids need no cutting."""
+    table = _table("id", "status", "submitted", "job")
     for one in found:
-        meta = _short(one.meta) if one.meta else ""
-        name, took = one.name or "", _duration(one) or ""
-        table.add_row(
-            str(one.id),
-            escape(one.type),
-            _status(one.status),
-            _moment(one.inserted_at),
-            took,
-            escape(name),
-            escape(meta),
-        )
+        table.add_row(str(one.id), _status(one.status), f"{one.inserted_at:%m-%d %H:%M:%S}", _known_by(one))
     _print_table(table, "no jobs")
 
 
@@ -135,9 +124,9 @@ class Advance:
 
 
 def _table(*headers: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
     for header in headers:
-        table.add_column(header, overflow="ellipsis", no_wrap=header in ("status", "took"))
+        table.add_column(header, overflow="ellipsis", no_wrap=True)
     return table
 
 
@@ -161,6 +150,11 @@ def _call(callback: Callback) -> str:
 
 def _moment(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def _known_by(found: Job) -> str:
+    parts = (f"[bold]{escape(found.type)}[/]", escape(found.name or ""), f"[dim]{escape(_short(found.meta))}[/]")
+    return " ".join(part for part in (*parts[:2], parts[2] if found.meta else "") if part)
 
 
 def _duration(found: Job) -> str | None:

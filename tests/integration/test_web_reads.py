@@ -1,5 +1,3 @@
-import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
@@ -8,7 +6,7 @@ import pytest
 from aiohttp import ClientSession
 from pydantic import SecretStr
 
-from jabba import ids, installation
+from jabba import installation
 from jabba.client import Client
 from jabba.errors import InvalidRequest, NotFound
 from jabba.persistence.projector import Projector
@@ -107,30 +105,6 @@ async def test_lists_and_searches_answer_what_was_asked(http: ClientSession, pro
     assert numbers((await post(http, "/v1/jobs/search", nested))[1]) == [4]
     _, tasks = await post(http, "/v1/tasks/search", {"filter": [["job_id", "equal", accepted["id"]]]})
     assert [task["name"] for task in tasks] == ["n5"]
-
-
-async def test_with_an_embedded_broker_an_accepted_job_is_in_the_database(
-    settings: Settings, projector: Projector
-) -> None:
-    async with serving(settings.model_copy(update={"embedded": True, "visible_seconds": 0.0})) as http:
-
-        async def submit_and_get() -> int:
-            status, accepted = await post(http, "/v1/jobs", {"tasks": [TASK] * 120, "type": "shipping"})
-            assert status == 201
-            return (await get(http, f"/v1/jobs/{accepted['id']}"))[0]
-
-        assert await asyncio.gather(*(submit_and_get() for _ in range(50))) == [200] * 50
-
-
-async def test_with_an_embedded_broker_a_projection_that_does_not_follow_is_told_with_the_id(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(backends, "PROJECTION_SECONDS", 0.3)
-    job = str(ids.new_job_id(time.time()))
-    async with serving(settings.model_copy(update={"embedded": True})) as http:
-        status, error = await post(http, "/v1/jobs", {"tasks": [TASK], "type": "shipping", "id": job})
-    assert (status, error["type"]) == (503, "unavailable")
-    assert f"job {job} is accepted" in error["message"]
 
 
 async def test_the_python_client_asks_the_same(http: ClientSession, client: Client, projector: Projector) -> None:
