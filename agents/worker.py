@@ -74,7 +74,9 @@ class Ownership:
         self._close = close
         self._watchdog = Watchdog(settings.stall_seconds, SystemClock().monotonic)
         self._committed: dict[TP, int] = {}
+        self._assigned = False
         self._leaving = False
+        self._joins_since = lease.now()
 
     def attach(self) -> None:
         """Connect to the application's signals and add the committer."""
@@ -131,19 +133,23 @@ class Ownership:
         await self.commit()
 
     async def _on_revoked(self, _app: Any, *_: Any, **__: Any) -> None:
+        self._assigned = False
         await self._drain_and_commit()
         self._engine.forget_offsets()
         self._committed.clear()
+        self._joins_since = self._lease.now()
 
     async def _on_assigned(self, _app: Any, assigned: set[TP], *_: Any, **__: Any) -> None:
         follow_heartbeats(cast("Consumer", self._app.consumer), self._lease)
-        self._lease.renew(self._lease.now())
+        # The session lasts from when the group answered, which may be long ago if this process was held up since.
+        self._lease.renew(self._joins_since)
+        self._assigned = True
         partitions = {place.partition for place in assigned if place.topic == self._settings.topics.tasks}
         self._engine.assign(self._app.consumer_generation_id, partitions)
 
     async def _on_complete(self, _app: Any, *_: Any, **__: Any) -> None:
-        if self._leaving:
-            # A rebalance that ends while this worker hands over must not start anything again.
+        # Faust also says so of a generation that is being revoked again, and while this worker hands over.
+        if not self._assigned or self._leaving:
             return
         self._engine.open()
         logger.info("worker ready with %d partitions", self._engine.partitions)
