@@ -1,0 +1,92 @@
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import UUID, uuid4
+
+import pytest
+
+from jabba.callbacks import TaskContext
+from jabba.lanes.answers import Answer, succeeded
+from jabba.lanes.gate import Gate
+from jabba.lanes.lane import Shared
+from jabba.lanes.owned import OwnedPartition, Policy
+from jabba.lanes.records import LaneName, LaneRecord
+from jabba.lanes.room import Room
+from jabba.lanes.store import Store
+from jabba.lifecycle import Strategy
+from jabba.models import Callback, TaskSpec
+from jabba.slices import Slice
+
+
+class Log:
+    """A changelog partition in memory."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[bytes, bytes | None]] = []
+
+    async def append(self, key: bytes, value: bytes | None) -> int:
+        self.messages.append((key, value))
+        return len(self.messages) - 1
+
+    async def read(self, start: int) -> AsyncIterator[tuple[int, bytes, bytes | None]]:
+        for offset, (key, value) in enumerate(self.messages[start:], start):
+            yield offset, key, value
+
+
+class Runner:
+    """Answers every callback at once, and counts them."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def run(self, callback: Callback, context: TaskContext) -> Answer:
+        self.calls += 1
+        await asyncio.sleep(0.01)
+        return succeeded({})
+
+
+class Events:
+    def send(self, job: UUID, event: bytes) -> asyncio.Future[int]:
+        sent = asyncio.get_running_loop().create_future()
+        sent.set_result(0)
+        return sent
+
+
+async def new_store(log: Log, gate: Gate) -> Store:
+    store = Store(log.append, log.read, gate.may_write, lambda: 0.0)
+    await store.take()
+    return store
+
+
+def one_task() -> Slice:
+    task = TaskSpec(callback=Callback(service="local", module="m", function="f"))
+    return Slice(
+        job=uuid4(), k=0, n_slices=1, first=0, total=1, digest="d", strategy=Strategy.SEQUENTIAL, type="t", tasks=[task]
+    )
+
+
+@pytest.fixture
+def gate() -> Gate:
+    made = Gate(10)
+    made.open()
+    return made
+
+
+async def test_an_adopted_lane_that_is_read_from_the_log_as_well_runs_once(gate: Gate) -> None:
+    log, runner, slice_ = Log(), Runner(), one_task()
+    name = LaneName.of(slice_)
+    before = await new_store(log, gate)
+    await before.put(name.slice_key, slice_.model_dump_json().encode())
+    await before.put(name.key, LaneRecord("d", 7, adopted=True).encode())
+
+    finished: list[int] = []
+    shared = Shared(gate, Events(), runner, 1024, 3, lambda: 0.0)
+    partition = OwnedPartition(shared, Room(10, 1000), Policy(), finished.append)
+    partition.start(slice_, 7, 10)
+    await asyncio.sleep(0)
+    store = await new_store(log, gate)
+    partition.loaded(store)
+    async with asyncio.timeout(5):
+        while partition.lanes:
+            await asyncio.sleep(0.01)  # noqa: ASYNC110 — lanes tell nobody that they have ended
+    assert (runner.calls, finished) == (1, [7])
+    assert store.get(name.slice_key) is None
