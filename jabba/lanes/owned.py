@@ -206,9 +206,6 @@ class OwnedPartition:
         if key in self._running:
             # Its slice was read from the log once more: that lane goes on from the record.
             return
-        if key in self._running:
-            # It was read from the log as well, since its offset had not been committed yet, and waits for the store.
-            return
         text = store.get(LaneName.parse(key).slice_key)
         if text is None:
             logger.error("the slice of the adopted lane %s is missing", key)

@@ -86,7 +86,7 @@ async def test_an_adopted_lane_that_is_read_from_the_log_as_well_runs_once(gate:
     store = await new_store(log, gate)
     partition.loaded(store)
     async with asyncio.timeout(5):
-        while partition.lanes:
-            await asyncio.sleep(0.01)  # noqa: ASYNC110 — lanes tell nobody that they have ended
+        while partition.lanes:  # noqa: ASYNC110 — lanes tell nobody that they have ended
+            await asyncio.sleep(0.01)
     assert (runner.calls, finished) == (1, [7])
     assert store.get(name.slice_key) is None
