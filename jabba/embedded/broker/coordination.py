@@ -13,7 +13,8 @@ from aiokafka.protocol.group import (
 )
 
 from jabba.clock import Clock
-from jabba.embedded.broker.groups import NO_GENERATION, Application, Group, Joined
+from jabba.embedded.broker.groups import Group
+from jabba.embedded.broker.members import NO_GENERATION, Application, Joined
 from jabba.embedded.broker.messages import UNTHROTTLED
 from jabba.embedded.broker.offsets import Committed, Offsets
 from jabba.embedded.broker.topics import Topics

@@ -9,7 +9,6 @@ import enum
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import uuid4
 
 from aiokafka.errors import (
@@ -21,27 +20,7 @@ from aiokafka.errors import (
 )
 
 from jabba.clock import Clock
-
-NO_GENERATION = -1
-NEW_MEMBER = ""
-
-Answer_contra = TypeVar("Answer_contra", contravariant=True)
-
-
-class Reply(Protocol[Answer_contra]):
-    """Where an answer that may come later is given, once; futures are of this kind."""
-
-    def done(self) -> bool:
-        """Whether nobody waits any more."""
-        ...
-
-    def set_result(self, result: Answer_contra, /) -> None:
-        """Answer."""
-        ...
-
-    def set_exception(self, exception: BaseException, /) -> None:
-        """Refuse."""
-        ...
+from jabba.embedded.broker.members import NEW_MEMBER, Application, Joined, Member, Reply
 
 
 class State(enum.Enum):
@@ -51,44 +30,6 @@ class State(enum.Enum):
     JOINING = "a round has begun: members join"
     SYNCING = "all have joined: the leader is to say who reads what"
     STABLE = "every member knows what it reads"
-
-
-@dataclass(frozen=True, slots=True)
-class Application:
-    """What a member says when it joins; ``protocols`` are its ways of sharing out, best first, with its wishes."""
-
-    client_id: str
-    protocol_type: str
-    protocols: list[tuple[str, bytes]]
-    session_seconds: float
-    rebalance_seconds: float
-    member_id: str = NEW_MEMBER
-
-
-class Joined(NamedTuple):
-    """A new generation; only its leader learns of all members and their wishes."""
-
-    generation: int
-    protocol: str
-    leader: str
-    member_id: str
-    members: list[tuple[str, bytes]]
-
-
-@dataclass(slots=True)
-class Member:
-    """One consumer; ``expires`` is when its session ends unless it is heard of."""
-
-    id: str
-    application: Application
-    expires: float
-    share: bytes = b""
-    joining: Reply[Joined] | None = None
-    syncing: Reply[bytes] | None = None
-
-    def wishes(self, protocol: str) -> bytes:
-        """Answer what it wants in this protocol."""
-        return dict(self.application.protocols)[protocol]
 
 
 @dataclass
@@ -120,8 +61,8 @@ class Group:
         if self._is_known(member, application):
             reply.set_result(self._joined(member))
             return
+        member.refuse(UnknownMemberIdError())  # whoever still waits in its name has lost its connection
         member.application = application
-        self._refuse(member)
         member.joining = reply
         self._begin_round()
 
@@ -141,7 +82,8 @@ class Group:
                 one.share = shares.get(one.id, b"")
             self.state = State.STABLE
         if self.state is State.STABLE:
-            self._give_shares()
+            for one in self._members.values():
+                one.tell_share()
 
     def heartbeat(self, member_id: str, generation: int) -> None:
         """Keep a member's session alive.
@@ -199,7 +141,7 @@ class Group:
         others = [member for member in self._members.values() if member.id != application.member_id]
         names = {name for name, _ in application.protocols}
         types = {application.protocol_type, *(member.application.protocol_type for member in others)}
-        if len(types) > 1 or not names.intersection(*map(_names, others)):
+        if len(types) > 1 or not names.intersection(*(member.protocols for member in others)):
             raise InconsistentGroupProtocolError
 
     def _admitted(self, application: Application) -> Member:
@@ -218,11 +160,10 @@ class Group:
     def _begin_round(self) -> None:
         if self.state is not State.JOINING:
             self.state = State.JOINING
+            self._round_ends = self._in_one_round()
             for member in self._members.values():
                 if member.syncing is not None:
-                    _refuse(member.syncing, RebalanceInProgressError())
-                    member.syncing = None
-            self._round_ends = self._in_one_round()
+                    member.refuse(RebalanceInProgressError())
         self._end_round_if_all_joined()
 
     def _end_round_if_all_joined(self) -> None:
@@ -239,14 +180,13 @@ class Group:
         self._round_ends = self._in_one_round()
         for member in self._members.values():
             self._heard_of(member)
-            reply, member.joining = member.joining, None
-            if reply is not None and not reply.done():
-                reply.set_result(self._joined(member))
+            member.tell_joined(self._joined(member))
 
     def _elected_protocol(self) -> str:
-        members = list(self._members.values())
-        shared = set.intersection(*map(_names, members))
-        votes = Counter(next(name for name, _ in member.application.protocols if name in shared) for member in members)
+        """Answer the protocol that most members like best of those that all have."""
+        members = self._members.values()
+        shared = set.intersection(*(set(member.protocols) for member in members))
+        votes = Counter(next(name for name in member.protocols if name in shared) for member in members)
         return votes.most_common(1)[0][0]
 
     def _joined(self, member: Member) -> Joined:
@@ -254,28 +194,14 @@ class Group:
         members = [(one.id, one.wishes(self._protocol)) for one in self._members.values()]
         return Joined(self.generation, self._protocol, leader, member.id, members if member.id == leader else [])
 
-    def _give_shares(self) -> None:
-        for member in self._members.values():
-            reply, member.syncing = member.syncing, None
-            if reply is not None and not reply.done():
-                self._heard_of(member)
-                reply.set_result(member.share)
-
     def _remove(self, members: list[Member]) -> None:
         for member in members:
             del self._members[member.id]
-            self._refuse(member)
+            member.refuse(UnknownMemberIdError())
         if self.state is State.JOINING:
             self._end_round_if_all_joined()
         else:
             self._begin_round()
-
-    def _refuse(self, member: Member) -> None:
-        """Tell who still waits in this member's name that it is another's turn."""
-        for reply in (member.joining, member.syncing):
-            if reply is not None:
-                _refuse(reply, UnknownMemberIdError())
-        member.joining = member.syncing = None
 
     def _member(self, member_id: str) -> Member:
         if member_id not in self._members:
@@ -293,18 +219,8 @@ class Group:
         member.expires = self.clock.monotonic() + member.application.session_seconds
 
     def _silent(self) -> Iterator[Member]:
-        """Answer the members that are not waiting for an answer, and so have to send heartbeats."""
-        return (member for member in self._members.values() if member.joining is None and member.syncing is None)
+        return (member for member in self._members.values() if member.is_silent)
 
     def _in_one_round(self) -> float:
         longest = max((member.application.rebalance_seconds for member in self._members.values()), default=0.0)
         return self.clock.monotonic() + longest
-
-
-def _names(member: Member) -> set[str]:
-    return {name for name, _ in member.application.protocols}
-
-
-def _refuse(reply: Reply[Any], error: Exception) -> None:
-    if not reply.done():
-        reply.set_exception(error)

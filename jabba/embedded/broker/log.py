@@ -182,7 +182,8 @@ class PartitionLog:
     def _roll(self) -> None:
         if self.active.size:
             self._unsynced.append(self.active)
-            self._segments.append(Segment(self._directory, self.end_offset))
+            # Made at once, since its name keeps the end offset when all before it is deleted.
+            self._segments.append(Segment.create(self._directory, self.end_offset))
 
     def _delete_while(self, condition: Callable[[Segment], bool]) -> None:
         while len(self._segments) > 1 and condition(self._segments[0]):

@@ -7,6 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 from aiokafka.errors import KafkaStorageError
 
@@ -37,6 +38,13 @@ class Segment:
         self._offsets = array("q")
         self._positions = array("q")
         self._max_timestamps = array("q")
+
+    @classmethod
+    def create(cls, directory: Path, base_offset: int) -> Self:
+        """Answer a segment with a new file."""
+        segment = cls(directory, base_offset)
+        segment._opened()
+        return segment
 
     @staticmethod
     def base_offsets(directory: Path) -> list[int]:
@@ -85,7 +93,7 @@ class Segment:
         position, header = found
         if header.size > limit and not at_least_one:
             return b""
-        return self._read(position, max(limit, header.size))
+        return self._read(position, min(max(limit, header.size), self.size - position))
 
     def batches(self) -> Iterator[tuple[Header, bytes]]:
         """Answer all batches in order."""
