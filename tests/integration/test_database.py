@@ -1,0 +1,172 @@
+"""The pool in bad weather: it says that PostgreSQL is away, does not hang, and comes back by itself."""
+
+import asyncio
+import socket
+import time
+from contextlib import closing
+
+import psycopg2
+import pytest
+from sqlalchemy import TextClause, text
+
+from jabba.errors import Unavailable
+from jabba.persistence.database import Database, TransactionLost
+from tests.support.postgres import PostgresServer
+
+ONE = text("SELECT 1 AS one")
+
+
+async def test_rows_are_answered_by_column_with_exact_json_and_utc(database: str) -> None:
+    statement = text('SELECT \'{"big": 123456789012345678901234567890, "f": 1.5}\'::jsonb AS j, now() AS at, NULL AS n')
+    async with Database(database) as opened:
+        (row,) = await opened.fetch(statement)
+
+    assert row["j"] == {"big": 123456789012345678901234567890, "f": 1.5}
+    assert row["at"].tzname() == "UTC"
+    assert row["n"] is None
+
+
+async def test_a_transaction_is_all_or_nothing(database: str) -> None:
+    async with Database(database) as opened:
+        await opened.fetch(text("CREATE TABLE t (n int)"))
+        async with opened.transaction() as transaction:
+            await transaction.execute(text("INSERT INTO t VALUES (:n)"), {"n": 1})
+        with pytest.raises(ZeroDivisionError):
+            await _insert_and_fail(opened)
+        with pytest.raises(psycopg2.errors.InvalidTextRepresentation):
+            await _insert_and_ask(opened, text("SELECT 'x'::int"))
+
+        assert await opened.fetch(text("SELECT n FROM t")) == [{"n": 1}]
+
+
+async def _insert_and_fail(opened: Database) -> None:
+    async with opened.transaction() as transaction:
+        await transaction.execute(text("INSERT INTO t VALUES (2)"))
+        raise ZeroDivisionError
+
+
+async def _insert_and_ask(opened: Database, statement: TextClause) -> None:
+    async with opened.transaction() as transaction:
+        await transaction.execute(text("INSERT INTO t VALUES (3)"))
+        await transaction.execute(statement)
+
+
+async def test_a_statement_that_takes_too_long_is_given_up_on_both_sides(database: str) -> None:
+    async with Database(database, statement_seconds=0.3) as opened:
+        with pytest.raises(Unavailable, match=r"did not answer within 0\.3 s"):
+            await opened.fetch(text("SELECT pg_sleep(30)"))
+        deadline = time.monotonic() + 10
+        running = text("SELECT count(*) AS n FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(30)'")
+        while (await opened.fetch(running))[0]["n"]:
+            assert time.monotonic() < deadline, "the server still works on it"
+            await asyncio.sleep(0.1)
+
+
+async def test_a_statement_that_an_operator_cancels_does_not_cancel_the_caller(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    cancel = text("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(20)%'")
+    async with Database(database) as opened:
+        sleeping = asyncio.create_task(opened.fetch(text("SELECT pg_sleep(20)")))
+        await asyncio.sleep(0.3)
+        await opened.fetch(cancel)
+        with pytest.raises(Unavailable, match="cancelled the statement"):
+            await sleeping
+        assert await opened.fetch(ONE) == [{"one": 1}]
+
+
+async def test_a_caller_that_is_cancelled_gives_its_connection_back(database: str) -> None:
+    async with Database(database, size=1) as opened:
+        sleeping = asyncio.create_task(opened.fetch(text("SELECT pg_sleep(20)")))
+        await asyncio.sleep(0.2)
+        sleeping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sleeping
+
+        assert await opened.fetch(ONE) == [{"one": 1}]
+
+
+async def test_two_transactions_in_each_others_way(database: str) -> None:
+    """One of two that lock two rows in opposite orders is told so, and the other goes on."""
+    async with Database(database) as opened:
+        await opened.fetch(text("CREATE TABLE t AS SELECT generate_series(1, 2) AS n, 0 AS hits"))
+        update = text("UPDATE t SET hits = hits + 1 WHERE n = :n")
+        first_locks = asyncio.Barrier(2)
+
+        async def lock(*order: int) -> None:
+            async with opened.transaction() as transaction:
+                await transaction.execute(update, {"n": order[0]})
+                await first_locks.wait()
+                await transaction.execute(update, {"n": order[1]})
+
+        outcomes = await asyncio.gather(lock(1, 2), lock(2, 1), return_exceptions=True)
+
+        assert [type(outcome) for outcome in outcomes if outcome] == [TransactionLost]
+        assert await opened.fetch(text("SELECT sum(hits) AS hits FROM t")) == [{"hits": 2}]
+
+
+async def test_the_pool_heals_when_the_server_comes_back(postgres: PostgresServer, database: str) -> None:
+    async with Database(database, size=3) as opened:
+        await asyncio.gather(*(opened.fetch(text("SELECT pg_sleep(0.05)")) for _ in range(3)))
+        postgres.stop()
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                await opened.fetch(ONE)
+        postgres.start()
+
+        for _ in range(5):
+            assert await opened.fetch(ONE) == [{"one": 1}]
+
+
+async def test_a_transaction_that_the_server_breaks_off_is_unavailable(postgres: PostgresServer, database: str) -> None:
+    async with Database(database) as opened:
+        with pytest.raises(Unavailable):
+            await _kill_in_the_middle(postgres, opened)
+        postgres.start()
+
+        assert await opened.fetch(ONE) == [{"one": 1}]
+
+
+async def _kill_in_the_middle(postgres: PostgresServer, opened: Database) -> None:
+    async with opened.transaction() as transaction:
+        await transaction.execute(ONE)
+        postgres.kill()
+        await transaction.execute(ONE)
+
+
+async def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jabba.persistence.database._CONNECT_SECONDS", 0.3)
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        dsn = f"postgresql://someone:secret@127.0.0.1:{silent.getsockname()[1]}/jabba"
+        async with Database(dsn) as opened:
+            with pytest.raises(Unavailable, match=r"gave no connection within 0\.3 s") as caught:
+                await opened.fetch(ONE)
+    assert "secret" not in str(caught.value)
+
+
+async def test_a_wrong_password_is_unavailable_and_not_shown(postgres: PostgresServer) -> None:
+    wrong = postgres.dsn.replace("@", "-wrong@")
+    async with Database(wrong) as opened:
+        with pytest.raises(Unavailable, match="password authentication failed") as caught:
+            await opened.fetch(ONE)
+    assert "-wrong" not in str(caught.value)
+
+
+async def test_a_pool_that_is_busy_for_too_long_says_so(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jabba.persistence.database._CONNECT_SECONDS", 0.3)
+    async with Database(database, size=1) as opened:
+        holder = asyncio.create_task(opened.fetch(text("SELECT pg_sleep(1)")))
+        await asyncio.sleep(0.1)
+        with pytest.raises(Unavailable, match="gave no connection"):
+            await opened.fetch(ONE)
+        await holder
+
+
+async def test_a_closed_database_says_so(database: str) -> None:
+    opened = Database(database)
+    with pytest.raises(Unavailable, match="closed"):
+        await opened.fetch(ONE)
+    async with opened:
+        assert await opened.fetch(ONE) == [{"one": 1}]
+    with pytest.raises(Unavailable, match="closed"):
+        await opened.fetch(ONE)

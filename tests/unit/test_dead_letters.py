@@ -1,0 +1,39 @@
+"""A dead letter can always be written, whatever is wrong with the message or with the reason."""
+
+import base64
+import json
+
+import pytest
+
+from jabba.dead_letters import KEPT_BYTES, dead_letter
+from jabba.log import MAX_MESSAGE_BYTES
+
+
+def test_it_tells_reason_and_origin_and_has_the_bytes() -> None:
+    letter = json.loads(dead_letter("jabba-events", 3, 17, b"\x00\xff[", "not JSON"))
+
+    assert base64.b64decode(letter.pop("value")) == b"\x00\xff["
+    assert letter == {"v": 1, "reason": "not JSON", "topic": "jabba-events", "partition": 3, "offset": 17, "size": 3}
+
+
+def test_a_message_without_a_value_has_none() -> None:
+    letter = json.loads(dead_letter("jabba-events", 0, 0, None, "empty"))
+
+    assert (letter["value"], letter["size"]) == (None, None)
+
+
+@pytest.mark.parametrize("reason", ["a\0b", "\ud800", "x" * 100_000, ""])
+def test_any_reason_can_be_told(reason: str) -> None:
+    letter = json.loads(dead_letter("jabba-events", 0, 0, b"", reason))
+
+    assert len(letter["reason"]) <= 2000
+    assert "\0" not in letter["reason"]
+
+
+def test_the_letter_of_the_largest_message_fits_in_a_message() -> None:
+    value = bytes(MAX_MESSAGE_BYTES)
+    text = dead_letter("jabba-events", 0, 0, value, "\N{SNOWMAN}" * 100_000)
+
+    assert len(text) < MAX_MESSAGE_BYTES - 1024
+    letter = json.loads(text)
+    assert (letter["size"], len(base64.b64decode(letter["value"]))) == (len(value), KEPT_BYTES)
