@@ -32,6 +32,9 @@ _STYLES: dict[str, str] = {
     TaskStatus.ABORTED: "dim",
 }
 
+_WIDTHS = {"id": 36, "status": 9, "submitted": 14, "#": 3}
+"""Columns that are never cut; the others share what is left."""
+
 out = Console(highlight=False)
 
 
@@ -78,7 +81,7 @@ def jobs(found: Iterable[Job]) -> None:
 
 def tasks(found: Iterable[Task], total: int | None = None) -> None:
     """Show tasks as a table; ``total`` tells how many there are when not all are shown."""
-    table = _table("step", "name or callback", "status", "result")
+    table = _table("#", "task", "status", "result")
     table.columns[0].justify = "right"
     for one in found:
         step, result = str(one.priority or ""), _short(one.result) if one.result else ""
@@ -126,7 +129,7 @@ class Advance:
 def _table(*headers: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
     for header in headers:
-        table.add_column(header, overflow="ellipsis", no_wrap=True)
+        table.add_column(header, overflow="ellipsis", no_wrap=True, min_width=_WIDTHS.get(header))
     return table
 
 
