@@ -5,6 +5,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from jabba.lifecycle import Strategy
+
 
 class CloseJob(BaseModel):
     """End a job that cannot end by itself: what has not started is aborted, and the job fails for ``reason``."""
@@ -16,6 +18,7 @@ class CloseJob(BaseModel):
     job: UUID
     run: int = Field(ge=0)
     n_slices: int = Field(ge=1)
+    strategy: Strategy
     reason: str
 
 

@@ -145,7 +145,10 @@ def _refuse_too_many(document: Any, limits: Limits) -> None:
 
 
 class Job(BaseModel):
-    """A job as it is answered; times are UTC."""
+    """A job as it is answered; times are UTC.
+
+    ``reason`` says why a job was ended from outside: ``incomplete_submission`` when not all of its tasks ever came.
+    """
 
     model_config = ConfigDict(frozen=True, use_enum_values=True)
 
@@ -157,6 +160,7 @@ class Job(BaseModel):
     meta: Meta
     callback: Callback | None = None
     run_at: datetime | None = None
+    reason: str | None = None
     ended_at: datetime | None
     inserted_at: datetime
     updated_at: datetime

@@ -74,6 +74,9 @@ class Settings(BaseModel):
     visible_seconds: float = Field(default=2.0, ge=0, description="How long a get waits for a young job to appear.")
     statement_seconds: float = Field(default=10.0, gt=0, description="Time limit of one query.")
 
+    incomplete_seconds: float = Field(
+        default=600.0, gt=0, description="A job whose slices have not all come fails so long after the last one."
+    )
     projector_batch: int = Field(default=500, ge=1, description="Messages that one projector transaction takes.")
 
     task_args_bytes: int = Field(default=_LIMITS.task_args_bytes, ge=1, description="Limit of one task's args.")

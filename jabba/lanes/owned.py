@@ -15,7 +15,7 @@ from jabba.lanes.records import LANE_PREFIX, SLICE_PREFIX, JobRecord, LaneName, 
 from jabba.lanes.room import Room
 from jabba.lanes.store import Retired, Store
 from jabba.lanes.turns import Turns
-from jabba.lifecycle import JobClosed, Version
+from jabba.lifecycle import JobClosed, Strategy, Version
 from jabba.slices import Slice
 
 logger = logging.getLogger(__name__)
@@ -122,11 +122,12 @@ class OwnedPartition:
     async def close_job(self, command: CloseJob) -> None:
         """End a sequential job before its next slice, and say that the job is closed."""
         store = await asyncio.shield(self.store)
-        key = LaneName(command.job, command.run, 0).job_key
-        saved = store.get(key)
-        record = JobRecord.decode(saved) if saved else JobRecord(command.n_slices)
-        await store.put(key, replace(record, failed=True).encode())
-        self._turns.notify(key)
+        if command.strategy is Strategy.SEQUENTIAL:
+            key = LaneName(command.job, command.run, 0).job_key
+            saved = store.get(key)
+            record = JobRecord.decode(saved) if saved else JobRecord(command.n_slices)
+            await store.put(key, replace(record, failed=True).encode())
+            self._turns.notify(key)
         closed = JobClosed(command.job, Version(command.run, store.epoch, 0), command.reason)
         await self._shared.events.send(command.job, encode_event(closed))
 

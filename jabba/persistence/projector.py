@@ -11,10 +11,12 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import ConsumerRecord
 from mode import Service
 
+from jabba.clock import SystemClock
 from jabba.dead_letters import dead_letter
 from jabba.errors import Unavailable
 from jabba.log import Log
 from jabba.persistence import queries
+from jabba.persistence.closing import Closing
 from jabba.persistence.database import Database
 from jabba.persistence.intake import Fault, Intake, Message, Place
 from jabba.persistence.writer import Writer
@@ -57,6 +59,7 @@ class Projector(Service):
         self._writer = Writer(self._database)
         self._open = contextlib.AsyncExitStack()
         self._running: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._following = Following()
         self._ready = False
 
@@ -66,9 +69,15 @@ class Projector(Service):
         await self._open.enter_async_context(self._log)
         self._running = asyncio.create_task(self._run(), name="projector")
         self._running.add_done_callback(self._ended)
+        closing = Closing(self._settings, self._database, self._log, SystemClock())
+        self._closing = asyncio.create_task(closing.run(), name="closing")
+        self._closing.add_done_callback(self._ended)
 
     async def on_stop(self) -> None:
         """Let the current batch end, if it can, and leave the group."""
+        if self._closing is not None:
+            self._closing.cancel()
+            await asyncio.wait({self._closing})
         if self._running is not None:
             await asyncio.wait({self._running}, timeout=_STOP_SECONDS)
             self._running.cancel()

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, and_, bindparam, delete, func, select
+from sqlalchemy import ColumnElement, Double, Text, and_, bindparam, delete, func, select
 
 from jabba.filters import Search
-from jabba.lifecycle import FINAL, UNSUCCESSFUL
+from jabba.lifecycle import FINAL, UNSUCCESSFUL, Strategy
 from jabba.models import Job, JobSpec, Progress, Task, TaskSpec
 from jabba.persistence.database import Database, Row
 from jabba.persistence.schema import jobs, projection_offsets, tasks
@@ -38,6 +38,16 @@ class Unfinished:
     digest: str
     ended: frozenset[int]
     failed_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Incomplete:
+    """A job of which slices are missing."""
+
+    id: UUID
+    run: int
+    n_slices: int
+    strategy: Strategy
 
 
 async def get_job(database: Database, job: UUID) -> Job | None:
@@ -96,6 +106,11 @@ async def job_digest(database: Database, job: UUID) -> str | None:
     return found[0]["digest"] if found else None
 
 
+async def incomplete_jobs(database: Database, before: float) -> list[Incomplete]:
+    """Answer jobs that cannot end, because slices are missing and none has come since ``before`` (epoch seconds)."""
+    return [Incomplete(**row) for row in await database.fetch(_INCOMPLETE, {"before": before})]
+
+
 async def unfinished_jobs(database: Database) -> AsyncIterator[Unfinished]:
     """Answer the jobs that have not ended, oldest first, one at a time; those whose slices never all came are not."""
     last = UUID(int=0)
@@ -146,6 +161,18 @@ _FORGET_OFFSET = delete(projection_offsets).where(
 _FORGET_OFFSETS = delete(projection_offsets)
 
 _JOB_DIGEST = select(jobs.c.digest).where(jobs.c.id == _given("id"), _SHOWN_JOB)
+
+_ARRIVED = select(func.count()).where(tasks.c.job_id == jobs.c.id, _SHOWN_TASK).scalar_subquery()
+_LAST_ARRIVED = select(func.max(tasks.c.inserted_at)).where(tasks.c.job_id == jobs.c.id).scalar_subquery()
+_BEFORE = func.to_timestamp(bindparam("before", type_=Double))
+
+_INCOMPLETE = (
+    select(jobs.c.id, jobs.c.run, jobs.c.n_slices, jobs.c.strategy)
+    .where(and_(jobs.c.ended_at.is_(None), jobs.c.n_slices > 1, jobs.c.inserted_at < _BEFORE))
+    .where(and_(jobs.c.total > _ARRIVED, _LAST_ARRIVED < _BEFORE))
+    .order_by(jobs.c.id)
+    .limit(_PAGE)
+)
 
 _UNFINISHED = (
     select(jobs)

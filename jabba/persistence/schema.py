@@ -4,7 +4,7 @@ A row that an event made before its slice came is a *stub*: a job without ``meta
 query shows stubs, and no foreign key forbids them.
 """
 
-from sqlalchemy import BigInteger, Column, DateTime, Index, Integer, MetaData, Table, Text, Uuid
+from sqlalchemy import BigInteger, Column, DateTime, Index, Integer, MetaData, Table, Text, Uuid, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = MetaData()
@@ -36,6 +36,8 @@ jobs = Table(
     Column("callback", JSONB),
     Index("jobs_by_type", "type", "status", "inserted_at"),
     Index("jobs_by_time", "inserted_at"),
+    # The few that may be incomplete: most jobs have one slice, and most others have ended.
+    Index("jobs_in_slices", "inserted_at", postgresql_where=text("ended_at IS NULL AND n_slices > 1")),
     Index("jobs_by_meta", "meta", postgresql_using="gin", postgresql_ops={"meta": "jsonb_path_ops"}),
 )
 

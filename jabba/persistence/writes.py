@@ -123,6 +123,9 @@ def _lock_jobs() -> Any:
     told = {name: func.coalesce(jobs.c[name], new[name]) for name in _TOLD_BY_SLICES}
     first = func.least(jobs.c.inserted_at, new.inserted_at)
     closed_at = func.least(jobs.c.closed_at, new.closed_at)
+    # A job that was closed before its first slice came is shown as it is.
+    nothing = case((closed_at.is_not(None), literal_column("'{}'::jsonb", JSONB)))
+    told["meta"] = func.coalesce(jobs.c.meta, new.meta, nothing)
     all_ended_at = case((jobs.c.ended >= told["total"], jobs.c.updated_at))
     changed: dict[str, Any] = {
         **told,

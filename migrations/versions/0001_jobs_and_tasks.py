@@ -49,6 +49,8 @@ def _create_jobs() -> None:
     )
     op.create_index("jobs_by_type", "jobs", ["type", "status", "inserted_at"])
     op.create_index("jobs_by_time", "jobs", ["inserted_at"])
+    in_slices = sa.text("ended_at IS NULL AND n_slices > 1")
+    op.create_index("jobs_in_slices", "jobs", ["inserted_at"], postgresql_where=in_slices)
     paths = {"meta": "jsonb_path_ops"}
     op.create_index("jobs_by_meta", "jobs", ["meta"], postgresql_using="gin", postgresql_ops=paths)
 

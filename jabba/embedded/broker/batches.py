@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from aiokafka.errors import (
     CorruptRecordException,
     InvalidRequestError,
+    UnsupportedCodecError,
     UnsupportedForMessageFormatError,
 )
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
@@ -36,6 +37,7 @@ _CODEC = 0x07
 _APPEND_TIME = 0x08
 _TRANSACTIONAL_OR_CONTROL = 0x30
 _LEADER_EPOCH = 0
+_UNLIMITED = 2**31 - 1
 
 
 class Header(NamedTuple):
@@ -132,16 +134,18 @@ def records(batch: Buffer) -> list[Record]:
     """Unpack a batch.
 
     Raises:
-        CorruptRecordException: it cannot be read.
-        UnsupportedCodecError: nothing here can decompress it.
+        CorruptRecordException: it cannot be read, or nothing here can decompress it.
     """
-    return [
-        Record(record.offset, record.timestamp, record.key, record.value, record.headers)
-        for record in DefaultRecordBatch(batch)
-    ]
+    try:
+        return [
+            Record(record.offset, record.timestamp, record.key, record.value, record.headers)
+            for record in DefaultRecordBatch(batch)
+        ]
+    except (ValueError, IndexError, UnsupportedCodecError) as error:
+        raise CorruptRecordException(str(error)) from error
 
 
-def with_records(batch: Buffer, header: Header, kept: list[Record]) -> bytearray:
+def with_records(header: Header, kept: list[Record]) -> bytearray:
     """Answer the batch with only these of its records, at their offsets; its own range of offsets stays."""
     builder = DefaultRecordBatchBuilder(
         magic=_MAGIC,
@@ -150,7 +154,7 @@ def with_records(batch: Buffer, header: Header, kept: list[Record]) -> bytearray
         producer_id=header.producer_id,
         producer_epoch=header.producer_epoch,
         base_sequence=header.base_sequence,
-        batch_size=len(batch),
+        batch_size=_UNLIMITED,
     )
     for record in kept:
         builder.append(record.offset - header.base_offset, record.timestamp, record.key, record.value, record.headers)

@@ -1,14 +1,14 @@
 """Compaction: of every key in a log, only the last value stays."""
 
 import asyncio
+import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from jabba.embedded.broker.batches import Buffer, Header, Record, records, with_records
 from jabba.embedded.broker.log import PartitionLog
 from jabba.embedded.broker.segment import Segment
 
-UNFINISHED = ".compacting"
+_UNFINISHED = ".compacting"
 
 
 def is_due(log: PartitionLog) -> bool:
@@ -29,11 +29,13 @@ async def compact(log: PartitionLog, now: int) -> None:
     last_offsets = await _last_offsets(segments)
     oldest_tombstone = now - log.config.tombstone_ms
     end = segments[-1].next_offset
-    unfinished = segments[0].path.with_suffix(UNFINISHED)
+    unfinished = segments[0].path.with_suffix(_UNFINISHED)
     with unfinished.open("wb") as file:
         for header, batch in _batches(segments):
             file.write(_compacted(batch, header, last_offsets, oldest_tombstone) if header.next_offset < end else batch)
             await asyncio.sleep(0)
+        file.flush()
+        await asyncio.to_thread(os.fsync, file.fileno())
     log.replace_closed(segments, unfinished)
 
 
@@ -60,10 +62,4 @@ def _compacted(batch: bytes, header: Header, last_offsets: dict[bytes | None, in
     kept = [record for record in all_records if stays(record)]
     if not kept:
         return b""
-    return batch if len(kept) == len(all_records) else with_records(batch, header, kept)
-
-
-def remove_unfinished(directory: Path) -> None:
-    """Remove what a compaction left behind when the broker died."""
-    for path in directory.glob(f"*{UNFINISHED}"):
-        path.unlink()
+    return batch if len(kept) == len(all_records) else with_records(header, kept)

@@ -42,7 +42,6 @@ class PartitionLog:
         self._segments = self._load()
         self._unsynced: list[Segment] = []
         self._written = False
-        self._began = self._now()
 
     @property
     def start_offset(self) -> int:
@@ -105,8 +104,8 @@ class PartitionLog:
         return None
 
     def roll_if_old(self) -> None:
-        """Close the active segment when it has been written to for long enough."""
-        if self._now() - self._began >= self.config.segment_ms:
+        """Close the active segment when its first batch is old enough."""
+        if self.active.size and self._now() - self.active.first_timestamp >= self.config.segment_ms:
             self._roll()
 
     def delete_expired(self) -> None:
@@ -165,8 +164,6 @@ class PartitionLog:
         now = self._now()
         if self.active.size + len(batch) > self.config.segment_bytes:
             self._roll()
-        if not self.active.size:
-            self._began = now
         offset, time = self.end_offset, now if self.config.append_time else header.max_timestamp
         kept = placed(batch, header, offset, now if self.config.append_time else None)
         self.active.append(kept, header._replace(base_offset=offset, max_timestamp=time))

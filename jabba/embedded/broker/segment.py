@@ -39,6 +39,11 @@ class Segment:
         self._positions = array("q")
         self._max_timestamps = array("q")
 
+    @property
+    def first_timestamp(self) -> int:
+        """The latest time in the first batch, in milliseconds since the epoch; there must be one."""
+        return self._max_timestamps[0]
+
     @classmethod
     def create(cls, directory: Path, base_offset: int) -> Self:
         """Answer a segment with a new file."""

@@ -1,0 +1,79 @@
+"""Closes jobs whose submission died half way: their slices will not all come, so they could never end."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from jabba.clock import Clock
+from jabba.commands import CloseJob, encode_commands
+from jabba.errors import Unavailable
+from jabba.log import Log
+from jabba.persistence import queries
+from jabba.persistence.database import Database
+from jabba.settings import Settings
+from jabba.topics import partition_of
+
+logger = logging.getLogger(__name__)
+
+REASON = "incomplete_submission"
+
+_LOOKS_PER_WAIT = 10
+_LONGEST_PAUSE_SECONDS = 60.0
+
+
+class Closing:
+    """Looks now and then for jobs of which no slice has come for ``settings.incomplete_seconds``.
+
+    Only while the whole tasks topic is projected: a slice that is missing may still be on its way to PostgreSQL. The
+    job's own partition is told; it says so on the events topic, and that ends the job. Several projectors may tell it
+    at once, which does no harm.
+    """
+
+    def __init__(self, settings: Settings, database: Database, log: Log, clock: Clock) -> None:
+        self._settings = settings
+        self._database = database
+        self._log = log
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        pause = min(_LONGEST_PAUSE_SECONDS, self._settings.incomplete_seconds / _LOOKS_PER_WAIT)
+        while True:
+            await asyncio.sleep(pause)
+            try:
+                await self.look()
+            except (KafkaError, Unavailable, OSError) as error:
+                logger.info("incomplete submissions are looked for later: %r", error)
+
+    async def look(self) -> int:
+        """Close what is incomplete; answer how many jobs that were."""
+        before = self._clock.now() - self._settings.incomplete_seconds
+        found = await queries.incomplete_jobs(self._database, before)
+        if not found or not await self._all_is_projected():
+            return 0
+        partitions = await self._log.partitions(self._settings.topics.control)
+        for job in found:
+            logger.warning("job %s is closed: its slices have not all come", job.id)
+            command = CloseJob(job=job.id, run=job.run, n_slices=job.n_slices, strategy=job.strategy, reason=REASON)
+            partition = partition_of(str(job.id), partitions)
+            await self._log.append(self._settings.topics.control, partition, encode_commands([command]))
+        return len(found)
+
+    async def _all_is_projected(self) -> bool:
+        topic = self._settings.topics.tasks
+        ends = await self._ends(topic)
+        reached = await queries.projected_offsets(self._database, [topic])
+        return all(reached.get((topic, partition), 0) >= end for partition, end in ends.items())
+
+    async def _ends(self, topic: str) -> Mapping[int, int]:
+        partitions = await self._log.partitions(topic)
+        places = [TopicPartition(topic, partition) for partition in range(partitions)]
+        consumer = AIOKafkaConsumer(bootstrap_servers=self._settings.kafka, enable_auto_commit=False)
+        await consumer.start()
+        try:
+            return {place.partition: end for place, end in (await consumer.end_offsets(places)).items()}
+        finally:
+            await consumer.stop()
