@@ -386,7 +386,7 @@ def test_nothing_is_deleted_that_shall_be_kept_for_ever(partition: Partition, cl
 
 
 def test_a_segment_is_closed_when_it_is_old(partition: Partition, clock: HandClock) -> None:
-    log = partition.open(segment_ms="60000")
+    log = partition.open(segment_ms="60000", message_timestamp_type="LogAppendTime")
     log.append(batch_of(b"a"))
     clock.seconds += 59
     log.roll_if_old()
