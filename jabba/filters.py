@@ -103,6 +103,7 @@ JOBS = _collection(
     Field("meta", Kind.JSON),
     Field("callback", Kind.JSON),
     Field("run_at", Kind.MOMENT),
+    Field("reason", Kind.TEXT),
     Field("ended_at", Kind.MOMENT),
     Field("inserted_at", Kind.MOMENT),
     Field("updated_at", Kind.MOMENT),

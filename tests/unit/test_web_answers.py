@@ -47,6 +47,7 @@ def test_data_stands_under_its_key_and_models_have_their_json_form() -> None:
                 "meta": {"☃": [1, None]},
                 "callback": None,
                 "run_at": None,
+                "reason": None,
                 "ended_at": None,
                 "inserted_at": "2026-11-23T12:30:00Z",
                 "updated_at": "2026-11-23T12:30:00Z",
