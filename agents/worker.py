@@ -13,6 +13,7 @@ from agents import control, tasks
 from jabba import callbacks
 from jabba.app import JabbaApp, worker_app
 from jabba.clock import SystemClock
+from jabba.dead_letters import UNKNOWN_OFFSET, dead_letter
 from jabba.emitter import Emitter
 from jabba.lanes.engine import Engine
 from jabba.lanes.forgetting import Window
@@ -23,6 +24,8 @@ from jabba.lanes.owned import Policy
 from jabba.lanes.room import Room
 from jabba.log import Log
 from jabba.settings import Settings
+from jabba.slices import Slice, encode_message
+from jabba.topics import partition_of
 from jabba.transports.local import LocalRunner
 from jabba.watchdog import Watchdog
 from tables.lanes import LaneTable
@@ -45,7 +48,14 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
     runner = LocalRunner(settings.threads)
     table = LaneTable(app, settings=settings, partitions=partitions, log=log, may_write=gate.may_write, now=clock.now)
     app.tables.add(table)
-    shared = Shared(gate, emitter, runner, settings.result_bytes, settings.crash_limit, clock.now)
+
+    async def refuse(slice_: Slice, reason: str) -> None:
+        value = encode_message([slice_.model_dump_json(exclude_defaults=True).encode()])
+        partition = partition_of(slice_.key, partitions)
+        letter = dead_letter(settings.topics.tasks, partition, UNKNOWN_OFFSET, value, reason)
+        await log.append(settings.topics.dead_letters, partition, letter)
+
+    shared = Shared(gate, emitter, runner, settings.result_bytes, settings.crash_limit, clock.now, refuse=refuse)
     policy = Policy(settings.adopt_seconds, settings.adopt_bytes, Window(settings.repeat_seconds), settings.lanes)
     engine = Engine(table, shared, Room(settings.lanes, settings.lanes_bytes), policy)
     put_aside = partial(log.append, settings.topics.dead_letters)

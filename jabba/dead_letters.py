@@ -7,6 +7,9 @@ from jabba import strictjson
 KEPT_BYTES = 5 * 512 * 1024
 """More of a message is not kept, since its letter is a third larger; the origin says where the whole one stands."""
 
+UNKNOWN_OFFSET = -1
+"""The offset of a letter about a slice that has left its message."""
+
 _REASON_CHARACTERS = 2000
 
 

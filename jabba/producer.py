@@ -51,10 +51,19 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A checked submission, cut into slices; nothing of it has been sent."""
+    """A checked submission, cut into slices; nothing of it has been sent.
+
+    ``named`` says that the submitter chose the id: it may be a repeat, and the ``digest`` tells whether it is.
+    """
 
     job: Job
     slices: list[slices.EncodedSlice]
+    named: bool = False
+
+    @property
+    def digest(self) -> str:
+        """Answer the digest of the submission."""
+        return self.slices[0].digest
 
 
 def prepare(document: Any, limits: Limits, now: float) -> Prepared:
@@ -70,7 +79,7 @@ def prepare(document: Any, limits: Limits, now: float) -> Prepared:
     if spec.id is not None:
         ids.check_job_id(spec.id, now)
     job = spec.id or ids.new_job_id(now)
-    return Prepared(_accepted(spec, job, now), slices.cut(spec, job, limits))
+    return Prepared(_accepted(spec, job, now), slices.cut(spec, job, limits), named=spec.id is not None)
 
 
 class Producer:

@@ -49,10 +49,11 @@ class Slice(BaseModel):
 
 
 class EncodedSlice(NamedTuple):
-    """A slice as bytes, with the key that chooses its partition."""
+    """A slice as bytes, with the key that chooses its partition and the digest of its submission."""
 
     key: str
     text: bytes
+    digest: str
 
 
 class Rerun(NamedTuple):
@@ -107,7 +108,9 @@ def cut(spec: JobSpec, job: UUID, limits: Limits, rerun: Rerun | None = None) ->
     common |= {"strategy": spec.strategy, "type": spec.type}
     heads = (_head(common | {"k": k, "first": part.start} | _known(part, rerun), spec) for k, part in enumerate(parts))
     return [
-        EncodedSlice(partition_key(spec.strategy, job, run, k), head + b",".join(tasks[part.start : part.stop]) + b"]}")
+        EncodedSlice(
+            partition_key(spec.strategy, job, run, k), head + b",".join(tasks[part.start : part.stop]) + b"]}", digest
+        )
         for k, (head, part) in enumerate(zip(heads, parts, strict=True))
     ]
 

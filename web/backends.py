@@ -19,6 +19,7 @@ from jabba.persistence.database import Database
 from jabba.positions import Position
 from jabba.producer import Prepared, Producer, Submitted, prepare
 from jabba.settings import Settings
+from web.repeats import Repeats
 from web.requests import decode_json
 from web.waiting import Progress, until_answered
 
@@ -30,6 +31,9 @@ YOUNG_SECONDS = 10.0
 
 PROJECTION_SECONDS = 10.0
 """How long an answer waits for the projection to reach a position."""
+
+_SHOWN = {0: 0}
+"""The position of what PostgreSQL shows already: that of the empty first message."""
 
 PROBE_SECONDS = 3.0
 """How long a backend may take to show that it is ready."""
@@ -54,6 +58,7 @@ class Backends(Service):
         self.database = Database(
             settings.database.get_secret_value(), size=settings.pool, statement_seconds=settings.statement_seconds
         )
+        self._repeats = Repeats(self.database)
         self._progress = Progress(self._projected)
         self._large = ThreadPoolExecutor(1, "large-submission")
         self._open = AsyncExitStack()
@@ -69,13 +74,18 @@ class Backends(Service):
         self._large.shutdown(wait=False, cancel_futures=True)
 
     async def submit(self, body: bytes) -> Submitted:
-        """Accept a submission.
+        """Accept a submission; the answer to a repeated one is the job there is.
 
         Raises:
             RequestError: what is wrong with it.
+            Conflict: another job has its id.
             Unavailable: Kafka did not acknowledge.
         """
-        return await self.producer.send(await self._prepared(body))
+        prepared = await self._prepared(body)
+        existing = await self._repeats.existing(prepared)
+        if existing is not None:
+            return Submitted(existing.id, _SHOWN, existing)
+        return await self.producer.send(prepared)
 
     async def job(self, job: UUID, after: Position | None) -> Job:
         """Answer a job: behind a position exactly, and a young one as soon as the projection shows it.

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from jabba import ids
@@ -21,6 +21,8 @@ from jabba.slices import Slice
 
 logger = logging.getLogger(__name__)
 
+OTHER_JOB = "another job has this id"
+
 LARGE_OUTCOME_BYTES = 16 * 1024
 """Outcomes larger than this are recorded under keys of their own, so that a record stays small."""
 
@@ -36,9 +38,13 @@ class Parked(JabbaError):
         self.due = due
 
 
+async def _nobody(_slice: Slice, _reason: str) -> None:
+    """Put a slice that is refused nowhere."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What all lanes of a worker share."""
+    """What all lanes of a worker share; ``refuse`` puts a slice aside that is none of the job whose id it has."""
 
     gate: Gate
     events: Events
@@ -47,6 +53,7 @@ class Shared:
     crash_limit: int
     now: Callable[[], float]
     alone: asyncio.Lock = field(default_factory=asyncio.Lock)
+    refuse: Callable[[Slice, str], Awaitable[object]] = _nobody
 
 
 class Lane:
@@ -84,6 +91,9 @@ class Lane:
 
     async def run(self) -> None:
         """Run what has not run yet; return once everything is recorded and every event acknowledged."""
+        if self._record.digest != self.slice.digest:
+            await self._shared.refuse(self.slice, OTHER_JOB)
+            return
         if self._record.ended is not None:
             return
         self._send_carried()

@@ -9,7 +9,7 @@ from itertools import takewhile
 from jabba.commands import CloseJob
 from jabba.events import encode_event
 from jabba.lanes.forgetting import Markers, Window
-from jabba.lanes.lane import Lane, Parked, Shared
+from jabba.lanes.lane import OTHER_JOB, Lane, Parked, Shared
 from jabba.lanes.parking import Parking
 from jabba.lanes.records import LANE_PREFIX, SLICE_PREFIX, JobRecord, LaneName, LaneRecord, is_marker
 from jabba.lanes.room import Room
@@ -112,12 +112,20 @@ class OwnedPartition:
         if running is None:
             self._start(_Running(slice_, size, self._shared.now(), [offset]))
             return
+        if running.slice.digest != slice_.digest:
+            self._spawn(self._refuse(slice_, offset, size))
+            return
         # Read again after a rebalance, or submitted twice: the lane that runs answers for both.
         self._room.give_back(1, size)
         if running.lane is not None and running.lane.adopted:
             self._finish(offset)
         else:
             running.offsets.append(offset)
+
+    async def _refuse(self, slice_: Slice, offset: int, size: int) -> None:
+        await self._shared.refuse(slice_, OTHER_JOB)
+        self._room.give_back(1, size)
+        self._finish(offset)
 
     async def close_job(self, command: CloseJob) -> None:
         """End a sequential job before its next slice, and say that the job is closed."""

@@ -45,7 +45,7 @@ class Projector(Service):
 
     Those offsets decide where to go on: a message is never counted twice, and an empty database is filled from the
     beginning of the log. The offsets committed to Kafka are for those who watch the lag. Several projectors share the
-    partitions; while PostgreSQL is away they keep their partitions and wait.
+    partitions; while PostgreSQL is away they keep their partitions and wait. ``ready`` is set once it follows its own.
     """
 
     abstract = False
@@ -61,7 +61,7 @@ class Projector(Service):
         self._running: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._following = Following()
-        self._ready = False
+        self.ready = asyncio.Event()
 
     async def on_start(self) -> None:
         """Begin to follow the log."""
@@ -146,8 +146,8 @@ class Projector(Service):
             for place, offset in starts.items():
                 consumer.seek(place, offset)
             following.next |= starts
-        if following.joined and not self._ready:
-            self._ready = True
+        if following.joined and not self.ready.is_set():
+            self.ready.set()
             logger.info("projector ready: follows %d partitions", len(following.next))
 
     async def _starts(self, consumer: AIOKafkaConsumer, places: set[TopicPartition]) -> dict[TopicPartition, int]:

@@ -1,6 +1,7 @@
 """Workers, web and projector as real processes, on Apache Kafka and PostgreSQL."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
@@ -12,7 +13,7 @@ from uuid import uuid4
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from jabba import Client, InvalidRequest, LimitExceeded, Producer, strictjson
+from jabba import Client, Conflict, InvalidRequest, LimitExceeded, Producer, ids, strictjson
 from jabba.embedded.ports import free_port
 from jabba.log import Log
 from jabba.models import Job, Task
@@ -177,6 +178,29 @@ async def test_the_same_submission_twice_runs_once(producer: Producer, client: C
     marker = await client.create_job([call("echo")], "test")
     await client.wait(marker, timeout=60)
     assert house.executions.read_text().count(tag) == 1
+
+
+async def test_a_repeated_submission_is_answered_with_the_job_there_is(client: Client) -> None:
+    submitted = await client.create_job([call("echo", 1)], "test", meta={"a": 1})
+    job = await client.wait(submitted, timeout=60)
+    again = await client.create_job([call("echo", 1)], "test", meta={"a": 1}, id=job.id)
+    assert again.job == job
+
+
+async def test_another_job_under_the_same_id_is_refused(client: Client, producer: Producer, house: House) -> None:
+    tag = uuid4().hex
+    submitted = await client.create_job([call("note", tag, "first")], "test", id=ids.new_job_id(time.time()))
+    with pytest.raises(Conflict):
+        await client.create_job([call("note", tag, "second")], "test", id=submitted.id)
+    job = await client.wait(submitted, timeout=60)
+    with pytest.raises(Conflict):
+        await client.create_job([call("note", tag, "third")], "test", id=job.id)
+    # Whoever goes round the web is stopped by the worker.
+    await producer.create_job([call("note", tag, "fourth")], "test", id=job.id)
+    await finished(client, [call("echo")])
+    letters = [strictjson.decode(letter) for letter in await dead_letters(house, 1)]
+    assert "another job has this id" in [letter["reason"] for letter in letters]
+    assert [line for line in house.executions.read_text().splitlines() if tag in line] == [f"{tag} first"]
 
 
 async def test_a_hundred_thousand_tasks(client: Client, producer: Producer) -> None:
