@@ -1,5 +1,6 @@
 """A worker: the Faust application, its table and agent, and the engine between them."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -124,6 +125,7 @@ class Ownership:
         self._watchdog.stop()
         await self._drain_and_commit()
         await self._engine.stop()
+        await leave_group(cast("Consumer", self._app.consumer), self._settings.session_seconds)
         await self._close()
 
     async def _tick(self) -> None:
@@ -150,6 +152,8 @@ class Ownership:
         self._joins_since = self._lease.now()
 
     async def _on_assigned(self, _app: Any, assigned: set[TP], *_: Any, **__: Any) -> None:
+        if self._leaving:
+            return
         follow_heartbeats(cast("Consumer", self._app.consumer), self._lease)
         # The session lasts from when the group answered, which may be long ago if this process was held up since.
         self._lease.renew(self._joins_since)
@@ -184,3 +188,18 @@ def follow_heartbeats(consumer: Consumer, lease: Lease) -> None:
 
     send_and_renew.renews = lease  # type: ignore[attr-defined]
     coordinator._do_heartbeat = send_and_renew  # noqa: SLF001 — see above
+
+
+async def leave_group(consumer: Consumer, seconds: float) -> None:
+    """Leave the consumer group while everything still runs, after a rebalance that is under way; at most so long.
+
+    Faust would leave last: by then a rebalance finds parts of the application stopped, and both wait for each other,
+    while the group waits for a member that is gone.
+    """
+    thread = consumer._thread  # type: ignore[attr-defined]  # noqa: SLF001 — Faust offers no way to leave first
+    coordinator = thread._consumer._coordinator  # noqa: SLF001 — see above
+    leaving = asyncio.run_coroutine_threadsafe(coordinator.close(), thread.thread_loop)
+    try:
+        await asyncio.wait_for(asyncio.wrap_future(leaving), seconds)
+    except TimeoutError:
+        logger.warning("the consumer group does not answer; it will miss this worker after its session")

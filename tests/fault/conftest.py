@@ -1,0 +1,22 @@
+"""Kafka and PostgreSQL of the fault suite's own: its tests end them, and start them again."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.kafka import KafkaServer
+from tests.support.postgres import PostgresServer
+
+
+@pytest.fixture(scope="package")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """Apache Kafka."""
+    with KafkaServer(tmp_path_factory.mktemp("kafka")) as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """PostgreSQL."""
+    with PostgresServer(tmp_path_factory.mktemp("postgres")) as server:
+        yield server

@@ -1,0 +1,66 @@
+"""What the workers of the fault suite run: every execution stands in the log, and is named in its result."""
+
+import asyncio
+import os
+import time
+from typing import Any
+
+import jabba
+from tests.fault.executions import Journal
+
+_journal = Journal.of_this_process()
+
+Returned = dict[str, Any] | tuple[str, dict[str, Any]]
+
+
+class Broken(Exception):
+    """What a step raises whose plan says so."""
+
+
+@jabba.callback
+async def step(index: int, seconds: float, ending: str) -> Returned:
+    """Take some time, and end as planned."""
+    execution = _start(index)
+    if seconds:
+        await asyncio.sleep(seconds)
+    return _end(index, execution, ending)
+
+
+@jabba.callback
+def threaded(index: int, seconds: float, ending: str) -> Returned:
+    """Do the same in a thread."""
+    execution = _start(index)
+    time.sleep(seconds)
+    return _end(index, execution, ending)
+
+
+@jabba.callback
+async def blocking(index: int, seconds: float, ending: str) -> Returned:
+    """Hold the event loop up all the time."""
+    execution = _start(index)
+    time.sleep(seconds)  # noqa: ASYNC251 — that is the fault
+    return _end(index, execution, ending)
+
+
+@jabba.callback
+async def poison(index: int, *_: Any) -> None:
+    """End the whole process."""
+    _start(index)
+    os._exit(3)
+
+
+@jabba.callback
+async def quiet(*_: Any) -> None:
+    """Do nothing, without a line in the log."""
+
+
+def _start(index: int) -> str:
+    return _journal.start(str(jabba.current_task().job_id), index)
+
+
+def _end(index: int, execution: str, ending: str) -> Returned:
+    _journal.end(str(jabba.current_task().job_id), index, execution)
+    if ending == "raise":
+        raise Broken(execution)
+    result = {"index": index, "execution": execution}
+    return ("error", result) if ending == "error" else result
