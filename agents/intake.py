@@ -10,6 +10,7 @@ from faust.types import Message, StreamT
 
 from jabba.dead_letters import dead_letter
 from jabba.lanes.engine import Origin
+from jabba.models import explained
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ async def decoded(message: Message, decode: Callable[[bytes], list[Content]], pu
         return decode(value)
     except ValueError as error:
         logger.warning("%s[%d] offset %d cannot be read", message.topic, message.partition, message.offset)
-        letter = dead_letter(message.topic, message.partition, message.offset, value, str(error))
+        letter = dead_letter(message.topic, message.partition, message.offset, value, explained(error))
         await put_aside(message.partition, letter)
         return []
 

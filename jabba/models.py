@@ -93,6 +93,13 @@ def invalid(error: ValidationError) -> InvalidRequest:
     return InvalidRequest(f"{len(fields)} invalid field{'s' if len(fields) > 1 else ''}", fields)
 
 
+def explained(error: ValueError) -> str:
+    """Say in one line what is wrong with a message that could not be read."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    return "; ".join(f"{one.field}: {one.message}" if one.field else one.message for one in invalid(error).fields)
+
+
 def field_path(location: tuple[int | str, ...]) -> str:
     """Write a location as a path: ``("tasks", 3, "name")`` is ``tasks[3].name``."""
     path = ""

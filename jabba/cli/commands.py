@@ -6,7 +6,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from jabba.cli import jobs, roles
+from jabba.cli import jobs, letters, roles
 from jabba.errors import JabbaError, MissingExtra, NotReady, RequestError, Unavailable
 from jabba.settings import SettingsError
 
@@ -67,3 +67,4 @@ def jabba() -> None:
 
 for command in (roles.up, roles.init, roles.worker, roles.web, roles.projector, jobs.submit, jobs.get, jobs.search):
     jabba.add_command(command)
+jabba.add_command(letters.dead_letters)

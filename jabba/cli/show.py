@@ -1,7 +1,7 @@
 """What people see: tables, progress, and who of ``jabba up`` says what."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Self
 
 import click
@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from jabba.letters import Letter
 from jabba.lifecycle import JobStatus, TaskStatus
 from jabba.models import Callback, Job, Progress, Task
 from jabba.settings import Settings
@@ -34,6 +35,8 @@ _STYLES: dict[str, str] = {
 
 _WIDTHS = {"id": 36, "status": 9, "submitted": 14, "#": 3}
 """Columns that are never cut; the others share what is left."""
+
+_SHOWN_BYTES = 4000
 
 out = Console(highlight=False)
 
@@ -89,6 +92,24 @@ def tasks(found: Iterable[Task], total: int | None = None) -> None:
     _print_table(table, "no tasks")
     if total is not None and total > table.row_count:
         out.print(f"[dim]… and {total - table.row_count:,} more[/]")
+
+
+def letters(found: Iterable[Letter]) -> None:
+    """Show dead letters as a table."""
+    table = _table("place", "when", "from", "reason")
+    for one in found:
+        moment = datetime.fromtimestamp(one.at / 1000, tz=UTC)
+        table.add_row(one.place, f"{moment:%m-%d %H:%M:%S}", f"{one.topic}[{one.partition}]", escape(one.reason))
+    _print_table(table, "no dead letters")
+
+
+def letter(found: Letter) -> None:
+    """Show a dead letter, and as much of its message as can be read."""
+    out.print(f"[bold]{escape(found.reason)}[/]")
+    out.print(f"  [dim]from[/] {found.topic}[{found.partition}] offset {found.offset}, {found.size:,} bytes")
+    out.print(escape(found.value[:_SHOWN_BYTES].decode(errors="backslashreplace")), soft_wrap=True)
+    if found.size > _SHOWN_BYTES:
+        out.print(f"[dim]… and {found.size - _SHOWN_BYTES:,} bytes more[/]")
 
 
 class Advance:

@@ -4,11 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
 from jabba import strictjson
 from jabba.events import decode_events, event_from_json
-from jabba.models import invalid
+from jabba.models import explained
 from jabba.persistence.projection import Content, Fact
 from jabba.slices import Slice, decode_message
 
@@ -74,7 +72,7 @@ class Intake:
     def _read_each(self, message: Message, decode_one: Callable[[Any], Content], error: ValueError) -> list[Content]:
         documents = _documents(message.value)
         if documents is None:
-            self.faults.append(Fault(message, f"cannot be decoded: {_explained(error)}"))
+            self.faults.append(Fault(message, f"cannot be decoded: {explained(error)}"))
             return []
         contents = []
         for number, document in enumerate(documents):
@@ -82,7 +80,7 @@ class Intake:
                 contents.append(decode_one(document))
             except ValueError as fault:
                 self.faults.append(
-                    Fault(message, f"item {number} of {len(documents)} cannot be decoded: {_explained(fault)}")
+                    Fault(message, f"item {number} of {len(documents)} cannot be decoded: {explained(fault)}")
                 )
         return contents
 
@@ -93,9 +91,3 @@ def _documents(value: bytes | None) -> list[Any] | None:
     except ValueError:
         return None
     return documents if isinstance(documents, list) else None
-
-
-def _explained(error: ValueError) -> str:
-    if not isinstance(error, ValidationError):
-        return str(error)
-    return "; ".join(f"{one.field}: {one.message}" for one in invalid(error).fields)

@@ -13,15 +13,17 @@ from uuid import uuid4
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from jabba import Client, Conflict, InvalidRequest, LimitExceeded, Producer, ids, strictjson
+from jabba import Client, Conflict, InvalidRequest, LimitExceeded, NotFound, Producer, ids, strictjson
 from jabba.embedded.ports import free_port
+from jabba.letters import DeadLetters, Letter
 from jabba.log import Log
 from jabba.models import Job, Task
+from jabba.settings import Settings
 from jabba.topics import Topics
 from tests.support.callbacks import EXECUTIONS
 from tests.support.kafka import KafkaServer
 from tests.support.postgres import PostgresServer
-from tests.support.processes import jabba_process
+from tests.support.processes import eventually, jabba_process
 
 MODULE = "tests.support.callbacks"
 
@@ -222,6 +224,38 @@ async def test_a_message_that_is_none_goes_to_the_dead_letters_and_work_goes_on(
     found = [letter for letter in letters if strictjson.decode(letter)["topic"] == house.topics.tasks]
     # Workers and projector each put it aside.
     assert {strictjson.decode(letter)["partition"] for letter in found} == {0, 1, 2, 3}
+
+
+async def test_dead_letters_are_listed_shown_and_sent_again(house: House) -> None:
+    garbage = f"garbage {uuid4().hex}"
+    settings = Settings(kafka=house.kafka, prefix=house.prefix)
+    async with Log(house.kafka) as log, DeadLetters(settings) as letters:
+        offset = await log.append(house.topics.tasks, 1, garbage.encode())
+
+        async def put_aside() -> list[Letter]:
+            return [letter async for letter in letters.all() if letter.value.decode() == garbage]
+
+        found = (await eventually(put_aside, 30, "letter"))[0]
+        assert (found.topic, found.partition, found.offset) == (house.topics.tasks, 1, offset)
+        assert await letters.get(found.place) == found
+        again = await letters.retry(found.place)
+
+        async def put_aside_again() -> bool:
+            return again in [letter.offset for letter in await put_aside()]
+
+        await eventually(put_aside_again, 30, "second letter")
+        with pytest.raises(NotFound):
+            await letters.get("1:999999")
+
+
+def test_the_command_line_lists_dead_letters(house: House, tmp_path: Path) -> None:
+    environment = {"JABBA_KAFKA": house.kafka, "JABBA_PREFIX": house.prefix}
+    listing = jabba_process("dead-letters", "list", "--json", environment=environment, log=tmp_path / "list").start()
+    assert listing.wait_for_exit() == 0, listing.account("failed")
+    newest = strictjson.decode(listing.output())[0]
+    showing = jabba_process("dead-letters", "show", newest["place"], environment=environment, log=tmp_path / "show")
+    assert showing.start().wait_for_exit() == 0, showing.account("failed")
+    assert newest["reason"][:20] in showing.output()
 
 
 async def dead_letters(house: House, expected: int) -> list[bytes]:

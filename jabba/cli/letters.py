@@ -1,0 +1,63 @@
+"""``jabba dead-letters``: what no reader understood."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import click
+
+from jabba.cli import logs, options, show
+from jabba.letters import DeadLetters, Letter
+from jabba.settings import Settings
+
+Answer = TypeVar("Answer")
+
+
+@click.group("dead-letters")
+def dead_letters() -> None:
+    """Messages that no reader understood: list them, look at one, or send one again."""
+
+
+@dead_letters.command("list")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Newest letters to show.")
+@options.kafka
+@options.json
+def list_(limit: int, kafka: str | None, *, as_json: bool) -> None:
+    """List dead letters, newest first."""
+
+    async def work(letters: DeadLetters) -> list[Letter]:
+        found = [letter async for letter in letters.all()]
+        return sorted(found, key=lambda letter: letter.at, reverse=True)[:limit]
+
+    found = _with(kafka, work)
+    show.as_json([letter.as_json() for letter in found]) if as_json else show.letters(found)
+
+
+@dead_letters.command("show")
+@click.argument("place", metavar="PARTITION:OFFSET")
+@options.kafka
+@options.json
+def show_(place: str, kafka: str | None, *, as_json: bool) -> None:
+    """Show a dead letter and the message in it."""
+    letter = _with(kafka, lambda letters: letters.get(place))
+    show.as_json(letter.as_json()) if as_json else show.letter(letter)
+
+
+@dead_letters.command
+@click.argument("place", metavar="PARTITION:OFFSET")
+@options.kafka
+def retry(place: str, kafka: str | None) -> None:
+    """Append the message of a dead letter to its topic again."""
+    offset = _with(kafka, lambda letters: letters.retry(place))
+    click.echo(f"sent again, at offset {offset}")
+
+
+def _with(kafka: str | None, work: Callable[[DeadLetters], Awaitable[Answer]]) -> Answer:
+    settings = Settings.from_environ(kafka=kafka)
+    logs.to_standard_error("error")
+
+    async def run() -> Answer:
+        async with DeadLetters(settings) as letters:
+            return await work(letters)
+
+    return asyncio.run(run())

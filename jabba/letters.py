@@ -1,0 +1,136 @@
+"""Reading the dead letters topic, and sending a letter's message again."""
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.structs import ConsumerRecord
+
+from jabba import strictjson
+from jabba.dead_letters import UNKNOWN_OFFSET
+from jabba.errors import NotFound, Unavailable
+from jabba.log import Log
+from jabba.positions import read_position
+from jabba.settings import Settings
+
+_POLL_MILLISECONDS = 200
+_MAX_FETCH_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter: its own place, when it was written (milliseconds since the epoch), and what it says.
+
+    ``value`` holds the first bytes of the faulty message, ``size`` says how many it had.
+    """
+
+    place: str
+    at: int
+    reason: str
+    topic: str
+    partition: int
+    offset: int
+    size: int
+    value: bytes
+
+    @classmethod
+    def read(cls, record: ConsumerRecord) -> Self:
+        """Read a message of the topic."""
+        found = strictjson.decode(record.value)
+        value = base64.b64decode(found["value"] or "")
+        origin = found["topic"], found["partition"], found["offset"]
+        size = found["size"] if found["size"] is not None else 0
+        return cls(f"{record.partition}:{record.offset}", record.timestamp, found["reason"], *origin, size, value)
+
+    def as_json(self) -> dict[str, Any]:
+        """Answer all of it, for programs; the value as base64."""
+        origin = {"topic": self.topic, "partition": self.partition, "offset": self.offset}
+        head = {"place": self.place, "at": self.at, "reason": self.reason, "origin": origin, "size": self.size}
+        return head | {"value": base64.b64encode(self.value).decode()}
+
+
+class DeadLetters:
+    """The letters of an installation; ``async with DeadLetters(settings) as letters``.
+
+    Raises:
+        Unavailable: Kafka does not answer.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._topic = settings.topics.dead_letters
+        self._log = Log(settings.kafka, client_id=f"{settings.prefix}-letters")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._log.stop()
+
+    async def all(self) -> AsyncIterator[Letter]:
+        """Answer every letter that the topic still holds, partition by partition."""
+        for partition in range(await self._log.partitions(self._topic)):
+            async for record in self._records(TopicPartition(self._topic, partition), 0, None):
+                yield Letter.read(record)
+
+    async def get(self, place: str) -> Letter:
+        """Answer the letter at a place, ``partition:offset``.
+
+        Raises:
+            InvalidRequest: that is no place.
+            NotFound: there is no letter.
+        """
+        return Letter.read(await self._record(self._topic, place))
+
+    async def retry(self, place: str) -> int:
+        """Append the faulty message to its topic again, and answer its new offset.
+
+        Useful once what could not be read can be: a newer version runs, or an outage is over.
+
+        Raises:
+            NotFound: there is no letter, or its message was too large to be kept and has left its topic.
+        """
+        letter = await self.get(place)
+        value = letter.value
+        if len(value) < letter.size:
+            if letter.offset == UNKNOWN_OFFSET:
+                raise NotFound(f"the message of letter {place} was not kept whole")
+            value = (await self._record(letter.topic, f"{letter.partition}:{letter.offset}")).value
+        return await self._log.append(letter.topic, letter.partition, value, within=self._settings.produce_seconds)
+
+    async def _record(self, topic: str, place: str) -> ConsumerRecord:
+        ((partition, offset),) = read_position(place, "place").items()
+        async for record in self._records(TopicPartition(topic, partition), offset, offset + 1):
+            if record.offset == offset:
+                return record
+        raise NotFound(f"{topic} has no message at {place}")
+
+    async def _records(self, place: TopicPartition, start: int, stop: int | None) -> AsyncIterator[ConsumerRecord]:
+        async with self._consumer() as consumer:
+            consumer.assign([place])
+            end = (await consumer.end_offsets([place]))[place]
+            end = end if stop is None else min(end, stop)
+            consumer.seek(place, max(start, (await consumer.beginning_offsets([place]))[place]))
+            while await consumer.position(place) < end:
+                for records in (await consumer.getmany(timeout_ms=_POLL_MILLISECONDS)).values():
+                    for record in records:
+                        yield record
+
+    @asynccontextmanager
+    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._settings.kafka,
+            enable_auto_commit=False,
+            max_partition_fetch_bytes=_MAX_FETCH_BYTES,
+        )
+        try:
+            await consumer.start()
+            yield consumer
+        except (KafkaError, OSError) as error:
+            raise Unavailable(f"Kafka at {self._settings.kafka}: {error!r}") from error
+        finally:
+            await consumer.stop()
