@@ -40,7 +40,7 @@ def answers(tasks: Iterable[jabba.Task]) -> None:
         table.add_row(escape(_cut(row["distribution"])), *cells, _status(row["status"]))
     console.print()
     console.print(table)
-    console.print("[dim]bare: listed in RECORD without a hash (itself, __pycache__); counted, not checked[/]")
+    console.print("[dim]bare: listed in RECORD without a hash (itself, __pycache__); only counted[/]")
 
 
 _COLUMNS = {name: "bare" if name == "unchecked" else name for name in report.COUNTS}

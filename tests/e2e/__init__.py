@@ -1,0 +1,1 @@
+"""Tests from the outside, as a user meets Jabba: commands, URLs, what is printed."""

@@ -1,0 +1,48 @@
+"""``jabba up`` with its embedded parts, as a user runs it."""
+
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+from tests.support.callbacks import EXECUTIONS
+from tests.support.processes import ChildProcess, jabba_process
+
+CALLBACKS = "tests.support.callbacks"
+
+
+class Up:
+    """``python -m jabba up`` on a free port with its data in ``directory``; may be started again after it has ended."""
+
+    def __init__(self, directory: Path, *options: str, callbacks: str = CALLBACKS) -> None:
+        self.data = directory / "data"
+        self.executions = directory / "executions"
+        arguments = ("up", "--port", "0", "--data", str(self.data), "--callbacks", callbacks, *options)
+        environment = {EXECUTIONS: str(self.executions)}
+        self.process: ChildProcess = jabba_process(*arguments, environment=environment, log=directory / "up.log")
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self.process.__exit__()
+
+    def start(self) -> Self:
+        """Start it and return when it says that it is up."""
+        self.process.start()
+        self.url = self.process.wait_for_line(r"Jabba is up: (\S+)", 60)[1]
+        return self
+
+    def child(self, role: str) -> psutil.Process:
+        """Answer the child process with this role."""
+        (found,) = (child for child in self.children() if role in child.cmdline())
+        return found
+
+    def children(self) -> list[psutil.Process]:
+        """Answer the child processes."""
+        return psutil.Process(self.process.pid).children()
+
+    def lines_of_executions(self) -> list[str]:
+        """Answer what ``note`` has written."""
+        return self.executions.read_text().splitlines() if self.executions.exists() else []
