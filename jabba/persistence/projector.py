@@ -26,12 +26,13 @@ from jabba.settings import Settings
 logger = logging.getLogger(__name__)
 
 _POLL_MILLISECONDS = 200
-_FETCH_WAIT_MILLISECONDS = 25
-"""aiokafka asks a broker once at a time: while it waits for more of one partition, the others' news wait too."""
+_FETCH_WAIT_MILLISECONDS = 100
+"""aiokafka asks a broker once at a time: news of a partition that was not asked for waits that long at most."""
 
 _FETCH_BYTES = 8 * 1024 * 1024
-_BATCH_BYTES = 8 * 1024 * 1024
-"""Larger batches are written in parts; decoded, they take about ten times as much memory."""
+_BATCH_BYTES = 1024 * 1024
+"""Larger batches are written in parts: they would be no faster (a thousand facts are enough), and what is behind them
+would wait."""
 
 _STATEMENT_SECONDS = 60.0
 _COMMIT_SECONDS = 1.0

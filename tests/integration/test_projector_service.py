@@ -65,8 +65,9 @@ class Sender:
 
     async def job(self, count: int, strategy: Strategy = Strategy.SEQUENTIAL, **given: Any) -> UUID:
         job = ids.new_job_id(SystemClock().now())
-        for key, encoded in slices.cut(job_spec(count, strategy=strategy, **given), job, Limits()):
-            await self.raw(self._topics.tasks, partition_of(key, PARTITIONS), slices.encode_message([encoded]))
+        for encoded in slices.cut(job_spec(count, strategy=strategy, **given), job, Limits()):
+            message = slices.encode_message([encoded.text])
+            await self.raw(self._topics.tasks, partition_of(encoded.key, PARTITIONS), message)
         return job
 
     async def events(self, events: Sequence[Event]) -> None:
@@ -152,8 +153,8 @@ async def test_what_postgresql_refuses_is_isolated_from_its_neighbours(
     """Each of five faults would break the transaction of the whole batch; their messages have healthy neighbours."""
     topics = installed.topics
     jobs = [await sender.job(2, Strategy.CONCURRENT) for _ in range(20)]
-    ((_, encoded),) = slices.cut(job_spec(1, meta={"nul": "REPLACE"}), ids.new_job_id(SystemClock().now()), Limits())
-    nul = slices.encode_message([encoded]).replace(b"REPLACE", b"a\\u0000b")
+    (encoded,) = slices.cut(job_spec(1, meta={"nul": "REPLACE"}), ids.new_job_id(SystemClock().now()), Limits())
+    nul = slices.encode_message([encoded.text]).replace(b"REPLACE", b"a\\u0000b")
     await sender.raw(topics.tasks, 0, nul)
     for number, job in enumerate(jobs):
         await sender.events(succeeded(job, [0]))

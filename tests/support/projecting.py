@@ -31,7 +31,7 @@ def job_spec(count: int, **given: Any) -> JobSpec:
 
 def slices_of(job: UUID, spec: JobSpec) -> list[Slice]:
     """Answer the slices of a submission, as a reader of the log sees them."""
-    return decode_message(encode_message([text for _, text in slices.cut(spec, job, Limits())]))
+    return decode_message(encode_message([encoded.text for encoded in slices.cut(spec, job, Limits())]))
 
 
 def version(seq: int, *, epoch: int = 1, run: int = 0) -> Version:
