@@ -22,7 +22,8 @@ class Log:
     """Appends messages to partitions, and answers only when all in-sync replicas have them.
 
     The producer is idempotent. One that fails for good is replaced by a new one, so that a caller who is willing to
-    wait never has to give a write up; a message may then stand in the log twice, never out of its caller's order.
+    wait never has to give a write up. A message may then stand in the log twice, and the first of the two behind later
+    ones: Kafka keeps no order between producers, and what the old one has sent may still be on its way.
     """
 
     def __init__(self, bootstrap: str, *, client_id: str = "jabba") -> None:
@@ -39,16 +40,25 @@ class Log:
         await self.stop()
 
     async def append(
-        self, topic: str, partition: int, value: bytes | None, *, key: bytes | None = None, within: float | None = None
+        self,
+        topic: str,
+        partition: int,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        within: float | None = None,
+        once: bool = False,
     ) -> int:
         """Append a message and answer its offset, trying again for ``within`` seconds, or for ever without one.
 
+        With ``once`` a message that fails is not sent again: for callers to whom it matters that it may still come.
+
         Raises:
-            Unavailable: not acknowledged within ``within`` seconds; it may be in the log all the same.
+            Unavailable: not acknowledged within ``within`` seconds; it may be in the log all the same, or come later.
         """
         try:
             async with asyncio.timeout(within):
-                return await self._append_until_acknowledged(topic, partition, value, key)
+                return await self._append_until_acknowledged(topic, partition, value, key, once=once)
         except TimeoutError as error:
             raise Unavailable(f"Kafka did not acknowledge within {within:g} s") from error
 
@@ -91,7 +101,7 @@ class Log:
                 return for_code(code), partitions
 
     async def _append_until_acknowledged(
-        self, topic: str, partition: int, value: bytes | None, key: bytes | None
+        self, topic: str, partition: int, value: bytes | None, key: bytes | None, *, once: bool
     ) -> int:
         while True:
             producer = None
@@ -106,6 +116,8 @@ class Log:
                 if producer is not None:
                     await self._discard(producer)
                 await asyncio.sleep(_RETRY_SECONDS)
+                if once:
+                    raise Unavailable(f"Kafka did not acknowledge: {error!r}") from error
 
     async def _started(self) -> AIOKafkaProducer:
         if self._producer is not None:

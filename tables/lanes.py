@@ -57,19 +57,12 @@ class LaneTable(faust.Table[Any, Any]):
         """Load these partitions and claim a new epoch for each; tries until it succeeds."""
         wanted = list(partitions)
         began = asyncio.get_running_loop().time()
-        while True:
-            stores = {partition: self._store_of(partition) for partition in wanted}
-            try:
-                await asyncio.gather(*(store.take() for store in stores.values()))
-            except (KafkaError, Unavailable, OSError) as error:
-                logger.warning("loading the changelog of partitions %s again: %r", wanted, error)
-                await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            self._stores |= stores
-            seconds = asyncio.get_running_loop().time() - began
-            records = sum(len(store) for store in stores.values())
-            logger.info("took %d partitions with %d records in %.2f s", len(stores), records, seconds)
-            return stores
+        stores = dict(zip(wanted, await asyncio.gather(*map(self._taken, wanted)), strict=True))
+        self._stores |= stores
+        seconds = asyncio.get_running_loop().time() - began
+        records = sum(len(store) for store in stores.values())
+        logger.info("took %d partitions with %d records in %.2f s", len(stores), records, seconds)
+        return stores
 
     def drop(self, partition: int) -> None:
         """Forget a partition that another worker owns now."""
@@ -77,11 +70,23 @@ class LaneTable(faust.Table[Any, Any]):
         if store is not None:
             store.retire()
 
+    async def _taken(self, partition: int) -> Store:
+        # Each partition tries again by itself: one that failed with the others would leave their claims under way.
+        while True:
+            store = self._store_of(partition)
+            try:
+                await store.take()
+            except (KafkaError, Unavailable, OSError) as error:
+                logger.warning("loading the changelog of partition %d again: %r", partition, error)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return store
+
     def _store_of(self, partition: int) -> Store:
         return Store(partial(self._append, partition), partial(self._read, partition), self._may_write, self._now)
 
     async def _append(self, partition: int, key: bytes, value: bytes | None) -> int:
-        return await self._log.append(self._topic, partition, value, key=key, within=_APPEND_SECONDS)
+        return await self._log.append(self._topic, partition, value, key=key, within=_APPEND_SECONDS, once=True)
 
     async def _read(self, partition: int, start: int) -> AsyncIterator[tuple[int, bytes, bytes | None]]:
         place = TopicPartition(self._topic, partition)

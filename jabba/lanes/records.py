@@ -1,6 +1,7 @@
 """Records: what the changelog keeps of work in flight, and nothing more."""
 
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import NamedTuple, Self
 from uuid import UUID
 
@@ -160,59 +161,82 @@ CALM_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Who owns a partition, ``since`` when.
-
-    ``clean`` is set once it has handed over with nothing running; ``crashes`` counts the owners in a row that crashed
-    before it.
-    """
+    """Who owns a partition, ``since`` when; ``crashes`` counts the owners in a row that crashed before it."""
 
     since: float
-    clean: bool = False
     crashes: int = 0
 
-    def next(self, now: float) -> Self:
-        """Answer the claim of the owner after this one."""
-        if self.clean:
+    def next(self, now: float, *, clean: bool) -> Self:
+        """Answer the claim of the owner after this one, which left ``clean`` or crashed."""
+        if clean:
             return type(self)(now)
         quick = now - self.since < CALM_SECONDS
         return type(self)(now, crashes=(self.crashes if quick else 0) + 1)
 
     def encode(self) -> bytes:
         """Answer the wire form."""
-        return strictjson.encode({"v": 1, "since": self.since, "clean": self.clean, "crashes": self.crashes})
+        return strictjson.encode({"v": 1, "since": self.since, "crashes": self.crashes})
 
     @classmethod
     def decode(cls, text: bytes) -> Self:
         """Read the wire form."""
         found = strictjson.decode(text)
-        return cls(found["since"], found["clean"], found["crashes"])
+        return cls(found["since"], found["crashes"])
+
+
+class Stamp(NamedTuple):
+    """What a key in the changelog ends in: the highest wins.
+
+    ``epoch`` counts the owners of the partition; ``retry`` the writes of this owner that were not answered. Such a
+    write may still land behind later ones, when its producer has been replaced, and must not undo them.
+    """
+
+    epoch: int
+    retry: int = 0
+
+    def full_key(self, key: str) -> bytes:
+        """Answer the key as the changelog has it."""
+        return f"{key}/{self.epoch}.{self.retry}".encode()
+
+
+@cache
+def _stamp(text: str) -> Stamp:
+    epoch, _, retry = text.partition(".")
+    return Stamp(int(epoch), int(retry))
 
 
 @dataclass(slots=True)
 class Folded:
     """A changelog partition read from its beginning: the newest value of each key, and whose turn it is."""
 
-    values: dict[str, tuple[int, bytes]] = field(default_factory=dict)
-    stale: dict[str, set[int]] = field(default_factory=dict)
+    values: dict[str, tuple[Stamp, bytes]] = field(default_factory=dict)
+    stale: dict[str, set[Stamp]] = field(default_factory=dict)
     epoch: int = 0
 
     def absorb(self, key: bytes, value: bytes | None) -> None:
-        """Take in one message in the order of the log. Keys end in the epoch of their writer: the highest wins."""
-        name, _, epoch_text = key.decode().rpartition("/")
-        epoch = int(epoch_text)
-        self.epoch = max(self.epoch, epoch)
+        """Take in one message in the order of the log.
+
+        What a former owner wrote behind the claim of its successor does not count: the successor has not seen it.
+        """
+        name, _, text = key.decode().rpartition("/")
+        stamp = _stamp(text)
         known = self.values.get(name)
         if value is None:
-            self._forget(name, epoch, known)
-        elif known is None or epoch >= known[0]:
-            if known is not None and epoch > known[0]:
-                self.stale.setdefault(name, set()).add(known[0])
-            self.values[name] = (epoch, value)
+            self._forget(name, stamp, known)
+        elif stamp.epoch < self.epoch or (known is not None and stamp < known[0]):
+            self.outrank(name, stamp)
         else:
-            self.stale.setdefault(name, set()).add(epoch)
+            if known is not None and stamp > known[0]:
+                self.outrank(name, known[0])
+            self.epoch = stamp.epoch
+            self.values[name] = (stamp, value)
 
-    def _forget(self, name: str, epoch: int, known: tuple[int, bytes] | None) -> None:
-        if known is not None and known[0] == epoch:
+    def outrank(self, name: str, stamp: Stamp) -> None:
+        """Note that a key has, or may have, a value in the changelog that does not count and should be deleted."""
+        self.stale.setdefault(name, set()).add(stamp)
+
+    def _forget(self, name: str, stamp: Stamp, known: tuple[Stamp, bytes] | None) -> None:
+        if known is not None and known[0] == stamp:
             del self.values[name]
         elif name in self.stale:
-            self.stale[name].discard(epoch)
+            self.stale[name].discard(stamp)

@@ -1,18 +1,26 @@
 """The records of one partition: read back from the changelog, and written so that a predecessor cannot undo them."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import replace
 
 from jabba.errors import JabbaError, Unavailable
-from jabba.lanes.records import Claim, Folded
+from jabba.lanes.records import Claim, Folded, Stamp
 
 Append = Callable[[bytes, bytes | None], Awaitable[int]]
-"""Appends key and value to the changelog partition and answers the offset; Unavailable when it is not acknowledged."""
+"""Appends key and value to the changelog partition, once, and answers the offset.
+
+Unavailable when it is not acknowledged; it may land at any time later, or never.
+"""
 
 Read = Callable[[int], AsyncIterator[tuple[int, bytes, bytes | None]]]
 """Reads (offset, key, value) of the changelog partition, from an offset to its end at the time of the call."""
 
 EPOCH_KEY = "epoch"
+"""Holds the claims of owners, each written once: where it stands in the log decides which records came too late."""
+
+CLEAN_KEY = "clean"
+"""Whether nothing is running, so that the next owner suspects no step."""
+
+_CLEAN = {True: b'{"v":1,"clean":true}', False: b'{"v":1,"clean":false}'}
 
 
 class Retired(JabbaError):
@@ -22,8 +30,8 @@ class Retired(JabbaError):
 class Store:
     """One partition of the table, in memory and in its changelog.
 
-    Memory changes only after the changelog has acknowledged. Keys end in the epoch of the owner, so that the late write
-    of a former one cannot make compaction delete its successor's record.
+    Memory changes only after the changelog has acknowledged. Keys end in the stamp of the write, so that a late one, of
+    a former owner or of a producer that was replaced, can neither win nor make compaction delete its successor.
     """
 
     def __init__(
@@ -33,7 +41,9 @@ class Store:
         self._read = read
         self._may_write = may_write
         self._now = now
-        self._claim = Claim(0.0, clean=True)
+        self._claim = Claim(0.0)
+        self._clean = False
+        self._retry = 0
         self._folded = Folded()
         self.epoch = 0
         self.end = 0
@@ -46,19 +56,19 @@ class Store:
         read too, and a claim that is not the first of its epoch is made again with a higher one.
         """
         await self._load()
-        saved = self.get(EPOCH_KEY)
-        self._claim = (Claim.decode(saved) if saved else self._claim).next(self._now())
+        self._claim = self._next_claim()
         while True:
+            # What was read before this is older than any claim of whoever may own the partition once it is not ours.
             await self._may_write()
-            epoch = self._folded.epoch + 1
+            stamp = Stamp(self._folded.epoch + 1)
             loaded = self.end
-            offset = await self._append(_full_key(EPOCH_KEY, epoch), self._claim.encode())
-            contested = await self._contested(epoch, offset) if offset > loaded else False
-            self._folded.absorb(_full_key(EPOCH_KEY, epoch), self._claim.encode())
+            offset = await self._append(stamp.full_key(EPOCH_KEY), self._claim.encode())
+            contested = await self._contested(stamp, offset) if offset > loaded else False
+            self._folded.absorb(stamp.full_key(EPOCH_KEY), self._claim.encode())
             self.end = offset + 1
             if not contested:
-                self.epoch = epoch
-                return await self._sweep(EPOCH_KEY)
+                self.epoch = stamp.epoch
+                return await self._sweep_all()
 
     @property
     def crashes(self) -> int:
@@ -67,9 +77,9 @@ class Store:
 
     async def mark(self, *, clean: bool) -> None:
         """Note whether nothing is running: the next owner of a clean partition suspects no step."""
-        if clean != self._claim.clean:
-            self._claim = replace(self._claim, clean=clean)
-            await self.put(EPOCH_KEY, self._claim.encode())
+        if clean != self._clean:
+            self._clean = clean
+            await self.put(CLEAN_KEY, _CLEAN[clean])
 
     def __len__(self) -> int:
         return len(self._folded.values)
@@ -80,61 +90,88 @@ class Store:
         return found[1] if found else None
 
     def items(self) -> Iterator[tuple[str, bytes]]:
-        """Answer all keys and values, claims aside."""
-        return ((key, value) for key, (_, value) in self._folded.values.items() if key != EPOCH_KEY)
+        """Answer the keys and values of all records."""
+        return ((key, value) for key, (_, value) in self._folded.values.items() if key not in (EPOCH_KEY, CLEAN_KEY))
 
     async def put(self, key: str, value: bytes) -> None:
         """Write a value; once this returns, whoever takes the partition over finds it."""
-        await self._write(_full_key(key, self.epoch), value)
-        self._folded.absorb(_full_key(key, self.epoch), value)
+        stamp = Stamp(self.epoch, self._retry)
+        while not await self._acknowledged(key, stamp, value):
+            stamp = Stamp(self.epoch, self._retry)
+        self._folded.absorb(stamp.full_key(key), value)
         await self._sweep(key)
 
     async def delete(self, key: str) -> None:
         """Delete a key, those of former owners included."""
-        if key in self._folded.values:
-            epoch = self._folded.values[key][0]
-            await self._write(_full_key(key, epoch), None)
-            self._folded.absorb(_full_key(key, epoch), None)
+        # The newest goes last: it is what hides the others.
         await self._sweep(key)
+        if key in self._folded.values:
+            stamp, _ = self._folded.values[key]
+            await self._delete(key, stamp)
+            self._folded.absorb(stamp.full_key(key), None)
 
     def retire(self) -> None:
         """Refuse all further writes: the partition has gone to another owner."""
         self._retired = True
 
-    async def _sweep(self, key: str) -> None:
-        for epoch in self._folded.stale.pop(key, ()):
-            await self._write(_full_key(key, epoch), None)
+    def _next_claim(self) -> Claim:
+        saved = self._folded.values.get(EPOCH_KEY)
+        if saved is None:
+            return Claim(self._now())
+        clean = self._folded.values.get(CLEAN_KEY)
+        left_clean = clean is not None and clean[0].epoch == saved[0].epoch and clean[1] == _CLEAN[True]
+        return Claim.decode(saved[1]).next(self._now(), clean=left_clean)
 
-    async def _write(self, key: bytes, value: bytes | None) -> None:
-        while True:
-            await self._may_write()
-            if self._retired:
-                raise Retired
-            try:
-                offset = await self._append(key, value)
-            except Unavailable:
-                continue
-            # Only if the partition is still ours now did the write come before its next owner read it.
-            await self._may_write()
-            if self._retired:
-                raise Retired
-            self.end = max(self.end, offset + 1)
-            return
+    async def _sweep_all(self) -> None:
+        """Delete whatever does not count; the claims that say so last."""
+        for key in [key for key in self._folded.stale if key != EPOCH_KEY]:
+            await self._sweep(key)
+        await self._sweep(EPOCH_KEY)
+
+    async def _sweep(self, key: str) -> None:
+        for stamp in sorted(self._folded.stale.pop(key, ())):
+            await self._delete(key, stamp)
+
+    async def _delete(self, key: str, stamp: Stamp) -> None:
+        while not await self._acknowledged(key, stamp, None):
+            pass
+
+    async def _acknowledged(self, key: str, stamp: Stamp, value: bytes | None) -> bool:
+        """Write once; answer whether it was acknowledged while the partition was ours."""
+        await self._still_ours()
+        try:
+            offset = await self._append(stamp.full_key(key), value)
+        except BaseException as error:
+            self._outrank(key, stamp, value)
+            if not isinstance(error, Unavailable):
+                raise
+            return False
+        # Only if the partition is ours even now did the write come before its next owner read it.
+        await self._still_ours()
+        self.end = max(self.end, offset + 1)
+        return True
+
+    def _outrank(self, key: str, stamp: Stamp, value: bytes | None) -> None:
+        """Let every later write have a higher stamp than one that was not answered."""
+        self._retry = max(self._retry, stamp.retry + 1)
+        if value is not None:
+            self._folded.outrank(key, stamp)
+
+    async def _still_ours(self) -> None:
+        await self._may_write()
+        if self._retired:
+            raise Retired
 
     async def _load(self) -> None:
         async for offset, key, value in self._read(self.end):
             self._folded.absorb(key, value)
             self.end = offset + 1
 
-    async def _contested(self, claim: int, offset: int) -> bool:
+    async def _contested(self, claim: Stamp, offset: int) -> bool:
         contested = False
         async for other, key, value in self._read(self.end):
             if other >= offset:
                 break
             self._folded.absorb(key, value)
-            contested = contested or key == _full_key(EPOCH_KEY, claim)
-        return contested or self._folded.epoch > claim
-
-
-def _full_key(key: str, epoch: int) -> bytes:
-    return f"{key}/{epoch}".encode()
+            contested = contested or key == claim.full_key(EPOCH_KEY)
+        return contested or self._folded.epoch > claim.epoch
