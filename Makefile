@@ -38,8 +38,8 @@ venv: .venv/checkout.stamp ## Create .venv with everything the lock names
 demo: venv ## Verify every file of every installed distribution, as a Jabba job
 	$(BIN)/python -m demo
 
-up: venv ## Run all of Jabba on this machine
-	$(BIN)/python -m jabba up
+up: venv ## Run all of Jabba on this machine, with the callbacks of demo/shop.py
+	$(BIN)/python -m jabba up --callbacks demo.shop
 
 test: lint ## Lint, then every test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -20,7 +20,7 @@ class Up:
         arguments = ("up", "--port", "0", "--data", str(self.data), "--callbacks", callbacks, *options)
         environment = {EXECUTIONS: str(self.executions)}
         self.process: ChildProcess = jabba_process(*arguments, environment=environment, log=directory / "up.log")
-        self.url = ""
+        self.url = self.kafka = ""
 
     def __enter__(self) -> Self:
         return self.start()
@@ -31,7 +31,7 @@ class Up:
     def start(self) -> Self:
         """Start it and return when it says that it is up."""
         self.process.start()
-        self.url = self.process.wait_for_line(r"Jabba is up: (\S+)", 60)[1]
+        self.url, self.kafka = self.process.wait_for_line(r"Jabba is up: (\S+)  \(broker (\S+);", 60).groups()
         return self
 
     def child(self, role: str) -> psutil.Process:

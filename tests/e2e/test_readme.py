@@ -1,0 +1,101 @@
+"""The README's examples do what it says."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.processes import CHECKOUT
+from tests.support.up import Up
+
+README = (CHECKOUT / "README.md").read_text()
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+WEB = "http://127.0.0.1:8600"
+KAFKA = "127.0.0.1:9092"
+ANYTHING = "…"
+SECONDS = 60
+
+
+def blocks(language: str) -> list[str]:
+    return [text for name, text in BLOCK.findall(README) if name == language]
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    with Up(tmp_path_factory.mktemp("readme"), callbacks="demo.shop") as running:
+        yield running
+
+
+def run(command: list[str], **variables: str) -> str:
+    environment = {**os.environ, **variables}
+    done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_curl_example_answers_as_told(up: Up) -> None:
+    calls = [text for text in blocks("sh") if text.startswith("curl")]
+    answers = [json.loads(text) for text in blocks("json")]
+    assert len(calls) == len(answers) >= 10
+    variables: dict[str, str] = {}
+
+    for call, expected in zip(calls, answers, strict=True):
+        actual = answer(up, call, variables, expected)
+        if not variables:
+            variables = {"JOB": actual["data"]["id"], "POSITION": actual["data"]["position"]}
+
+
+def answer(up: Up, call: str, variables: dict[str, str], expected: Any) -> Any:
+    """Ask, and ask questions again until the answer is the expected one: readers type slower than jobs run."""
+    deadline = time.monotonic() + SECONDS
+    while True:
+        actual = json.loads(run(["bash", "-c", call.replace(WEB, up.url)], **variables))
+        wrong = difference(expected, actual)
+        if not wrong:
+            return actual
+        may_change = "/v1/jobs -d" not in call and time.monotonic() < deadline
+        assert may_change, f"{call}\n{wrong}; the whole answer:\n{actual}"
+        time.sleep(0.1)
+
+
+def difference(expected: Any, actual: Any, path: str = "answer") -> str:
+    """Say where an answer is not as told: told objects are shortened, and … stands for any text."""
+    if isinstance(expected, dict) and isinstance(actual, dict):
+        missing = next((key for key in expected if key not in actual), None)
+        if missing is not None:
+            return f"{path} has no {missing}"
+        pairs = [(f"{path}.{key}", value, actual[key]) for key, value in expected.items()]
+    elif isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
+        pairs = [(f"{path}[{number}]", *pair) for number, pair in enumerate(zip(expected, actual, strict=True))]
+    elif isinstance(expected, str) and ANYTHING in expected:
+        pattern = ".+".join(map(re.escape, expected.split(ANYTHING)))
+        return "" if re.fullmatch(pattern, str(actual)) else f"{path} is {actual!r}, not {expected!r}"
+    else:
+        return "" if expected == actual else f"{path} is {actual!r}, not {expected!r}"
+    return next((wrong for where, one, other in pairs if (wrong := difference(one, other, where))), "")
+
+
+@pytest.mark.parametrize("program", [text for text in blocks("python") if "@jabba.callback" not in text])
+def test_every_python_example_runs(up: Up, program: str) -> None:
+    said = run([sys.executable, "-c", program.replace(WEB, up.url).replace(KAFKA, up.kafka)])
+
+    assert said.startswith("PROCESSED")
+
+
+def test_the_callbacks_shown_are_those_that_run() -> None:
+    (shown,) = (text for text in blocks("python") if "@jabba.callback" in text)
+
+    assert (CHECKOUT / "demo" / "shop.py").read_text().endswith(shown)
+
+
+def test_links_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+
+    assert len(links) >= 8
+    assert [link for link in links if not (CHECKOUT / link).exists()] == []
