@@ -248,7 +248,8 @@ MAKE_NEXT_DUE = (
         jobs.c.status == _word(JobStatus.PENDING),
         tasks.c.job_id == jobs.c.id,
         tasks.c.position == jobs.c.ended,
-        tasks.c.status == _word(TaskStatus.NEW),
+        # Not =, for which PostgreSQL would take all NEW tasks from their index whenever it believes that they are few.
+        tasks.c.status.is_not_distinct_from(_word(TaskStatus.NEW)),
     )
     .values(status=_word(TaskStatus.PENDING), updated_at=func.greatest(tasks.c.updated_at, jobs.c.updated_at))
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Integer, Text, bindparam, cast, null, select, text
+from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
 from jabba.lifecycle import (
     JobClosed,
@@ -21,7 +22,7 @@ from jabba.lifecycle import (
 )
 from jabba.persistence.database import Database
 from jabba.persistence.projection import Fact
-from jabba.persistence.writes import status_rule
+from jabba.persistence.writes import MAKE_NEXT_DUE, status_rule
 from tests.support.projecting import (
     NOW,
     facts,
@@ -396,3 +397,21 @@ async def test_offsets_are_kept_with_the_rows_and_never_go_back(projection: Data
     with pytest.raises(ValueError, match="no job has so many"):
         await project(projection, facts([TasksAborted(job, 0, version(1), 10**9)]), 20)
     assert list((await next_offsets(projection)).values()) == [9]
+
+
+async def test_the_next_step_is_found_by_its_job_whatever_the_planner_believes(projection: Database) -> None:
+    """With a backlog of NEW tasks that its statistics do not know, it would otherwise read all of them each time."""
+    finished = """
+        INSERT INTO tasks (id, job_id, inserted_at, updated_at, position, status)
+        SELECT gen_random_uuid(), gen_random_uuid(), now(), now(), 0, 'PROCESSED' FROM generate_series(1, 20000)
+    """
+    await projection.fetch(text(finished))
+    await projection.fetch(text("ANALYZE"))
+    statement = str(MAKE_NEXT_DUE.compile(dialect=PGDialect_psycopg2()))  # type: ignore[no-untyped-call]
+    array = "'{" + ",".join(str(new_job()) for _ in range(20)) + "}'"
+
+    plan = await projection.fetch(text("EXPLAIN " + statement.replace("%(jobs)s", array)))
+
+    told = "\n".join(row["QUERY PLAN"] for row in plan)
+    assert "tasks_by_job" in told
+    assert "tasks_by_status" not in told
