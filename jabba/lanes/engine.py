@@ -46,6 +46,7 @@ class Engine:
         self._loading: asyncio.Task[None] | None = None
         self._marking: asyncio.Task[None] | None = None
         self._generation = -1
+        self._reading = False
 
     # The consumer group's side.
 
@@ -64,7 +65,11 @@ class Engine:
         return running
 
     def forget_offsets(self) -> None:
-        """Forget the messages of this generation: the next one reads again from what was committed."""
+        """Forget the messages of this generation: the next one reads again from what was committed.
+
+        Those that are still on their way to ``accept`` are too late: behind the forgotten ones they could be committed.
+        """
+        self._reading = False
         self._tracker.reset()
         self._commands.reset()
 
@@ -74,6 +79,7 @@ class Engine:
         stays = self._owned.keys() & assigned if generation == self._generation + 1 else set()
         self._generation = generation
         self.forget_offsets()
+        self._reading = True
         self._committed.clear()
         for partition in self._owned.keys() - stays:
             self._lose(partition)
@@ -171,7 +177,7 @@ class Engine:
             self._commands.finish(origin.partition, origin.offset)
 
     def _is_current(self, origin: Origin) -> bool:
-        return origin.generation == self._generation and origin.partition in self._owned
+        return self._reading and origin.generation == self._generation and origin.partition in self._owned
 
     def _lose(self, partition: int) -> None:
         self._owned.pop(partition).lose()
