@@ -64,11 +64,25 @@ class JobRow:
     reason: str | None = None
 
     def add(self, slice_: Slice) -> None:
-        """Learn from a slice; name and meta come with the first one of a job."""
-        self.run = max(self.run, slice_.run)
+        """Learn from a slice; name and meta come with the first one of a job.
+
+        Raises:
+            ImpossibleFact: it belongs to another submission than the slices before it.
+        """
         self.head = self.head or slice_
+        self.check_digest(slice_.digest)
+        self.run = max(self.run, slice_.run)
         if slice_.k == 0 and self.meta is None:
             self.name, self.meta = slice_.name, slice_.meta
+
+    def check_digest(self, digest: str | None) -> None:
+        """Refuse what belongs to another submission under the same id: their tasks would mix.
+
+        Raises:
+            ImpossibleFact: the digest is not the one of the slices.
+        """
+        if self.head is not None and self.head.digest != digest:
+            raise ImpossibleFact(f"another submission has the id {self.id}")
 
     def close(self, closed: JobClosed, at: int) -> None:
         """Learn that the job was closed; the first time counts."""

@@ -56,8 +56,13 @@ _HAPPENED = ("status", "updated_at", "ended_at", "attempt", "result", "run", "ep
 
 
 async def write(transaction: Transaction, batch: Batch, offsets: Offsets) -> None:
-    """Write a batch and the offsets behind it."""
-    await transaction.execute(LOCK_JOBS, {"jobs": _encoded(batch.job_values())})
+    """Write a batch and the offsets behind it.
+
+    Raises:
+        ImpossibleFact: slices of the batch belong to another submission than those under the same id before.
+    """
+    for known in await transaction.execute(LOCK_JOBS, {"jobs": _encoded(batch.job_values())}):
+        batch.jobs[known["id"]].check_digest(known["digest"])
     moved = [[topic, partition, offset] for (topic, partition), offset in sorted(offsets.items())]
     rows = {"tasks": _encoded(batch.task_values()), "offsets": _encoded(moved)}
     counted = await transaction.execute(WRITE_TASKS, rows)
@@ -141,10 +146,12 @@ def _lock_jobs() -> Any:
         and_(jobs.c.meta.is_(None), new.meta.is_not(None)),
         and_(jobs.c.total.is_(None), new.total.is_not(None)),
         and_(jobs.c.closed_at.is_(None), new.closed_at.is_not(None)),
+        jobs.c.digest != new.digest,
         new.run > jobs.c.run,
         new.inserted_at < jobs.c.inserted_at,
     )
-    return statement.on_conflict_do_update(index_elements=[jobs.c.id], set_=changed, where=news)
+    upsert = statement.on_conflict_do_update(index_elements=[jobs.c.id], set_=changed, where=news)
+    return upsert.returning(jobs.c.id, jobs.c.digest)
 
 
 def _inserted_jobs(incoming: CTE) -> Insert:
@@ -236,7 +243,10 @@ def _write_tasks() -> Any:
 
 
 LOCK_JOBS = _lock_jobs()
-"""Insert the jobs, add what slices tell of the known ones, and lock all: until the commit, their tasks are ours."""
+"""Insert the jobs, add what slices tell of the known ones, and lock all: until the commit, their tasks are ours.
+
+Answers the rows that this changed, and those that have another digest.
+"""
 
 WRITE_TASKS = _write_tasks()
 """Insert or update the tasks, count in their jobs what that has ended, and move the offsets."""

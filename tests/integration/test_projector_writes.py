@@ -21,7 +21,7 @@ from jabba.lifecycle import (
     job_status,
 )
 from jabba.persistence.database import Database
-from jabba.persistence.projection import Fact
+from jabba.persistence.projection import Fact, ImpossibleFact
 from jabba.persistence.writes import MAKE_NEXT_DUE, status_rule
 from tests.support.projecting import (
     NOW,
@@ -235,6 +235,21 @@ async def test_the_highest_version_wins_and_a_final_status_is_never_left(project
     )
     assert second["status"] == "PENDING"
     assert (await job_row(projection, job))["ended"] == 1
+
+
+async def test_the_first_submission_under_an_id_is_the_job(projection: Database) -> None:
+    job = new_job()
+    (slice_,), (other,) = slices_of(job, job_spec(2)), slices_of(job, job_spec(3, name="another"))
+    await project(projection, facts([TaskSucceeded(job, 0, version(1))]))
+    await project(projection, facts([slice_]))
+    before = await job_row(projection, job), await task_rows(projection, job)
+
+    with pytest.raises(ImpossibleFact, match="another submission"):
+        await project(projection, facts([other]))
+    await project(projection, facts([slice_]))
+
+    assert (await job_row(projection, job), await task_rows(projection, job)) == before
+    assert len(before[1]) == 2
 
 
 async def test_a_resubmission_keeps_what_has_ended(projection: Database) -> None:

@@ -100,6 +100,14 @@ def test_only_sequential_jobs_of_several_tasks_may_be_behind_their_slices() -> N
     assert batch.stepped == {several}
 
 
+def test_slices_of_another_submission_under_the_same_id_are_refused() -> None:
+    job = new_job()
+    (first,), (second,) = slices_of(job, job_spec(2)), slices_of(job, job_spec(3))
+
+    with pytest.raises(ImpossibleFact, match=f"another submission has the id {job}"):
+        fold(facts([first, second]))
+
+
 def test_the_id_of_a_new_job_is_of_the_time_of_its_message() -> None:
     job = new_job()
     (slice_,) = slices_of(job, job_spec(1))
