@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from uuid import UUID
 
+from jabba import events
+from jabba.commands import CloseJob
 from jabba.dead_letters import dead_letter
 from jabba.events import event_as_json
 from jabba.ids import new_job_id
@@ -12,6 +14,8 @@ from jabba.lanes.records import Claim, JobRecord, LaneRecord
 from jabba.lifecycle import (
     TASK_TRANSITIONS,
     Event,
+    JobClosed,
+    JobStatus,
     TaskDue,
     TaskFailed,
     TaskRescued,
@@ -25,12 +29,13 @@ from jabba.slices import Slice
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
 JOB: UUID = new_job_id(1_700_000_000)
 VERSION = Version(0, 1, 2)
-SENT: list[Event] = [
+SENT: list[Event | JobClosed] = [
     TaskStarted(JOB, 0, VERSION),
     TaskSucceeded(JOB, 0, VERSION, result={}),
     TaskFailed(JOB, 0, VERSION, result={}),
     TaskRescued(JOB, 0, VERSION, result={}),
     TasksAborted(JOB, 0, VERSION),
+    JobClosed(JOB, VERSION, "why"),
 ]
 
 
@@ -45,20 +50,30 @@ def fields(table: str) -> set[str]:
     return {row[0].strip("`") for row in rows(table)}
 
 
+def status_after(event: Event | JobClosed) -> str:
+    return f"the job: {JobStatus.FAILED}" if isinstance(event, JobClosed) else TASK_TRANSITIONS[type(event)].target
+
+
 def test_every_event_is_told_with_its_fields_and_status() -> None:
     told = {name.strip("`"): (set(re.findall(r"`(\w+)`", carried)), status) for name, carried, status in rows("events")}
 
-    assert told == {
-        event.kind: (set(event_as_json(event)), TASK_TRANSITIONS[type(event)].target.value) for event in SENT
-    }
+    assert told == {event.kind: (set(event_as_json(event)), status_after(event)) for event in SENT}
+
+
+def test_every_kind_of_event_is_told() -> None:
+    assert {event.kind for event in SENT} == {*events._SENT, JobClosed.kind}
 
 
 def test_every_event_of_the_lifecycle_is_sent_or_derived() -> None:
-    assert {type(event) for event in SENT} | {TaskDue} == set(TASK_TRANSITIONS)
+    assert {type(event) for event in SENT} | {TaskDue} == {*TASK_TRANSITIONS, JobClosed}
 
 
 def test_every_field_of_a_slice_is_told() -> None:
     assert fields("slice") == set(Slice.model_fields)
+
+
+def test_every_field_of_a_command_is_told() -> None:
+    assert fields("close_job") == set(CloseJob.model_fields)
 
 
 def test_every_field_of_the_records_is_told() -> None:
