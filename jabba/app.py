@@ -16,6 +16,8 @@ from mode import ServiceT
 
 from jabba.settings import Settings
 
+logger = logging.getLogger(__name__)
+
 # Their debug calls format every message and cost a busy worker a tenth of its time, whatever the root level is.
 _CHATTY_LOGGERS = ("faust", "faust.topics", "aiokafka", "asyncio", "mode")
 
@@ -29,7 +31,7 @@ _FINISH_REQUESTS_SECONDS = 3.0
 """How long a stopping web process lets requests finish."""
 
 _REQUEST_LINE_BYTES = 64 * 1024
-"""A position of a job that is spread over a thousand partitions fits in a URL."""
+"""A position of a job that is spread over a thousand partitions fits in a URL, and the mark of a live stream too."""
 
 
 class JabbaApp(faust.App):
@@ -65,6 +67,11 @@ class WebServer(AiohttpWeb):
     def __init__(self, app: faust.App, **options: Any) -> None:
         super().__init__(app, **options)
         self._runner = AppRunner(self.web_app, access_log=None, shutdown_timeout=_FINISH_REQUESTS_SECONDS)
+
+    async def start_server(self) -> None:
+        """Listen, and say where."""
+        await super().start_server()
+        logger.info("web ready at http://%s:%s", self.app.conf.web_bind, self.app.conf.web_port)
 
 
 class WebBoot(faust.app.BootStrategy):
@@ -102,7 +109,7 @@ def web_app(settings: Settings, middlewares: Iterable[Middleware] = ()) -> WebAp
         web_application_options={
             "middlewares": list(middlewares),
             "client_max_size": settings.request_bytes,
-            "handler_args": {"max_line_size": _REQUEST_LINE_BYTES},
+            "handler_args": {"max_line_size": _REQUEST_LINE_BYTES, "max_field_size": _REQUEST_LINE_BYTES},
         },
     )
 

@@ -1,13 +1,14 @@
 """Functions that workers run: registered with ``@jabba.callback``, never named by code that a caller sends."""
 
 import importlib
+import importlib.util
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 from uuid import UUID
 
-from jabba.errors import JabbaError
+from jabba.errors import JabbaError, NotReady
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -69,6 +70,23 @@ def callback(
 def find(module: str, function: str) -> Callable[..., Any] | None:
     """Answer the function registered under these names, or None."""
     return _registry.get((module, function))
+
+
+def check(modules: Iterable[str]) -> None:
+    """Refuse modules that are not there, without importing them.
+
+    Raises:
+        NotReady: names the first one.
+    """
+    for module in modules:
+        try:
+            found = importlib.util.find_spec(module)
+        except (ImportError, ValueError):
+            found = None
+        if found is None:
+            raise NotReady(
+                f"there is no module {module!r} with callbacks: it must be importable where Jabba is started"
+            )
 
 
 def load(modules: Iterable[str]) -> None:

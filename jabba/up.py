@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import importlib.util
 import signal
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,10 +10,10 @@ from pathlib import Path
 
 import aiohttp
 
-from jabba import installation
+from jabba import callbacks, installation
 from jabba.embedded.broker import EmbeddedBroker
 from jabba.embedded.database import EmbeddedDatabase
-from jabba.errors import NotReady
+from jabba.embedded.ports import check_port
 from jabba.persistence import migrations
 from jabba.reconcile import reconcile
 from jabba.settings import Settings
@@ -45,8 +43,8 @@ def run(house: House, say: Say, announce: Announce) -> None:
         NotReady: the port is taken, or a module with callbacks is missing.
         DatabaseFailed: the embedded database does not start.
     """
-    _check_callbacks(house.settings)
-    _check_port(house.settings)
+    callbacks.check(house.settings.callbacks)
+    check_port(house.settings.web_host, house.settings.web_port)
     broker = EmbeddedBroker(house.settings.data / "broker") if house.own_broker else None
     with _parts(house, broker, say) as settings:
         asyncio.run(_Running(settings, house.workers, broker, say, announce).until_signal())
@@ -170,25 +168,3 @@ async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
             return response.status == 200  # noqa: PLR2004 — HTTP's OK
     except (aiohttp.ClientError, TimeoutError, OSError):
         return False
-
-
-def _check_callbacks(settings: Settings) -> None:
-    for module in settings.callbacks:
-        try:
-            found = importlib.util.find_spec(module)
-        except (ImportError, ValueError):
-            found = None
-        if found is None:
-            raise NotReady(f"there is no module {module!r} with callbacks here, in {Path.cwd()}")
-
-
-def _check_port(settings: Settings) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.web_host, settings.web_port))
-        except OSError as error:
-            raise NotReady(
-                f"port {settings.web_port} of {settings.web_host} cannot be used ({error.strerror}); "
-                "choose another one with --port, or 0 for any that is free"
-            ) from error

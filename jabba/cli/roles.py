@@ -12,9 +12,9 @@ from typing import Any
 
 import click
 
-from jabba import installation
+from jabba import callbacks, installation
 from jabba.cli import logs, options, show
-from jabba.embedded.ports import free_port
+from jabba.embedded.ports import check_port, free_port
 from jabba.errors import NotReady
 from jabba.settings import Settings
 
@@ -41,6 +41,7 @@ def init(**given: str | None) -> None:
 def worker(**given: Any) -> None:
     """Run the callbacks of submitted tasks. Needs Kafka, not PostgreSQL."""
     settings = _settings_of_role(given)
+    callbacks.check(settings.callbacks)
     partitions = asyncio.run(installation.check(settings))
     _run_app("agents.worker", settings, partitions)
 
@@ -53,6 +54,7 @@ def worker(**given: Any) -> None:
 def web(**given: Any) -> None:
     """Serve the HTTP interface."""
     settings = _settings_of_role(given)
+    check_port(settings.web_host, settings.web_port)
     asyncio.run(_from_checkout("web.service").check(settings))
     _run_app("web.service", settings)
 
@@ -76,7 +78,7 @@ def projector(**given: Any) -> None:
 @options.callbacks
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Number of worker processes.")
 @click.option(
-    "--port", "web_port", type=click.IntRange(0, 65535), help="Port of the web; 0 = any free. [JABBA_WEB_PORT]"
+    "--port", "web_port", type=click.IntRange(0, 65535), help="Port of the web; 0 = any that is free. [JABBA_WEB_PORT]"
 )
 @click.option("--data", type=click.Path(file_okay=False), help="Directory of what is embedded. [JABBA_DATA]")
 def up(workers: int, **given: Any) -> None:

@@ -4,6 +4,8 @@ import random
 import socket
 from contextlib import suppress
 
+from jabba.errors import NotReady
+
 # Below the range that Linux hands out to outgoing connections (32768-60999), so that a server that is restarted
 # finds its port free.
 _PORTS = range(20000, 32000)
@@ -17,3 +19,20 @@ def free_port() -> int:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
             return port
+
+
+def check_port(host: str, port: int) -> None:
+    """Refuse a port on which nobody could listen now.
+
+    Raises:
+        NotReady: it says what to do.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise NotReady(
+            f"port {port} of {host} cannot be used ({error.strerror}); choose another one with --port"
+        ) from error
