@@ -67,7 +67,7 @@ class OwnedPartition:
         self._running: dict[str, _Running] = {}
         self._parking = Parking()
         self._markers = Markers(policy.window)
-        self._adopted_bytes = 0
+        self._adopted: dict[str, int] = {}
         self._suspects_seen = 0
         self._background: set[asyncio.Task[None]] = set()
 
@@ -88,7 +88,7 @@ class OwnedPartition:
             if key.startswith(LANE_PREFIX):
                 self._recover(store, key, text)
             elif key.startswith(SLICE_PREFIX):
-                self._adopted_bytes += len(text)
+                self._adopted[LaneName.parse(key).key] = len(text)
         for job in self._parking.waiting_jobs():
             self._wake_turn(job)
 
@@ -183,6 +183,7 @@ class OwnedPartition:
                 await asyncio.sleep(retry_seconds)
                 retry_seconds = min(2 * retry_seconds, _LONGEST_RETRY_SECONDS)
             else:
+                self._adopted.pop(key, None)
                 return self._markers.add(key)
 
     def _new_lane(self, running: _Running, store: Store) -> Lane:
@@ -245,10 +246,14 @@ class OwnedPartition:
 
     async def _adopt_old(self, now: float) -> None:
         """Adopt lanes that have lived long, oldest first, as far as the table may hold their slices."""
+        free = self._policy.adopt_bytes - sum(self._adopted.values())
         for running in list(takewhile(lambda r: now - r.since >= self._policy.adopt_seconds, self._running.values())):
-            if running.lane is None or running.lane.adopted or self._adopted_bytes >= self._policy.adopt_bytes:
+            if running.lane is None or running.lane.adopted or free <= 0:
                 continue
-            self._adopted_bytes += await running.lane.adopt()
+            size = await running.lane.adopt()
+            if running.lane.adopted:
+                self._adopted[LaneName.of(running.slice).key] = size
+                free -= size
             self._finish_offsets(running)
             self._turns.notify(LaneName.of(running.slice).job_key)
 

@@ -90,3 +90,20 @@ async def test_an_adopted_lane_that_is_read_from_the_log_as_well_runs_once(gate:
             await asyncio.sleep(0.01)
     assert (runner.calls, finished) == (1, [7])
     assert store.get(name.slice_key) is None
+
+
+async def test_the_table_has_room_again_once_an_adopted_lane_has_ended(gate: Gate) -> None:
+    shared = Shared(gate, Events(), Runner(), 1024, 3, lambda: 0.0)
+    partition = OwnedPartition(shared, Room(10, 1000), Policy(adopt_seconds=0.0, adopt_bytes=10), lambda _: None)
+    store = await new_store(Log(), gate)
+    partition.loaded(store)
+    for offset in range(3):
+        slice_ = one_task()
+        partition.start(slice_, offset, 10)
+        await asyncio.sleep(0)
+        partition.tick(0)
+        async with asyncio.timeout(5):
+            while store.get(LaneName.of(slice_).slice_key) is None:  # noqa: ASYNC110 — as above
+                await asyncio.sleep(0)
+            while partition.lanes:  # noqa: ASYNC110 — as above
+                await asyncio.sleep(0.01)
