@@ -8,7 +8,8 @@ def main() -> None:
     try:
         from jabba.cli.commands import jabba  # noqa: PLC0415 — a library's user may have installed nothing it needs
     except ModuleNotFoundError as error:
-        if error.name not in ("click", "rich"):
+        package = (error.name or "").partition(".")[0]
+        if package not in ("click", "rich"):
             raise
-        sys.exit(f"The command line needs {error.name}: pip install 'jabba[server]'")
+        sys.exit(f"The command line needs {package}: pip install 'jabba[server]'")
     jabba.main(prog_name="jabba")

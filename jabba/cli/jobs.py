@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -114,7 +113,7 @@ def _read(file: Any) -> Any:
     try:
         return strictjson.decode(file.read())
     except ValueError as error:
-        name = "standard input" if file.name == "<stdin>" else Path(file.name)
+        name = getattr(file, "name", "<stdin>").replace("<stdin>", "standard input")
         raise click.UsageError(f"{name} is not JSON: {error}") from error
 
 
