@@ -251,7 +251,7 @@ class OwnedPartition:
             if running.lane is None or running.lane.adopted or free <= 0:
                 continue
             size = await running.lane.adopt()
-            if running.lane.adopted:
+            if size:
                 self._adopted[LaneName.of(running.slice).key] = size
                 free -= size
             self._finish_offsets(running)
