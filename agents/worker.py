@@ -1,6 +1,5 @@
 """A worker: the Faust application, its table and agent, and the engine between them."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -11,6 +10,7 @@ from faust.transport.consumer import Consumer
 from faust.types import TP
 
 from agents import control, tasks
+from agents.consumer import PromptConsumer, SteadyFlow, follow_heartbeats, leave_group
 from jabba import callbacks
 from jabba.app import JabbaApp, worker_app
 from jabba.clock import SystemClock
@@ -41,6 +41,8 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
     """Put a worker together; ``partitions`` is what each topic was created with."""
     callbacks.load(settings.callbacks)
     app = worker_app(settings, partitions)
+    app.transport.Consumer = PromptConsumer  # type: ignore[misc]  # the transport's class names it for all applications
+    app.flow_control = SteadyFlow()
     log = Log(settings.kafka, client_id=f"{settings.prefix}-worker")
     clock = SystemClock()
     lease = Lease(settings.session_seconds, clock.monotonic)
@@ -167,39 +169,3 @@ class Ownership:
             return
         self._engine.open()
         logger.info("worker ready with %d partitions", self._engine.partitions)
-
-
-def follow_heartbeats(consumer: Consumer, lease: Lease) -> None:
-    """Renew the lease with every heartbeat that the group's coordinator answers.
-
-    aiokafka sends them in a thread of its own and keeps the time of the last success to itself.
-    """
-    coordinator = consumer._thread._consumer._coordinator  # type: ignore[attr-defined]  # noqa: SLF001 — see above
-    send = coordinator._do_heartbeat  # noqa: SLF001 — see above
-    if getattr(send, "renews", None) is lease:
-        return
-
-    async def send_and_renew() -> bool:
-        since = lease.now()
-        answered = bool(await send())
-        if answered:
-            lease.renew(since)
-        return answered
-
-    send_and_renew.renews = lease  # type: ignore[attr-defined]
-    coordinator._do_heartbeat = send_and_renew  # noqa: SLF001 — see above
-
-
-async def leave_group(consumer: Consumer, seconds: float) -> None:
-    """Leave the consumer group while everything still runs, after a rebalance that is under way; at most so long.
-
-    Faust would leave last: by then a rebalance finds parts of the application stopped, and both wait for each other,
-    while the group waits for a member that is gone.
-    """
-    thread = consumer._thread  # type: ignore[attr-defined]  # noqa: SLF001 — Faust offers no way to leave first
-    coordinator = thread._consumer._coordinator  # noqa: SLF001 — see above
-    leaving = asyncio.run_coroutine_threadsafe(coordinator.close(), thread.thread_loop)
-    try:
-        await asyncio.wait_for(asyncio.wrap_future(leaving), seconds)
-    except TimeoutError:
-        logger.warning("the consumer group does not answer; it will miss this worker after its session")

@@ -39,6 +39,8 @@ def main() -> None:
         show_table(results)
     if any(result.verdict.problems for result in results):
         sys.exit(f"logs are in {directory}")
+    if given.keep:
+        sys.exit(f"logs are in {directory}")
     shutil.rmtree(directory)
 
 
@@ -49,6 +51,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="of the first round; the next one has the next")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--fault", choices=names, nargs="*", default=names, help="only these")
+    parser.add_argument("--keep", action="store_true", help="the logs, though nothing is wrong")
     return parser.parse_args()
 
 

@@ -10,8 +10,9 @@ from tests.fault.executions import Execution
 from tests.fault.faults import Fault, Scene
 from tests.fault.house import House, wait_until
 from tests.fault.load import Accepted, Load, Pace
+from tests.fault.pauses import Pause, longest_pause
 from tests.fault.projection import EventLog, read_projection, unended
-from tests.fault.verdict import Disruption, Evidence, Verdict, judge, longest_pause
+from tests.fault.verdict import Disruption, Evidence, Verdict, judge
 
 REST_SECONDS = 180.0
 """How long it may take until every job has ended and every offset is committed, on a busy machine."""
@@ -22,12 +23,12 @@ _AFTER_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a round: the verdict, and the longest pause in seconds."""
+    """What came of a round: the verdict, and the longest pause."""
 
     fault: str
     seed: int
     verdict: Verdict
-    pause: float
+    pause: Pause
 
 
 class Rounds:

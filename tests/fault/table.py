@@ -28,7 +28,7 @@ def show_result(result: Result, seconds: float) -> None:
     """Show a round that took so long, and what was wrong in it."""
     verdict = result.verdict
     counts = f"{verdict.executed:6d} steps {verdict.repeated_in_flight:3d} of {verdict.in_flight:3d} again"
-    _console.print(f"seed {result.seed:4d}  {result.fault:28s}{seconds:5.0f} s {counts}  {result.pause:5.1f} s pause")
+    _console.print(f"seed {result.seed:4d}  {result.fault:28s}{seconds:5.0f} s {counts}  {result.pause}")
     for problem in verdict.problems[:_SHOWN_PROBLEMS]:
         _console.print(f"    {problem}")
 
@@ -47,5 +47,5 @@ def show_table(results: Sequence[Result]) -> None:
 
 def _cells(results: Sequence[Result]) -> list[str]:
     sums = [sum(getattr(result.verdict, name) for result in results) for _, name in _COUNTS]
-    pause = max((result.pause for result in results), default=0.0)
+    pause = max((result.pause.seconds for result in results), default=0.0)
     return [f"{len(results):,}", *(f"{number:,}" for number in sums), f"{pause:.1f} s"]

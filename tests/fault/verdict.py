@@ -1,6 +1,6 @@
 """What must hold after every round, whatever was killed, frozen or restarted during it."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -172,37 +172,3 @@ def _disorder(job: _Job) -> Iterator[str]:
             yield f"step {after} started at {started}, before {recorded} had ended"
         if (again := job.runs[before][-1].started) > started:
             yield f"step {before} started again at {again}, after its successor had at {started}"
-
-
-def longest_pause(accepted: Iterable[Accepted], executions: Sequence[Execution], partitions: int) -> float:
-    """Answer for how many seconds at most a partition had work waiting and started none of it.
-
-    A step waits from the moment its job was accepted, or the step before it ended.
-    """
-    jobs = {str(one.plan.id): one for one in accepted}
-    ends: dict[tuple[str, int], float] = {}
-    for execution in executions:
-        if execution.ended is not None:
-            place = (execution.job, execution.index)
-            ends[place] = min(execution.ended, ends.get(place, execution.ended))
-    starts: dict[int, list[tuple[float, float]]] = {}
-    for execution in executions:
-        if (job := jobs.get(execution.job)) is not None:
-            ready = _ready_since(job, execution, ends)
-            partition = job.plan.partition(execution.index, partitions)
-            starts.setdefault(partition, []).append((execution.started, ready))
-    return max((_longest_gap(sorted(moments)) for moments in starts.values()), default=0.0)
-
-
-def _ready_since(job: Accepted, execution: Execution, ends: Mapping[tuple[str, int], float]) -> float:
-    if job.plan.strategy is Strategy.CONCURRENT or execution.index == 0:
-        return job.at
-    return ends.get((execution.job, execution.index - 1), job.at)
-
-
-def _longest_gap(moments: list[tuple[float, float]]) -> float:
-    longest, waiting_since = 0.0, float("inf")
-    for (before, _), (started, ready) in reversed(list(pairwise([(float("-inf"), 0.0), *moments]))):
-        waiting_since = min(waiting_since, ready)
-        longest = max(longest, started - max(before, waiting_since))
-    return longest

@@ -1,0 +1,84 @@
+"""What Faust's consumer does not do by itself: lose nothing, go on at once, keep a lease, and leave in time."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from faust.transport.consumer import Consumer
+from faust.transport.drivers import aiokafka
+from faust.types import TP
+from mode.utils.queues import FlowControlEvent
+
+from jabba.lanes.lease import Lease
+
+logger = logging.getLogger(__name__)
+
+_PAUSED_POLL_SECONDS = 0.02
+
+
+class SteadyFlow(FlowControlEvent):
+    """Keeps what is buffered for the agents when it is resumed twice.
+
+    Faust resumes the flow once before it goes to the committed offsets and once after it, and each time empties the
+    buffers: what was fetched in between would never be seen again, and the offsets behind it committed over it.
+    """
+
+    def resume(self) -> None:
+        """Let messages flow, into buffers that are emptied only if nothing flowed before."""
+        if not self.is_active():
+            super().resume()
+
+
+Records = tuple[Mapping[TP, list[Any]] | None, set[TP] | None]
+
+
+class PromptConsumer(aiokafka.Consumer):
+    """Fetches as soon as a partition may be fetched from.
+
+    Faust's own rests for a second whenever it finds all partitions paused. In the middle of every rebalance it does, so
+    that a worker that stays would stand still for a second longer than one that joins.
+    """
+
+    async def _wait_next_records(self, timeout: float) -> Records:  # noqa: ASYNC109 — Faust's interface
+        if self.flow_active and self._get_active_partitions():
+            return await super()._wait_next_records(timeout)
+        await self.sleep(_PAUSED_POLL_SECONDS)
+        return None, None
+
+
+def follow_heartbeats(consumer: Consumer, lease: Lease) -> None:
+    """Renew the lease with every heartbeat that the group's coordinator answers while no rebalance is under way.
+
+    aiokafka sends them in a thread of its own and keeps the time of the last success to itself.
+    """
+    coordinator = consumer._thread._consumer._coordinator  # type: ignore[attr-defined]  # noqa: SLF001 — see above
+    send = coordinator._do_heartbeat  # noqa: SLF001 — see above
+    if getattr(send, "renews", None) is lease:
+        return
+
+    async def send_and_renew() -> bool:
+        since = lease.now()
+        answered = bool(await send())
+        # During a rebalance the group answers too, and still gives up whoever has not joined again in time.
+        if answered and not coordinator._rejoin_needed_fut.done():  # noqa: SLF001 — see above
+            lease.renew(since)
+        return answered
+
+    send_and_renew.renews = lease  # type: ignore[attr-defined]
+    coordinator._do_heartbeat = send_and_renew  # noqa: SLF001 — see above
+
+
+async def leave_group(consumer: Consumer, seconds: float) -> None:
+    """Leave the consumer group while everything still runs, after a rebalance that is under way; at most so long.
+
+    Faust would leave last: by then a rebalance finds parts of the application stopped, and both wait for each other,
+    while the group waits for a member that is gone.
+    """
+    thread = consumer._thread  # type: ignore[attr-defined]  # noqa: SLF001 — Faust offers no way to leave first
+    coordinator = thread._consumer._coordinator  # noqa: SLF001 — see above
+    leaving = asyncio.run_coroutine_threadsafe(coordinator.close(), thread.thread_loop)
+    try:
+        await asyncio.wait_for(asyncio.wrap_future(leaving), seconds)
+    except TimeoutError:
+        logger.warning("the consumer group does not answer; it will miss this worker after its session")
