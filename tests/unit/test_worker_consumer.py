@@ -1,5 +1,6 @@
 """What the workers' consumer does otherwise than Faust's."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ PLACE = TP("tasks", 0)
 
 async def test_a_flow_that_is_resumed_twice_keeps_what_came_between() -> None:
     flow = SteadyFlow()
-    queue: FlowControlQueue = FlowControlQueue(flow_control=flow, clear_on_resume=True)
+    queue: asyncio.Queue[str] = FlowControlQueue(flow_control=flow, clear_on_resume=True)
     flow.resume()
     await queue.put("fetched while the rebalance ends")
     flow.resume()
@@ -23,7 +24,7 @@ async def test_a_flow_that_is_resumed_twice_keeps_what_came_between() -> None:
 
 async def test_a_flow_that_was_suspended_begins_empty() -> None:
     flow = SteadyFlow()
-    queue: FlowControlQueue = FlowControlQueue(flow_control=flow, clear_on_resume=True)
+    queue: asyncio.Queue[str] = FlowControlQueue(flow_control=flow, clear_on_resume=True)
     flow.resume()
     await queue.put("of the generation before")
     flow.suspend()
