@@ -1,6 +1,7 @@
 """The embedded broker's consumer groups: rounds, leaders, shares, time-outs and fencing, without a socket."""
 
 from concurrent.futures import Future
+from pathlib import Path
 
 import pytest
 from aiokafka.errors import (
@@ -13,6 +14,7 @@ from aiokafka.errors import (
 
 from jabba.embedded.broker.groups import Group, State
 from jabba.embedded.broker.members import NO_GENERATION, Application, Joined
+from jabba.embedded.broker.memberships import Memberships
 from tests.support.clocks import HandClock
 
 SESSION = 10.0
@@ -367,3 +369,48 @@ def test_a_commit_keeps_a_session_alive(group: Group, clock: HandClock) -> None:
     group.check_commit(only.id, 1)
 
     assert group.deadline() == clock.seconds + SESSION
+
+
+def test_members_go_on_when_the_broker_has_been_away(tmp_path: Path, clock: HandClock) -> None:
+    before = Memberships(tmp_path, clock)
+    first, second = stable(before.group("g"), "a", "b")
+    before.keep("g")
+    clock.seconds += 1000
+
+    group = Memberships(tmp_path, clock).group("g")
+
+    assert (group.members, group.generation, group.state) == ([first.id, second.id], 2, State.STABLE)
+    assert group.deadline() == clock.seconds + SESSION
+    first.group = second.group = group
+    first.heartbeat()
+    group.check_commit(second.id, 2)
+    assert second.join().joined.leader == first.id
+    assert second.sync().share.result(0) == b"b"
+    with pytest.raises(IllegalGenerationError):
+        group.heartbeat(first.id, 1)
+
+
+def test_only_what_is_settled_is_remembered(tmp_path: Path, clock: HandClock) -> None:
+    before = Memberships(tmp_path, clock)
+    first, _ = stable(before.group("g"), "a", "b")
+    before.keep("g")
+    Consumer(before.group("g"), "c").join()
+    first.join()
+    before.keep("g")
+
+    assert len(Memberships(tmp_path, clock).group("g").members) == 2
+
+
+def test_a_group_that_all_have_left_goes_on_counting_when_the_broker_has_been_away(
+    tmp_path: Path, clock: HandClock
+) -> None:
+    before = Memberships(tmp_path, clock)
+    (only,) = stable(before.group("g"), "a")
+    before.keep("g")
+    before.group("g").leave(only.id)
+    before.keep("g")
+
+    after = Memberships(tmp_path, clock)
+
+    assert after.names == ["g"]
+    assert (after.group("g").state, after.group("g").generation) == (State.EMPTY, 2)

@@ -34,7 +34,6 @@ def test_a_journal_answers_what_was_written(journal: Journal, tmp_path: Path) ->
     journal.append({"a": [2]})
 
     assert list(Journal(tmp_path / "facts.jsonl").load()) == [1, "ä\n", None, {"a": [2]}]
-    assert journal.size == (tmp_path / "facts.jsonl").stat().st_size
 
 
 @pytest.mark.parametrize("torn", [b"[2", b"[2,3]"], ids=["half a line", "a line without its end"])
@@ -86,7 +85,7 @@ def test_committed_offsets_are_kept(tmp_path: Path) -> None:
 
 
 def test_the_file_of_offsets_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jabba.embedded.broker.offsets._REWRITTEN_BYTES", 1000)
+    monkeypatch.setattr("jabba.embedded.broker.journal._OUTDATED_BYTES", 1000)
     offsets = Offsets(tmp_path)
     for number in range(1000):
         offsets.commit("g", {("t", 0): Committed(number, "")})

@@ -15,6 +15,7 @@ from aiokafka.protocol.group import (
 from jabba.clock import Clock
 from jabba.embedded.broker.groups import Group
 from jabba.embedded.broker.members import NO_GENERATION, Application, Joined
+from jabba.embedded.broker.memberships import Memberships
 from jabba.embedded.broker.messages import UNTHROTTLED
 from jabba.embedded.broker.offsets import Committed, Offsets
 from jabba.embedded.broker.topics import Topics
@@ -25,12 +26,14 @@ _NOTHING_COMMITTED = Committed(-1, "")
 class Coordination:
     """The endpoints for groups, and the timer that expires their members."""
 
-    def __init__(self, topics: Topics, offsets: Offsets, clock: Clock) -> None:
+    def __init__(self, topics: Topics, offsets: Offsets, memberships: Memberships, clock: Clock) -> None:
         self._topics = topics
         self._offsets = offsets
+        self._memberships = memberships
         self._clock = clock
-        self._groups: dict[str, Group] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        for name in memberships.names:
+            self._set_timer(name)
 
     async def join(self, request: Any, client_id: str) -> JoinGroupResponse_v2:
         """Take a member in; answered when the round is complete."""
@@ -45,7 +48,7 @@ class Coordination:
         reply: asyncio.Future[Joined] = asyncio.get_running_loop().create_future()
         try:
             self._group(request.group).join(application, reply)
-            self._set_timer(request.group)
+            self._changed(request.group)
             joined = await reply
         except BrokerResponseError as error:
             return JoinGroupResponse_v2(UNTHROTTLED, error.errno, NO_GENERATION, "", "", request.member_id, [])
@@ -57,7 +60,7 @@ class Coordination:
         try:
             group = self._group(request.group)
             group.sync(request.member_id, request.generation_id, dict(request.group_assignment), reply)
-            self._set_timer(request.group)
+            self._changed(request.group)
             share = await reply
         except BrokerResponseError as error:
             return SyncGroupResponse_v1(UNTHROTTLED, error.errno, b"")
@@ -109,7 +112,7 @@ class Coordination:
     def _group(self, name: str) -> Group:
         if not name:
             raise InvalidGroupIdError
-        return self._groups.setdefault(name, Group(self._clock))
+        return self._memberships.group(name)
 
     def _tell(self, name: str, what: Any) -> int:
         """Tell a group something; answer the code of its error, 0 for none."""
@@ -117,10 +120,8 @@ class Coordination:
             what(self._group(name))
         except BrokerResponseError as error:
             return int(error.errno)
-        else:
-            return int(NoError.errno)
-        finally:
-            self._set_timer(name)
+        self._changed(name)
+        return int(NoError.errno)
 
     def _error_of(self, topic: str, partition: int) -> int:
         try:
@@ -129,18 +130,22 @@ class Coordination:
             return int(error.errno)
         return int(NoError.errno)
 
+    def _changed(self, name: str) -> None:
+        self._memberships.keep(name)
+        self._set_timer(name)
+
     def _set_timer(self, name: str) -> None:
         """Wake up when the next thing expires in a group."""
         if name in self._timers:
             self._timers.pop(name).cancel()
-        deadline = self._groups[name].deadline() if name in self._groups else None
+        deadline = self._memberships.group(name).deadline()
         if deadline is not None:
             delay = max(deadline - self._clock.monotonic(), 0.0)
             self._timers[name] = asyncio.get_running_loop().call_later(delay, self._expire, name)
 
     def _expire(self, name: str) -> None:
-        self._groups[name].expire()
-        self._set_timer(name)
+        self._memberships.group(name).expire()
+        self._changed(name)
 
 
 def _by_topic(committed: dict[tuple[str, int], Committed]) -> list[tuple[str, list[int]]]:

@@ -9,6 +9,7 @@ import enum
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any, Self
 from uuid import uuid4
 
 from aiokafka.errors import (
@@ -43,6 +44,27 @@ class Group:
     _leader: str | None = None
     _protocol: str = ""
     _round_ends: float = 0.0
+
+    @classmethod
+    def from_json(cls, clock: Clock, document: dict[str, Any]) -> Self:
+        """Make a group of what ``as_json`` answered; every session begins anew."""
+        group = cls(clock, State.STABLE if document["members"] else State.EMPTY, document["generation"])
+        group._leader, group._protocol = document["leader"], document["protocol"]
+        members = (Member.from_json(one, expires=0.0) for one in document["members"])
+        group._members = {member.id: member for member in members}
+        for member in group._members.values():
+            group._heard_of(member)
+        return group
+
+    def as_json(self) -> dict[str, Any]:
+        """Answer a settled group, for a file."""
+        members = [member.as_json() for member in self._members.values()]
+        return {"generation": self.generation, "leader": self._leader, "protocol": self._protocol, "members": members}
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every member knows what it reads; that holds until the next generation."""
+        return self.state in (State.EMPTY, State.STABLE)
 
     @property
     def members(self) -> list[str]:

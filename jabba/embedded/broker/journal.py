@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+_OUTDATED_BYTES = 4 * 1024 * 1024
+
 
 class Journal:
     """A file of JSON lines; what ``append`` has written outlives the process."""
@@ -14,8 +16,12 @@ class Journal:
         self._path = path
         self._file: int | None = None
         self._written = False
-        self.size = 0
-        """How many bytes the file has."""
+        self._appended = 0
+
+    @property
+    def has_grown(self) -> bool:
+        """Whether so much was appended that it is time to ``rewrite`` what still holds."""
+        return self._appended > _OUTDATED_BYTES
 
     def load(self) -> Iterator[Any]:
         """Answer what was written, in order, up to a line that the broker died over."""
@@ -33,9 +39,7 @@ class Journal:
         """Write documents, each on a line of its own."""
         if self._file is None:
             self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        lines = _lines(documents)
-        os.write(self._file, lines)
-        self.size += len(lines)
+        self._appended += os.write(self._file, _lines(documents))
         self._written = True
 
     def rewrite(self, documents: Iterable[Any]) -> None:
@@ -43,10 +47,11 @@ class Journal:
         self.close()
         unfinished = self._path.with_suffix(".new")
         with unfinished.open("wb") as file:
-            self.size = file.write(_lines(documents))
+            file.write(_lines(documents))
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(self._path)
+        self._appended = 0
 
     def unsynced(self) -> list[int]:
         """Answer the file's descriptor if it was written to since the last call, the caller's to sync and to close."""

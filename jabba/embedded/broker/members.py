@@ -1,7 +1,8 @@
 """The members of a consumer group: what they say, what they are told, and for what they wait."""
 
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeVar
+from base64 import b64decode, b64encode
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 NO_GENERATION = -1
 NEW_MEMBER = ""
@@ -57,6 +58,20 @@ class Member:
     share: bytes = b""
     joining: Reply[Joined] | None = None
     syncing: Reply[bytes] | None = None
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any], expires: float) -> Self:
+        """Make a member of what ``as_json`` answered."""
+        said = document["application"]
+        protocols = [(name, b64decode(wishes)) for name, wishes in said["protocols"]]
+        application = Application(**(said | {"protocols": protocols}))
+        return cls(document["id"], application, expires, b64decode(document["share"]))
+
+    def as_json(self) -> dict[str, Any]:
+        """Answer who it is and what it reads, for a file."""
+        protocols = [(name, b64encode(wishes).decode()) for name, wishes in self.application.protocols]
+        application = asdict(self.application) | {"protocols": protocols}
+        return {"id": self.id, "application": application, "share": b64encode(self.share).decode()}
 
     def wishes(self, protocol: str) -> bytes:
         """Answer what it wants in this protocol."""

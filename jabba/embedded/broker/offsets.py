@@ -6,9 +6,6 @@ from typing import NamedTuple
 
 from jabba.embedded.broker.journal import Journal
 
-_REWRITTEN_BYTES = 4 * 1024 * 1024
-"""The file may grow by so much before what is outdated is thrown away."""
-
 
 class Committed(NamedTuple):
     """How far a group has come in a partition: the offset to read next, and what the consumer noted about it."""
@@ -25,15 +22,15 @@ class Offsets:
         self._groups: dict[str, dict[tuple[str, int], Committed]] = {}
         for group, topic, partition, offset, metadata in self._journal.load():
             self._set(group, topic, partition, Committed(offset, metadata))
-        self._rewrite()
+        self._journal.rewrite(self._documents())
 
     def commit(self, group: str, offsets: dict[tuple[str, int], Committed]) -> None:
         """Keep the offsets of a group for some ``(topic, partition)``."""
         for (topic, partition), committed in offsets.items():
             self._set(group, topic, partition, committed)
         self._journal.append(*([group, *place, *committed] for place, committed in offsets.items()))
-        if self._journal.size > self._rewritten + _REWRITTEN_BYTES:
-            self._rewrite()
+        if self._journal.has_grown:
+            self._journal.rewrite(self._documents())
 
     def of_group(self, group: str) -> dict[tuple[str, int], Committed]:
         """Answer all offsets of a group."""
@@ -49,10 +46,6 @@ class Offsets:
 
     def _set(self, group: str, topic: str, partition: int, committed: Committed) -> None:
         self._groups.setdefault(group, {})[topic, partition] = committed
-
-    def _rewrite(self) -> None:
-        self._journal.rewrite(self._documents())
-        self._rewritten = self._journal.size
 
     def _documents(self) -> Iterator[list[object]]:
         for group, offsets in self._groups.items():

@@ -14,6 +14,7 @@ from jabba.embedded.broker.administration import Administration
 from jabba.embedded.broker.api import Api
 from jabba.embedded.broker.connections import Connections
 from jabba.embedded.broker.coordination import Coordination
+from jabba.embedded.broker.memberships import Memberships
 from jabba.embedded.broker.messages import Messages
 from jabba.embedded.broker.offsets import Offsets
 from jabba.embedded.broker.producer_ids import ProducerIds
@@ -95,9 +96,10 @@ class BrokerServer:
         topics = self._opened(Topics(self._directory, self._clock))
         offsets = self._opened(Offsets(self._directory))
         producer_ids = self._opened(ProducerIds(self._directory))
-        coordination = self._opened(Coordination(topics, offsets, self._clock))
+        memberships = self._opened(Memberships(self._directory, self._clock))
+        coordination = self._opened(Coordination(topics, offsets, memberships, self._clock))
         administration = Administration(topics, producer_ids, HOST, self._port)
-        flush = partial(upkeep.flush, (topics, offsets, producer_ids))
+        flush = partial(upkeep.flush, (topics, offsets, memberships, producer_ids))
         self._running.push_async_callback(flush)
         self._repeat(flush, self._flush_seconds)
         self._repeat(partial(upkeep.tidy, topics, self._clock), self._tidy_seconds)

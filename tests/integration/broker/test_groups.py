@@ -1,8 +1,6 @@
 """Consumer groups: who reads what, who takes over, and whose commits count."""
 
 import asyncio
-import os
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import chain
@@ -16,25 +14,10 @@ from aiokafka.protocol.commit import OffsetCommitRequest
 from aiokafka.protocol.group import HeartbeatRequest, LeaveGroupRequest
 
 from tests.integration.broker.conftest import MakeTopic
-from tests.support.processes import ChildProcess, eventually
-
-SESSION_MS = 6000
-"""The shortest that Apache Kafka allows."""
+from tests.integration.broker.members import member, member_process
+from tests.support.processes import eventually
 
 NOBODY = ("", -1)
-
-
-def member(bootstrap: str, topic: str, **options: Any) -> AIOKafkaConsumer:
-    return AIOKafkaConsumer(
-        topic,
-        bootstrap_servers=bootstrap,
-        group_id=f"group-{topic}",
-        auto_offset_reset="earliest",
-        enable_auto_commit=False,
-        session_timeout_ms=SESSION_MS,
-        heartbeat_interval_ms=200,
-        **options,
-    )
 
 
 def shares(*members: AIOKafkaConsumer) -> list[list[int]]:
@@ -92,18 +75,7 @@ async def test_the_others_take_over_from_a_member_that_was_killed(
     bootstrap: str, make_topic: MakeTopic, tmp_path: Path
 ) -> None:
     topic = await make_topic(4)
-    script = (
-        "import asyncio, sys\n"
-        "from tests.integration.broker.test_groups import member\n"
-        "async def main():\n"
-        "    async with member(*sys.argv[1:]) as consumer:\n"
-        "        while True:\n"
-        "            print('reads', len(consumer.assignment()), flush=True)\n"
-        "            await asyncio.sleep(0.1)\n"
-        "asyncio.run(main())"
-    )
-    program = [sys.executable, "-c", script, bootstrap, topic]
-    with ChildProcess("member", program, environment=os.environ, log=tmp_path / "log") as victim:
+    with member_process(bootstrap, topic, tmp_path / "log") as victim:
         victim.start()
         victim.wait_for_line("reads 4")
         async with member(bootstrap, topic) as survivor:

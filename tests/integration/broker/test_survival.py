@@ -4,7 +4,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError
 
 from jabba.embedded.broker import BrokerServer, EmbeddedBroker
 from jabba.embedded.ports import free_port
+from tests.integration.broker.members import member, member_process
 from tests.support.processes import eventually
 
 PARTITIONS = 4
@@ -110,16 +110,16 @@ def _more_than(counted: dict[bytes, Any], least: int) -> Any:
     return reached
 
 
-async def test_members_and_their_offsets_outlive_the_broker(broker: EmbeddedBroker) -> None:
+async def test_members_go_on_without_a_new_round_when_the_broker_was_killed(broker: EmbeddedBroker) -> None:
     await create(broker.bootstrap, "t")
-    options = {"group_id": "g", "enable_auto_commit": False, "heartbeat_interval_ms": 100, "retry_backoff_ms": 20}
     async with (
         AIOKafkaProducer(bootstrap_servers=broker.bootstrap, acks="all") as producer,
-        AIOKafkaConsumer("t", bootstrap_servers=broker.bootstrap, auto_offset_reset="earliest", **options) as consumer,
+        member(broker.bootstrap, "t") as consumer,
     ):
         await producer.send_and_wait("t", b"before", partition=2)
         assert (await consumer.getone()).value == b"before"
         await consumer.commit()
+        joined = (consumer._coordinator.member_id, consumer._coordinator.generation)
 
         broker.kill()
         await asyncio.to_thread(broker.start)
@@ -127,17 +127,24 @@ async def test_members_and_their_offsets_outlive_the_broker(broker: EmbeddedBrok
 
         async with asyncio.timeout(30):
             assert (await consumer.getone()).value == b"after"
-            await _commit_until_accepted(consumer, {TopicPartition("t", 2): 2})
-    async with AIOKafkaConsumer("t", bootstrap_servers=broker.bootstrap, **options) as successor:
+            await consumer.commit()
+        assert (consumer._coordinator.member_id, consumer._coordinator.generation) == joined
+    async with member(broker.bootstrap, "t") as successor:
         assert await successor.committed(TopicPartition("t", 2)) == 2
+        assert successor._coordinator.generation == joined[1] + 2
 
 
-async def _commit_until_accepted(consumer: Any, offsets: dict[TopicPartition, int]) -> None:
-    while True:
-        with suppress(KafkaError):
-            await consumer.commit(offsets)
-            return
-        await asyncio.sleep(0.05)
+async def test_members_that_died_with_the_broker_are_not_waited_for(broker: EmbeddedBroker, tmp_path: Path) -> None:
+    await create(broker.bootstrap, "t")
+    with member_process(broker.bootstrap, "t", tmp_path / "log", session_ms=1000) as victim:
+        victim.start()
+        await asyncio.to_thread(victim.wait_for_line, f"reads {PARTITIONS}")
+        broker.kill()
+        victim.kill()
+    await asyncio.to_thread(broker.start)
+
+    async with asyncio.timeout(30), member(broker.bootstrap, "t", 1000) as successor:
+        assert len(successor.assignment()) == PARTITIONS
 
 
 async def test_a_stopped_broker_goes_on_where_it_was(broker: EmbeddedBroker) -> None:
