@@ -27,6 +27,9 @@ _GARBAGE_THRESHOLDS = (50_000, 20, 50)
 _BUFFERED_MESSAGES = 64
 """Messages that Faust buffers ahead of the agent; each may have up to half a megabyte."""
 
+_HEARTBEAT_SECONDS = 0.5
+"""A worker learns of a rebalance by its next heartbeat; until then those who wait for it stand still."""
+
 _FINISH_REQUESTS_SECONDS = 3.0
 """How long a stopping web process lets requests finish."""
 
@@ -129,7 +132,7 @@ def worker_app(settings: Settings, partitions: int) -> JabbaApp:
         stream_recovery_delay=0.0,
         recovery_consistency_check=False,
         broker_session_timeout=settings.session_seconds,
-        broker_heartbeat_interval=settings.session_seconds / 5,
+        broker_heartbeat_interval=min(settings.session_seconds / 5, _HEARTBEAT_SECONDS),
         # One wedged worker must not stall the others for longer than its session.
         broker_rebalance_timeout=settings.session_seconds + 2,
         broker_request_timeout=max(30.0, settings.session_seconds + 1),
