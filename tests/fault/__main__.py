@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tests.fault.faults import FAULTS, Fault
 from tests.fault.house import House
+from tests.fault.load import Pace
 from tests.fault.rounds import Result, Rounds
 from tests.fault.table import show_result, show_table
 from tests.support.kafka import KafkaServer
@@ -34,7 +35,7 @@ def main() -> None:
             PostgresServer(directory / "postgres") as postgres,
             House(directory / "house", kafka, postgres, workers=given.workers) as house,
         ):
-            _play(Rounds(house), given, results)
+            _play(Rounds(house, Pace(longest_step=given.longest_step)), given, results)
     finally:
         show_table(results)
     if any(result.verdict.problems for result in results):
@@ -51,6 +52,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="of the first round; the next one has the next")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--fault", choices=names, nargs="*", default=names, help="only these")
+    parser.add_argument("--longest-step", type=float, default=2.0, metavar="SECONDS")
     parser.add_argument("--keep", action="store_true", help="the logs, though nothing is wrong")
     return parser.parse_args()
 

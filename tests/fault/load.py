@@ -24,12 +24,13 @@ _SETTLE_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Submissions a second, by kind."""
+    """Submissions a second, by kind, and how many seconds the longest step takes."""
 
     single: float = 16.0
     steps: float = 1.5
     slices: float = 0.25
     fan: float = 0.25
+    longest_step: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +58,9 @@ class Load:
     def __init__(self, kafka: str, prefix: str, url: str, seed: int, pace: Pace | None = None) -> None:
         self.submissions = Submissions()
         self._rng = random.Random(seed)
-        self._planner = Planner(self._rng)
         self._kafka, self._prefix, self._url = kafka, prefix, url
         self._pace = pace or Pace()
+        self._planner = Planner(self._rng, self._pace.longest_step)
         self._loop = BackgroundLoop("load")
         self._running: asyncio.Task[None] | None = None
         self._ending = asyncio.Event()

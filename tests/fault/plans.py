@@ -15,7 +15,8 @@ MODULE = "tests.fault.steps"
 
 _ENDINGS = {"ok": TaskStatus.PROCESSED, "error": TaskStatus.FAILED, "raise": TaskStatus.RESCUED}
 _FAILING = 0.15
-_SLOW_SECONDS = (0.2, 2.0)
+_SLOW_STEPS_FROM = 0.1
+"""A slow step takes from this share of the longest one to all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,9 @@ class Plan:
 class Planner:
     """Draws plans from one random source; their ids alone depend on the time."""
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, longest_step: float = 2.0) -> None:
         self._rng = rng
+        self._longest = longest_step
 
     def single(self) -> Plan:
         """Plan a job of one task."""
@@ -97,4 +99,6 @@ class Planner:
 
     def _step(self, slow: float) -> Step:
         function = self._rng.choice(("step", "step", "threaded"))
-        return Step(function, self._rng.uniform(*_SLOW_SECONDS) if self._rng.random() < slow else 0.0)
+        return Step(
+            function, self._longest * self._rng.uniform(_SLOW_STEPS_FROM, 1.0) if self._rng.random() < slow else 0.0
+        )
