@@ -56,6 +56,16 @@ def test_two_brokers_cannot_use_one_directory(tmp_path: Path) -> None:
     broker.stop()
 
 
+def test_broker_does_not_take_another_server_for_itself(tmp_path: Path) -> None:
+    broker = EmbeddedBroker(tmp_path / "kept")
+    broker.start()
+
+    with pytest.raises(BrokerFailed, match="something else listens"):
+        EmbeddedBroker(tmp_path / "other", port=broker.port).start()
+
+    broker.stop()
+
+
 def test_broker_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     script = (
         "import os, sys; from pathlib import Path; from jabba.embedded.broker import EmbeddedBroker\n"

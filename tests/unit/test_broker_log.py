@@ -2,9 +2,6 @@
 
 import itertools
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,6 +23,7 @@ from jabba.embedded.broker import configs
 from jabba.embedded.broker.log import NO_TIMESTAMP, PartitionLog
 from tests.support.batches import batch_of, split, values
 from tests.support.clocks import HandClock
+from tests.support.disks import file_size_limit
 
 FAR = 1 << 40
 DAY = 24 * 3600
@@ -184,16 +182,6 @@ def test_what_a_power_failure_left_behind_is_cut_off(partition: Partition, garba
     log.active.path.write_bytes(content[:-50] + garbage)
 
     assert read_all(partition.open()) == [(0, b"kept")]
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_batch_that_the_disk_does_not_take_leaves_nothing_behind(partition: Partition) -> None:

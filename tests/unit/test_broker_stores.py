@@ -22,6 +22,7 @@ from jabba.installation import topic_configs
 from jabba.topics import Topics as TopicNames
 from tests.support.batches import batch_of
 from tests.support.clocks import HandClock
+from tests.support.disks import file_size_limit
 
 
 @pytest.fixture
@@ -62,6 +63,15 @@ def test_a_journal_hands_out_its_file_once_after_writing(journal: Journal) -> No
     assert journal.unsynced() == []
     journal.append(2)
     assert list(journal.load()) == [1, 2]
+
+
+def test_a_full_disk_leaves_no_half_line_behind(journal: Journal, tmp_path: Path) -> None:
+    journal.append("kept")
+    with file_size_limit((tmp_path / "facts.jsonl").stat().st_size + 5), pytest.raises(OSError, match="large"):
+        journal.append("too long for what is left")
+    journal.append("next")
+
+    assert list(journal.load()) == ["kept", "next"]
 
 
 def test_producer_ids_are_never_given_twice(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from jabba.embedded.broker.server import FLUSH_SECONDS, BrokerFailed, BrokerServer
 
+_FILES = 10_000
+
 
 def main() -> None:
     """Run a broker."""
@@ -43,8 +45,9 @@ def _options() -> argparse.Namespace:
 
 def _allow_many_files() -> None:
     """Every partition that is written to keeps a file open."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if most == resource.RLIM_INFINITY else min(_FILES, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(allowed, wanted), most))
 
 
 if __name__ == "__main__":

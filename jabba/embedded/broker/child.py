@@ -67,6 +67,8 @@ class EmbeddedBroker:
 
     def start(self) -> None:
         """Start the broker and return when it answers; raises BrokerFailed."""
+        if self.answers():
+            raise BrokerFailed(f"something else listens on port {self.port}")
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own program

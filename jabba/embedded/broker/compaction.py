@@ -4,7 +4,8 @@ import asyncio
 import os
 from collections.abc import Iterator
 
-from jabba.embedded.broker.batches import Buffer, Header, Record, records, with_records
+from jabba.embedded.broker.batches import Header, Record, records, with_records
+from jabba.embedded.broker.files import Buffer
 from jabba.embedded.broker.log import PartitionLog
 from jabba.embedded.broker.segment import Segment
 

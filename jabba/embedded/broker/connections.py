@@ -46,8 +46,8 @@ class Connections:
         except ConnectionError:
             logger.debug("a client went away before it was answered")
         except asyncio.CancelledError:
-            # The broker stops. asyncio would report a cancelled connection as an error.
-            logger.debug("a client is disconnected")
+            # The broker stops, and waits for no client to read its answer. To asyncio this is not to be an error.
+            writer.transport.abort()
         except Exception:
             logger.exception("a client is disconnected, its request could not be answered")
         finally:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from jabba.embedded.broker.files import append_whole
+
 _OUTDATED_BYTES = 4 * 1024 * 1024
 
 
@@ -36,10 +38,12 @@ class Journal:
                 yield document
 
     def append(self, *documents: Any) -> None:
-        """Write documents, each on a line of its own."""
+        """Write documents, each on a line of its own; all of them or, with an OSError, none."""
         if self._file is None:
             self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        self._appended += os.write(self._file, _lines(documents))
+        lines = _lines(documents)
+        append_whole(self._file, lines, os.fstat(self._file).st_size)
+        self._appended += len(lines)
         self._written = True
 
     def rewrite(self, documents: Iterable[Any]) -> None:

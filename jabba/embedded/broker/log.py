@@ -7,8 +7,9 @@ from typing import NamedTuple
 from aiokafka.errors import CorruptRecordException, MessageSizeTooLargeError, OffsetOutOfRangeError
 
 from jabba.clock import Clock
-from jabba.embedded.broker.batches import Buffer, Header, placed, received, records
+from jabba.embedded.broker.batches import Header, placed, received, records
 from jabba.embedded.broker.configs import TopicConfig
+from jabba.embedded.broker.files import Buffer
 from jabba.embedded.broker.producers import Producers
 from jabba.embedded.broker.segment import Segment
 

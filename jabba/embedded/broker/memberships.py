@@ -36,8 +36,9 @@ class Memberships:
         group = self._groups[name]
         if not group.is_settled or group.generation == self._settled.get(name, _NEW)["generation"]:
             return
-        self._settled[name] = group.as_json()
-        self._journal.append([name, self._settled[name]])
+        document = group.as_json()
+        self._journal.append([name, document])
+        self._settled[name] = document
         if self._journal.has_grown:
             self._journal.rewrite(self._settled.items())
 

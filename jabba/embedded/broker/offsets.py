@@ -26,9 +26,9 @@ class Offsets:
 
     def commit(self, group: str, offsets: dict[tuple[str, int], Committed]) -> None:
         """Keep the offsets of a group for some ``(topic, partition)``."""
+        self._journal.append(*([group, *place, *committed] for place, committed in offsets.items()))
         for (topic, partition), committed in offsets.items():
             self._set(group, topic, partition, committed)
-        self._journal.append(*([group, *place, *committed] for place, committed in offsets.items()))
         if self._journal.has_grown:
             self._journal.rewrite(self._documents())
 

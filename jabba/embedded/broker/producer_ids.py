@@ -15,10 +15,9 @@ class ProducerIds:
 
     def take(self) -> int:
         """Answer a new id."""
-        taken = self._next
+        self._journal.append(self._next)
         self._next += 1
-        self._journal.append(taken)
-        return taken
+        return self._next - 1
 
     def unsynced(self) -> list[int]:
         """Answer descriptors of the files written to since the last call, the caller's to sync and to close."""

@@ -11,7 +11,8 @@ from typing import Self
 
 from aiokafka.errors import KafkaStorageError
 
-from jabba.embedded.broker.batches import HEADER, Buffer, Header, header_at, is_intact, whole_headers
+from jabba.embedded.broker.batches import HEADER, Header, header_at, is_intact, whole_headers
+from jabba.embedded.broker.files import Buffer, append_whole
 
 Content = bytes | mmap.mmap
 
@@ -77,13 +78,9 @@ class Segment:
         Raises:
             KafkaStorageError: the disk does not take it; nothing of it stays.
         """
-        file = self._opened()
         try:
-            written = os.write(file, batch)
-            while written < len(batch):
-                written += os.write(file, memoryview(batch)[written:])
+            append_whole(self._opened(), batch, self.size)
         except OSError as error:
-            os.truncate(file, self.size)
             raise KafkaStorageError(str(error)) from error
         self._index(header)
 

@@ -93,8 +93,8 @@ class Topics:
             raise InvalidReplicationFactorError(f"there is one broker, and {replication} replicas were asked for")
         configs.parse(overrides)
         if not only_check:
+            self._journal.append([name, count, dict(overrides)])
             self._open(name, count, dict(overrides))
-            self._journal.append([name, count, self._overrides[name]])
 
     def configure(self, name: str, overrides: Mapping[str, str], *, only_check: bool = False) -> None:
         """Set the configuration of a topic; what is not named gets its default.
@@ -103,13 +103,10 @@ class Topics:
             UnknownTopicOrPartitionError, InvalidConfigurationError: it cannot be set.
         """
         logs = self._logs_of(name)
-        config = configs.parse(overrides)
-        if only_check:
-            return
-        self._overrides[name] = dict(overrides)
-        for log in logs:
-            log.config = config
-        self._journal.append([name, len(logs), self._overrides[name]])
+        configs.parse(overrides)
+        if not only_check:
+            self._journal.append([name, len(logs), dict(overrides)])
+            self._open(name, len(logs), dict(overrides))
 
     def unsynced(self) -> list[int]:
         """Answer descriptors of the files written to since the last call, the caller's to sync and to close."""

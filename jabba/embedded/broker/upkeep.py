@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import ExitStack
 from typing import Protocol
 
 from jabba.clock import Clock
@@ -11,6 +12,8 @@ from jabba.embedded.broker import compaction
 from jabba.embedded.broker.topics import Topics
 
 logger = logging.getLogger(__name__)
+
+_force = getattr(os, "fdatasync", os.fsync)  # macOS has the latter only
 
 
 class Store(Protocol):
@@ -50,8 +53,8 @@ async def tidy(topics: Topics, clock: Clock) -> None:
 
 
 def _sync(descriptors: list[int]) -> None:
-    for descriptor in descriptors:
-        try:
-            os.fdatasync(descriptor)
-        finally:
-            os.close(descriptor)
+    with ExitStack() as closing:
+        for descriptor in descriptors:
+            closing.callback(os.close, descriptor)
+        for descriptor in descriptors:
+            _force(descriptor)
