@@ -1,7 +1,6 @@
 """The README's examples do what it says."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.processes import CHECKOUT
+from tests.support.processes import CHECKOUT, plain_environment
 from tests.support.up import Up
 
 README = (CHECKOUT / "README.md").read_text()
@@ -33,7 +32,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 
 def run(command: list[str], **variables: str) -> str:
-    environment = {**os.environ, **variables}
+    environment = {**plain_environment(), **variables}
     done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from jabba import Client, Job, JobStatus, Submitted, Task, Unavailable
-from tests.support.processes import CHECKOUT, eventually, jabba_process
+from tests.support.processes import CHECKOUT, eventually, jabba_process, plain_environment
 from tests.support.up import CALLBACKS, Up
 
 SECONDS = 60
@@ -30,9 +30,11 @@ def call(function: str, *args: Any) -> list[Any]:
 
 def jabba(up: Up, *arguments: str, given: str | None = None) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "jabba", *arguments, "--url", up.url]
-    return subprocess.run(
-        command, cwd=CHECKOUT, input=given, capture_output=True, text=True, check=False, timeout=SECONDS
-    )
+    own: dict[str, Any] = {"cwd": CHECKOUT, "env": plain_environment(), "input": given}
+    try:
+        return subprocess.run(command, **own, capture_output=True, text=True, check=False, timeout=SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise AssertionError(up.process.account(f"was asked in vain: {error}")) from error
 
 
 def document(*tasks: list[Any], **more: Any) -> str:

@@ -126,13 +126,17 @@ class ChildProcess:
         return self._process
 
 
+def plain_environment() -> dict[str, str]:
+    """Answer this process's environment without any setting of Jabba's."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("JABBA_")}
+
+
 def jabba_process(*arguments: str, environment: Mapping[str, str], log: Path) -> ChildProcess:
     """Answer ``python -m jabba ARGUMENTS``, not yet started, with these variables and no others of ``JABBA_*``."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("JABBA_")}
     return ChildProcess(
         f"jabba {' '.join(arguments)}",
         [sys.executable, "-m", "jabba", *arguments],
-        environment={**own, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", **environment},
+        environment={**plain_environment(), "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", **environment},
         log=log,
     )
 
