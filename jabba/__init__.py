@@ -16,7 +16,7 @@ from jabba.errors import (
     Unavailable,
 )
 from jabba.lifecycle import JobStatus, Strategy, TaskStatus
-from jabba.models import Callback, Job, Progress, Task, TaskSpec
+from jabba.models import Callback, Job, JobEvent, Progress, Task, TaskSpec
 from jabba.producer import Producer, Submitted, SyncProducer
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "InvalidRequest",
     "JabbaError",
     "Job",
+    "JobEvent",
     "JobStatus",
     "LimitExceeded",
     "NotFound",

@@ -17,6 +17,9 @@ from jabba.lifecycle import (
 
 _SENT = {cls.kind: cls for cls in (TaskStarted, TaskSucceeded, TaskFailed, TaskRescued, TasksAborted)}
 
+KINDS = frozenset({*_SENT, JobClosed.kind})
+"""The names of all events that are sent."""
+
 
 def event_as_json(event: Event | JobClosed) -> dict[str, Any]:
     """Answer the wire form of an event that is sent or recorded."""

@@ -148,6 +148,9 @@ TASK_TRANSITIONS: dict[type[Event], Transition] = {
     TasksAborted: Transition(frozenset({TaskStatus.NEW, TaskStatus.PENDING}), TaskStatus.ABORTED),
 }
 
+STATUS_AFTER = {event.kind: transition.target for event, transition in TASK_TRANSITIONS.items()}
+"""By the name of an event, the status that it leaves."""
+
 
 class ForbiddenTransition(JabbaError):
     """An event met a status that it may not leave."""

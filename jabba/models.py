@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
 from jabba.errors import FieldError, InvalidRequest, LimitExceeded
-from jabba.lifecycle import JobStatus, Strategy, TaskStatus
+from jabba.lifecycle import STATUS_AFTER, JobStatus, Strategy, TaskStatus
 
 Meta = dict[str, JsonValue]
 ShortText = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
@@ -200,3 +200,31 @@ class Task(BaseModel):
     ended_at: datetime | None
     inserted_at: datetime
     updated_at: datetime
+
+
+class JobEvent(BaseModel):
+    """An event as live streams tell it; ``docs/protocol.md`` has its fields.
+
+    ``index`` counts the tasks of the job from 0, and an event that is about several has their ``count``. The highest
+    ``(run, epoch, seq)`` that is told of a task wins. ``final`` is the job, in the event ``job_ended``.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    event: str
+    job: UUID
+    run: int = 0
+    epoch: int = 0
+    seq: int = 0
+    index: int | None = None
+    count: int | None = None
+    task: UUID | None = None
+    attempt: int | None = None
+    result: JsonValue = None
+    reason: str | None = None
+    final: Job | None = None
+
+    @property
+    def status(self) -> TaskStatus | None:
+        """Where the task stands now; None of an event that is about no task."""
+        return STATUS_AFTER.get(self.event)

@@ -73,6 +73,15 @@ class Settings(BaseModel):
     produce_seconds: float = Field(default=10.0, gt=0, description="How long a submission waits for Kafka, then 503.")
     visible_seconds: float = Field(default=2.0, ge=0, description="How long a get waits for a young job to appear.")
     statement_seconds: float = Field(default=10.0, gt=0, description="Time limit of one query.")
+    stream_heartbeat_seconds: float = Field(
+        default=15.0, gt=0, description="How often a live stream shows that it is alive when nothing happens."
+    )
+    stream_queue_bytes: int = Field(
+        default=1024 * 1024, ge=1, description="Bytes that may wait for one live stream before it has lagged and ends."
+    )
+    stream_tail_bytes: int = Field(
+        default=32 * 1024 * 1024, ge=0, description="Bytes of the newest events kept for live streams that come back."
+    )
 
     incomplete_seconds: float = Field(
         default=600.0, gt=0, description="A job whose slices have not all come fails so long after the last one."

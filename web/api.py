@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 BACKENDS = web.AppKey("backends", Backends)
 # The default tells which versions to look up known holes of.
-_HEADERS = {"Server": "jabba"}
+HEADERS = {"Server": "jabba"}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -52,7 +52,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
 def respond(answer: Answer) -> web.Response:
     """Make the response of an answer."""
     return web.Response(
-        status=answer.status, body=answer.body, content_type="application/json", headers={**_HEADERS, **answer.headers}
+        status=answer.status, body=answer.body, content_type="application/json", headers={**HEADERS, **answer.headers}
     )
 
 

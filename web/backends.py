@@ -14,11 +14,13 @@ from jabba import ids
 from jabba.clock import Clock, SystemClock
 from jabba.errors import NotFound, NotReady, RequestError, Unavailable
 from jabba.models import Job
-from jabba.persistence import queries
+from jabba.persistence import queries, watching
 from jabba.persistence.database import Database
 from jabba.positions import Position
 from jabba.producer import Prepared, Producer, Submitted, prepare
 from jabba.settings import Settings
+from web.endings import Endings
+from web.live.feed import Feed
 from web.repeats import Repeats
 from web.requests import decode_json
 from web.waiting import Progress, until_answered
@@ -58,6 +60,10 @@ class Backends(Service):
         self.database = Database(
             settings.database.get_secret_value(), size=settings.pool, statement_seconds=settings.statement_seconds
         )
+        self.feed = Feed(settings, clock=self.clock)
+        self.add_dependency(self.feed)
+        hub = self.feed.hub
+        self._endings = Endings(partial(watching.ended_jobs, self.database), hub.hints, hub.closing)
         self._repeats = Repeats(self.database)
         self._progress = Progress(self._projected)
         self._large = ThreadPoolExecutor(1, "large-submission")
@@ -72,6 +78,10 @@ class Backends(Service):
         """Close the connections."""
         await self._open.aclose()
         self._large.shutdown(wait=False, cancel_futures=True)
+
+    async def let_go(self, _: object) -> None:
+        """Let those who only listen and wait go, before the server waits for the requests that are under way."""
+        self.feed.hub.close()
 
     async def submit(self, body: bytes) -> Submitted:
         """Accept a submission; the answer to a repeated one is the job there is.
@@ -102,6 +112,17 @@ class Backends(Service):
         if found is None:
             raise NotFound(f"there is no job {job}")
         return found
+
+    async def ended(self, job: UUID, within: float | None = None) -> Job | None:
+        """Answer a job once it has ended; None after ``within`` seconds, or when this process stops."""
+        self.feed.follow()
+        return await self._endings.ended(job, within)
+
+    async def told(self, job: UUID) -> None:
+        """Wait until the live streams have told of a job what PostgreSQL knows of it."""
+        topic = self.settings.topics.events
+        offsets = await queries.projected_offsets(self.database, [topic])
+        await self.feed.reached(str(job), {partition: offset for (_, partition), offset in offsets.items()})
 
     def probes(self) -> dict[str, Awaitable[str]]:
         """Answer what tells of each backend why it does not serve; the text is empty when it does."""

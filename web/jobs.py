@@ -10,7 +10,7 @@ from jabba.positions import read_position
 from web import answers, requests
 from web.api import ApiView, backends, read_body, read_search, respond
 
-_GET_PARAMETERS = frozenset({"after"})
+_GET_PARAMETERS = frozenset({"after", "wait"})
 _TASKS_PARAMETERS = frozenset({"after", "cursor", "limit", "offset"})
 
 
@@ -32,7 +32,10 @@ class Jobs(ApiView):
 
 
 class JobById(ApiView):
-    """``GET /v1/jobs/{id}`` answers a job; with ``?after=POSITION`` the database has all of that submission."""
+    """``GET /v1/jobs/{id}`` answers a job; with ``?after=POSITION`` the database has all of that submission.
+
+    With ``?wait=SECONDS`` it answers as soon as the job has ended, or after that time.
+    """
 
     view_name = "job"
     view_path = "/v1/jobs/{id}"
@@ -40,7 +43,12 @@ class JobById(ApiView):
     async def get(self, request: Request, id: str) -> Response:  # noqa: A002 — as the path names it
         """Answer the job."""
         requests.refuse_unknown(request.query, _GET_PARAMETERS)
-        return respond(answers.of_data(await _job(request, id)))
+        seconds = requests.read_wait(request.query)
+        job = await _job(request, id)
+        if seconds and job.ended_at is None:
+            ended = await backends(request).ended(job.id, seconds)
+            job = ended or await backends(request).job(job.id, None)
+        return respond(answers.of_data(job))
 
 
 class ProgressOfJob(ApiView):

@@ -10,6 +10,9 @@ from jabba.errors import FieldError, Forbidden, InvalidRequest, NotFound, Reques
 from jabba.filters import DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, Collection, Condition, Search, parse_search
 
 _PAGE_PARAMETERS = frozenset({"cursor", "limit", "offset"})
+MAX_WAIT_SECONDS = 60
+"""How long one request may wait for a job to end."""
+
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _TRUSTED_FETCHES = frozenset({"same-origin", "none"})
 
@@ -50,6 +53,11 @@ def read_page(query: Mapping[str, str]) -> tuple[int, int]:
         return _natural("cursor", offset, 0, MAX_OFFSET), _natural("cursor", limit, 1, MAX_LIMIT)
     offset, limit = query.get("offset", "0"), query.get("limit", str(DEFAULT_LIMIT))
     return _natural("offset", offset, 0, MAX_OFFSET), _natural("limit", limit, 1, MAX_LIMIT)
+
+
+def read_wait(query: Mapping[str, str]) -> int:
+    """Read for how many seconds ``wait=`` asks to wait; InvalidRequest when that is no number or too long."""
+    return _natural("wait", query.get("wait", "0"), 0, MAX_WAIT_SECONDS)
 
 
 def read_list(query: Iterable[tuple[str, str]], collection: Collection) -> Search:

@@ -11,7 +11,7 @@ from jabba.errors import Unavailable
 from jabba.persistence import migrations
 from jabba.producer import Producer
 from jabba.settings import Settings
-from web import health, jobs
+from web import events, health, jobs
 from web.api import BACKENDS, answer_errors
 from web.backends import Backends
 
@@ -24,6 +24,7 @@ VIEWS = (
     jobs.ProgressOfJob,
     jobs.JobById,
     jobs.TaskSearch,
+    events.Events,
     health.Live,
     health.Ready,
 )
@@ -46,7 +47,9 @@ def build(settings: Settings, *, clock: Clock | None = None) -> WebApp:
     app = web_app(settings, [answer_errors])
     backends = Backends(settings, clock=clock)
     app.beneath.append(backends)
-    cast("WebServer", app.web).web_app[BACKENDS] = backends
+    served = cast("WebServer", app.web).web_app
+    served[BACKENDS] = backends
+    served.on_shutdown.append(backends.let_go)
     for view in VIEWS:
         app.web.add_view(view)
     return app

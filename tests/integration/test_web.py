@@ -30,6 +30,7 @@ ROUTES = {
     ("GET", "/v1/jobs/{id}/progress"),
     ("POST", "/v1/jobs/search"),
     ("POST", "/v1/tasks/search"),
+    ("GET", "/v1/events"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
 }

@@ -1,8 +1,10 @@
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 from aiohttp import web
@@ -50,6 +52,7 @@ TASK = {
     "inserted_at": MOMENT,
     "updated_at": MOMENT,
 }
+UNAVAILABLE = (503, {"error": {"type": "unavailable", "message": "PostgreSQL", "fields": []}})
 Serve = Callable[..., Awaitable[Client]]
 
 
@@ -123,12 +126,50 @@ async def test_an_id_cannot_lead_to_another_path(asked: Asked, client: Client) -
 
 async def test_waiting_lasts_until_every_task_has_ended(asked: Asked, client: Client) -> None:
     failed = JOB | {"status": "FAILED"}
-    unavailable = {"error": {"type": "unavailable", "message": "PostgreSQL", "fields": []}}
-    asked.answers = [(200, {"data": JOB}), (503, unavailable), (200, {"data": failed})]
+    asked.answers = [(200, {"data": JOB}), UNAVAILABLE, (200, {"data": failed})]
     asked.answers.append((200, {"data": failed | {"ended_at": MOMENT}}))
     job = await client.wait(ID)
     assert (job.status, job.ended_at) == ("FAILED", datetime(2027, 1, 15, tzinfo=UTC))
+    assert [path for _, path, _ in asked.requests] == [f"/v1/jobs/{ID}?wait=30"] * 4
+
+
+async def test_a_submission_that_was_not_answered_is_repeated_under_its_id(asked: Asked, url: str) -> None:
+    asked.answers = [UNAVAILABLE, UNAVAILABLE, (201, {"data": JOB | {"position": "0:3"}})]
+    async with Client(url) as client:
+        await client.create_job(["local", "shop", "ship"], "shipping")
+        first, second, third = asked.requests
+        assert first == second == third
+        assert ids.job_seconds(UUID(first[2]["id"])) == pytest.approx(time.time(), abs=60)
+        asked.answers = [UNAVAILABLE]
+        with pytest.raises(Unavailable):
+            await client.get_job(ID)
+        assert len(asked.requests) == 6
+
+
+async def test_repeats_end_with_the_time_of_the_call(asked: Asked, url: str) -> None:
+    asked.answers = [UNAVAILABLE]
+    async with Client(url, timeout=0.3, retries=100) as client:
+        with pytest.raises(Unavailable):
+            await client.get_job(ID)
+    assert 1 < len(asked.requests) < 5
+
+
+async def test_where_the_clock_is_wrong_the_server_chooses_the_id_and_nothing_is_repeated(
+    asked: Asked, client: Client
+) -> None:
+    fields = [{"field": "id", "message": "its time is more than 300 s away from now"}]
+    refused = (422, {"error": {"type": "invalid_request", "message": "id", "fields": fields}})
+    asked.answers = [refused, (201, {"data": JOB | {"position": "0:3"}})]
+    await client.create_job(["local", "shop", "ship"], "shipping")
+    assert ["id" in document for _, _, document in asked.requests] == [True, False]
+    asked.answers = [refused, UNAVAILABLE]
+    with pytest.raises(Unavailable):
+        await client.create_job(["local", "shop", "ship"], "shipping")
     assert len(asked.requests) == 4
+    asked.answers = [refused]
+    with pytest.raises(InvalidRequest):
+        await client.create_job(["local", "shop", "ship"], "shipping", id=ID)
+    assert len(asked.requests) == 5
 
 
 async def test_waiting_ends_with_the_time_given(asked: Asked, client: Client) -> None:

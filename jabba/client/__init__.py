@@ -1,0 +1,8 @@
+"""Asking a Jabba over HTTP: submit, get, search, wait, watch."""
+
+from jabba.client.asynchronous import Client
+from jabba.client.connection import error_of
+from jabba.client.forms import Condition, Cursor, Order
+from jabba.client.synchronous import SyncClient
+
+__all__ = ["Client", "Condition", "Cursor", "Order", "SyncClient", "error_of"]

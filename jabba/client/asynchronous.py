@@ -1,0 +1,194 @@
+"""The client for code with an event loop."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any, Self
+from urllib.parse import quote
+from uuid import UUID
+
+from pydantic import TypeAdapter
+
+from jabba import ids
+from jabba.client import watching
+from jabba.client.connection import Connection
+from jabba.client.forms import Condition, Cursor, Order
+from jabba.clock import SystemClock
+from jabba.errors import InvalidRequest, Unavailable
+from jabba.models import Job, JobEvent, Progress, Task
+from jabba.positions import Position, read_position, write_position
+from jabba.producer import Submitted, TaskForm
+
+_JOBS = TypeAdapter(list[Job])
+_TASKS = TypeAdapter(list[Task])
+
+_FIRST_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 2.0
+_PAUSE_GROWTH = 1.5
+
+_WAIT_SECONDS = 30
+"""How long one request waits for a job to end."""
+
+
+class Client:
+    """Talks to a web process; ``async with Client("http://127.0.0.1:8600") as client: …``.
+
+    Every error is one of ``jabba.errors``, made from the server's answer. A server that cannot be reached is
+    ``Unavailable``.
+
+    Args:
+        url: where the web process is.
+        timeout: seconds that a call may take.
+        retries: how often a call is repeated that the server could not answer. That is without harm: a submission has
+            its id before it is sent, and is recognised.
+    """
+
+    def __init__(self, url: str = "http://127.0.0.1:8600", *, timeout: float = 60.0, retries: int = 2) -> None:
+        self._connection = Connection(url, timeout, retries)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def create_job(
+        self,
+        tasks: TaskForm | Sequence[TaskForm],
+        type: str,  # noqa: A002 — the name that every other face of a job has
+        *,
+        strategy: str = "sequential",
+        meta: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        id: UUID | str | None = None,  # noqa: A002 — as above
+    ) -> Submitted:
+        """Submit a job; the arguments are those of ``Producer.create_job``.
+
+        Raises:
+            InvalidRequest: names every wrong field.
+            Unavailable: not acknowledged, and the job may run all the same; with an ``id`` of your own, the same call
+                may be repeated without a second job.
+        """
+        given = {"meta": meta, "name": name, "id": id}
+        document: dict[str, Any] = {"tasks": tasks, "type": type, "strategy": strategy}
+        return await self.submit(document | {key: value for key, value in given.items() if value is not None})
+
+    async def submit(self, document: Any) -> Submitted:
+        """Submit a job given as one document, as the HTTP interface takes it; errors as for ``create_job``."""
+        if not isinstance(document, Mapping) or document.get("id") is not None:
+            return await self._submit(document)
+        try:
+            return await self._submit({**document, "id": ids.new_job_id(SystemClock().now())})
+        except InvalidRequest as error:
+            if [one.field for one in error.fields] != ["id"]:
+                raise
+        # The clock here is far from the server's, which then chooses the id; such a submission must not be repeated.
+        return await self._submit(document, retries=0)
+
+    async def get_job(self, job: UUID | str, *, after: Position | None = None) -> Job:
+        """Answer a job; with the position of its submission, wait until the database has all of it.
+
+        Raises:
+            NotFound: there is none.
+        """
+        query = {} if after is None else {"after": write_position(after)}
+        return Job.model_validate((await self._connection.get(_path(job), query))["data"])
+
+    async def get_progress(self, job: UUID | str) -> Progress:
+        """Answer how far a job has come.
+
+        Raises:
+            NotFound: there is none.
+        """
+        return Progress.model_validate((await self._connection.get(f"{_path(job)}/progress", {}))["data"])
+
+    async def get_tasks(self, job: UUID | str, *, cursor: Cursor = (0, 50)) -> list[Task]:
+        """Answer a page of a job's tasks, in their order.
+
+        Raises:
+            NotFound: there is no such job.
+        """
+        offset, limit = cursor
+        return _TASKS.validate_python(
+            (await self._connection.get(f"{_path(job)}/tasks", {"cursor": f"{offset},{limit}"}))["data"]
+        )
+
+    async def search_jobs(
+        self,
+        filter: Sequence[Condition] = (),  # noqa: A002 — its name in the interface
+        order_by: Order = (),
+        cursor: Cursor = (0, 50),
+    ) -> list[Job]:
+        """Answer the jobs that meet every condition.
+
+        Raises:
+            InvalidRequest: names the condition that is wrong, such as ``filter[2][1]``.
+        """
+        return _JOBS.validate_python(await self._search("/v1/jobs/search", filter, order_by, cursor))
+
+    async def search_tasks(
+        self,
+        filter: Sequence[Condition] = (),  # noqa: A002 — its name in the interface
+        order_by: Order = (),
+        cursor: Cursor = (0, 50),
+    ) -> list[Task]:
+        """Answer the tasks that meet every condition; errors as for ``search_jobs``."""
+        return _TASKS.validate_python(await self._search("/v1/tasks/search", filter, order_by, cursor))
+
+    async def wait(self, job: Submitted | UUID | str, *, timeout: float | None = None) -> Job:  # noqa: ASYNC109 — part of the interface
+        """Answer a job once all of its tasks have ended.
+
+        A server that is unavailable meanwhile is asked again.
+
+        Raises:
+            NotFound: there is no such job.
+            TimeoutError: it has not ended within ``timeout`` seconds.
+        """
+        after = job.position if isinstance(job, Submitted) else None
+        pause = _FIRST_PAUSE_SECONDS
+        async with asyncio.timeout(timeout):
+            while True:
+                found = await self._ended_if_available(job.id if isinstance(job, Submitted) else job, after)
+                if found is not None and found.ended_at is not None:
+                    return found
+                await asyncio.sleep(pause)
+                pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE_SECONDS)
+
+    async def watch(self, job: Submitted | UUID | str) -> AsyncGenerator[JobEvent]:
+        """Answer the events of a job as they happen, from its beginning on; the last one is ``job_ended``.
+
+        ``async for event in client.watch(job): print(event.event, event.index, event.status)``. Of each task the
+        events are in order, and none is missing or repeated: when the connection breaks, or the server is unavailable,
+        the next connection goes on behind the last event.
+
+        Raises:
+            NotFound: there is no such job.
+        """
+        async for event in watching.watch(self._connection, job.id if isinstance(job, Submitted) else job):
+            yield event
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._connection.close()
+
+    async def _submit(self, document: Any, *, retries: int | None = None) -> Submitted:
+        data = (await self._connection.post("/v1/jobs", document, retries=retries))["data"]
+        job = Job.model_validate(data)
+        return Submitted(job.id, read_position(data["position"], "position"), job)
+
+    async def _ended_if_available(self, job: UUID | str, after: Position | None) -> Job | None:
+        """Answer a job when it has ended, or what there is of it after a while."""
+        query = {"wait": str(max(1, min(_WAIT_SECONDS, int(self._connection.timeout / 2))))}
+        if after is not None:
+            query["after"] = write_position(after)
+        try:
+            return Job.model_validate((await self._connection.get(_path(job), query))["data"])
+        except Unavailable:
+            return None
+
+    async def _search(self, path: str, conditions: Sequence[Condition], order_by: Order, cursor: Cursor) -> Any:
+        document = {"filter": list(conditions), "order_by": list(order_by), "cursor": list(cursor)}
+        return (await self._connection.post(path, document))["data"]
+
+
+def _path(job: UUID | str) -> str:
+    return f"/v1/jobs/{quote(str(job), safe='')}"

@@ -1,0 +1,129 @@
+"""Requests to a web process: connections, repeats, and errors as the server describes them."""
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+
+from jabba import strictjson
+from jabba.errors import FieldError, InternalError, RequestError, Unavailable
+
+_FIRST_PAUSE_SECONDS = 0.1
+_PAUSE_GROWTH = 3.0
+_CONNECT_SECONDS = 10.0
+
+
+class Connection:
+    """Connections to one web process, made when they are needed.
+
+    ``timeout`` is what one call may take in seconds, with its repeats; ``retries`` how often one is repeated that the
+    server was not able to answer.
+    """
+
+    def __init__(self, url: str, timeout: float, retries: int) -> None:
+        self.timeout = timeout
+        self._url = url.rstrip("/")
+        self._retries = retries
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def get(self, path: str, query: Mapping[str, str]) -> Any:
+        """Ask for what stands at a path."""
+        return await self._request("GET", path, params=query)
+
+    async def post(self, path: str, document: Any, *, retries: int | None = None) -> Any:
+        """Send a document that may be sent again without harm."""
+        body = strictjson.encode(document)
+        return await self._request("POST", path, body, retries)
+
+    @asynccontextmanager
+    async def streaming(
+        self, method: str, path: str, *, idle_seconds: float, **options: Any
+    ) -> AsyncGenerator[aiohttp.StreamReader]:
+        """Open an answer that comes bit by bit, and lasts as long as it is never silent for ``idle_seconds``.
+
+        Raises:
+            RequestError: as for any other request.
+            Unavailable: also when the stream breaks off.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=idle_seconds)
+        try:
+            async with self._opened().request(method, self._url + path, timeout=timeout, **options) as response:
+                if response.status >= 400:  # noqa: PLR2004 — where HTTP's errors begin
+                    raise error_of(response.status, await response.read())
+                yield response.content
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._silent(error) from error
+
+    async def _request(
+        self, method: str, path: str, body: bytes | None = None, retries: int | None = None, **options: Any
+    ) -> Any:
+        loop = asyncio.get_running_loop()
+        deadline, pause = loop.time() + self.timeout, _FIRST_PAUSE_SECONDS
+        left = self._retries if retries is None else retries
+        while True:
+            try:
+                return await self._once(method, path, body, deadline - loop.time(), **options)
+            except Unavailable:
+                if left <= 0 or loop.time() + pause >= deadline:
+                    raise
+            await asyncio.sleep(pause)
+            left, pause = left - 1, pause * _PAUSE_GROWTH
+
+    async def _once(self, method: str, path: str, body: bytes | None, within: float, **options: Any) -> Any:
+        timeout = aiohttp.ClientTimeout(total=within, sock_connect=_CONNECT_SECONDS)
+        if body is not None:
+            # As a stream, since aiohttp warns of large bodies that are bytes.
+            options |= {"data": io.BytesIO(body), "headers": {"Content-Type": "application/json"}}
+        try:
+            async with self._opened().request(method, self._url + path, timeout=timeout, **options) as response:
+                status, answer = response.status, await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._silent(error) from error
+        if status >= 400:  # noqa: PLR2004 — where HTTP's errors begin
+            raise error_of(status, answer)
+        return json.loads(answer)
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            # Streams hold theirs for as long as they last: a limit would let them starve the requests.
+            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        return self._session
+
+    def _silent(self, error: Exception) -> Unavailable:
+        return Unavailable(f"{self._url} does not answer: {str(error) or repr(error)}")
+
+
+def error_of(status: int, body: bytes) -> RequestError:
+    """Make the error that a server's answer describes; an answer of something in between goes by its status."""
+    try:
+        return described(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        cls = _GATEWAY_CLASSES.get(status, RequestError)
+        return cls(f"the server answered {status}: {body[:200].decode(errors='replace')}")
+
+
+def described(error: Mapping[str, Any]) -> RequestError:
+    """Make the error with this type, message and fields."""
+    fields = [FieldError(one["field"], one["message"]) for one in error["fields"]]
+    return _CLASSES.get(error["type"], RequestError)(error["message"], fields)
+
+
+def _tree(root: type[RequestError]) -> dict[str, type[RequestError]]:
+    found = {root.type: root}
+    for cls in root.__subclasses__():
+        found |= _tree(cls)
+    return found
+
+
+_CLASSES = _tree(RequestError)
+_GATEWAY_CLASSES = {500: InternalError, 502: Unavailable, 503: Unavailable, 504: Unavailable}

@@ -1,0 +1,99 @@
+"""The client for code without an event loop."""
+
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from typing import Any, Self
+from uuid import UUID
+
+from jabba.background import BackgroundLoop
+from jabba.client.asynchronous import Client
+from jabba.client.forms import Condition, Cursor, Order
+from jabba.models import Job, JobEvent, Progress, Task
+from jabba.positions import Position
+from jabba.producer import Submitted, TaskForm
+
+
+class SyncClient:
+    """The twin of ``Client`` for code without an event loop; the arguments and errors are the same.
+
+    ``with SyncClient("http://127.0.0.1:8600") as client: …``. Threads may share one.
+    """
+
+    def __init__(self, url: str = "http://127.0.0.1:8600", *, timeout: float = 60.0, retries: int = 2) -> None:
+        self._client = Client(url, timeout=timeout, retries=retries)
+        self._background = BackgroundLoop("jabba-client")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def create_job(
+        self,
+        tasks: TaskForm | Sequence[TaskForm],
+        type: str,  # noqa: A002 — as in Client
+        *,
+        strategy: str = "sequential",
+        meta: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        id: UUID | str | None = None,  # noqa: A002 — as in Client
+    ) -> Submitted:
+        """Submit a job; see ``Client.create_job``."""
+        work = self._client.create_job(tasks, type, strategy=strategy, meta=meta, name=name, id=id)
+        return self._background.run(work)
+
+    def get_job(self, job: UUID | str, *, after: Position | None = None) -> Job:
+        """Answer a job; see ``Client.get_job``."""
+        return self._background.run(self._client.get_job(job, after=after))
+
+    def get_progress(self, job: UUID | str) -> Progress:
+        """Answer how far a job has come; see ``Client.get_progress``."""
+        return self._background.run(self._client.get_progress(job))
+
+    def get_tasks(self, job: UUID | str, *, cursor: Cursor = (0, 50)) -> list[Task]:
+        """Answer a page of a job's tasks; see ``Client.get_tasks``."""
+        return self._background.run(self._client.get_tasks(job, cursor=cursor))
+
+    def search_jobs(
+        self,
+        filter: Sequence[Condition] = (),  # noqa: A002 — as in Client
+        order_by: Order = (),
+        cursor: Cursor = (0, 50),
+    ) -> list[Job]:
+        """Answer the jobs that meet every condition; see ``Client.search_jobs``."""
+        return self._background.run(self._client.search_jobs(filter, order_by, cursor))
+
+    def search_tasks(
+        self,
+        filter: Sequence[Condition] = (),  # noqa: A002 — as in Client
+        order_by: Order = (),
+        cursor: Cursor = (0, 50),
+    ) -> list[Task]:
+        """Answer the tasks that meet every condition; see ``Client.search_tasks``."""
+        return self._background.run(self._client.search_tasks(filter, order_by, cursor))
+
+    def wait(self, job: Submitted | UUID | str, *, timeout: float | None = None) -> Job:
+        """Answer a job once all of its tasks have ended; see ``Client.wait``."""
+        return self._background.run(self._client.wait(job, timeout=timeout))
+
+    def watch(self, job: Submitted | UUID | str) -> Iterator[JobEvent]:
+        """Answer the events of a job as they happen; see ``Client.watch``."""
+        events = self._client.watch(job)
+        try:
+            while (event := self._background.run(_next(events))) is not None:
+                yield event
+        finally:
+            self._background.run(events.aclose())
+
+    def close(self) -> None:
+        """Close the connections and end the thread."""
+        if self._background.closed:
+            return
+        try:
+            self._background.run(self._client.close())
+        finally:
+            self._background.close()
+
+
+async def _next(events: AsyncGenerator[JobEvent]) -> JobEvent | None:
+    return await anext(events, None)

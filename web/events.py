@@ -1,0 +1,168 @@
+"""``GET /v1/events``: what happens, as it happens, as server-sent events."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator
+from typing import NamedTuple
+from uuid import UUID
+
+from aiohttp.web import Request, Response, StreamResponse
+from pydantic_core import to_json
+
+from jabba import ids
+from jabba.errors import InvalidRequest, Unavailable
+from jabba.events import KINDS
+from jabba.models import Job
+from web import requests
+from web.api import HEADERS, ApiView, backends
+from web.live.happenings import Happening
+from web.live.hub import Selection
+from web.live.marks import Mark, read_mark
+from web.live.streams import Stream
+
+logger = logging.getLogger(__name__)
+
+STALL_SECONDS = 60.0
+"""How long a reader may take nothing of what waits for it."""
+
+JOB_ENDED = "job_ended"
+"""The last event of a stream of one job: no fact of the log, but PostgreSQL's word."""
+
+_LAST_EVENT_ID = "last_event_id"
+_PARAMETERS = frozenset({"job", "event", "from", _LAST_EVENT_ID})
+_BEGINNINGS = ("now", "beginning")
+
+# The clocks of brokers, of which one has stamped the slice and another one may have stamped an event.
+_BROKERS_SKEW_SECONDS = 5.0
+
+_STREAM_HEADERS = {
+    **HEADERS,
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-store",
+    # Without it, nginx would collect the stream before it passes it on.
+    "X-Accel-Buffering": "no",
+}
+
+
+class Wanted(NamedTuple):
+    """What a caller asks to hear."""
+
+    job: UUID | None
+    kinds: frozenset[str]
+    from_beginning: bool
+    last_event_id: str | None
+
+    @property
+    def selection(self) -> Selection:
+        """Answer it as the hub takes it."""
+        job = None if self.job is None else str(self.job)
+        return Selection(job, self._takes) if self.kinds else Selection(job)
+
+    def _takes(self, one: Happening) -> bool:
+        return one.kind in self.kinds
+
+
+class Events(ApiView):
+    """``GET /v1/events?job=…&event=…`` tells events as they stand in the log; a stream of one job ends with it."""
+
+    view_name = "events"
+    view_path = "/v1/events"
+
+    async def get(self, request: Request) -> StreamResponse:
+        """Answer the stream."""
+        wanted = read_wanted(request)
+        job = await _job_if_available(request, wanted.job)
+        mark = await _mark(request, wanted, job)
+        farewell = asyncio.create_task(_farewell(request, wanted.job)) if wanted.job is not None else None
+        try:
+            stream = Stream(backends(request).feed, wanted.selection, mark, farewell)
+            async with contextlib.aclosing(stream.blocks()) as blocks:
+                return await _send(request, blocks)
+        finally:
+            if farewell is not None:
+                farewell.cancel()
+
+    async def head(self, request: Request) -> Response:
+        """Answer the headers alone; a stream has no end to wait for."""
+        read_wanted(request)
+        return Response(headers=_STREAM_HEADERS)
+
+
+def read_wanted(request: Request) -> Wanted:
+    """Read the parameters, and the id with which a browser comes back.
+
+    Raises:
+        InvalidRequest: names the parameter.
+    """
+    query = request.query
+    requests.refuse_unknown(query, _PARAMETERS)
+    kinds = [kind for text in query.getall("event", []) for kind in text.split(",")]
+    for kind in kinds:
+        if kind not in KINDS:
+            raise InvalidRequest.at("event", f"{kind!r} is no event: {', '.join(sorted(KINDS))}")
+    begin = query.get("from", _BEGINNINGS[0])
+    if begin not in _BEGINNINGS:
+        raise InvalidRequest.at("from", f"must be one of {', '.join(_BEGINNINGS)}")
+    if begin != _BEGINNINGS[0] and "job" not in query:
+        raise InvalidRequest.at("from", "only the stream of one job has a beginning; name it with job=")
+    last = request.headers.get("Last-Event-ID") or query.get(_LAST_EVENT_ID)
+    return Wanted(_read_job(query.get("job")), frozenset(kinds), begin != _BEGINNINGS[0], last)
+
+
+def _read_job(text: str | None) -> UUID | None:
+    try:
+        return None if text is None else UUID(text)
+    except ValueError as error:
+        raise InvalidRequest.at("job", f"{text!r} is no UUID") from error
+
+
+async def _job_if_available(request: Request, job: UUID | None) -> Job | None:
+    """Answer the job, or None while PostgreSQL cannot tell: the stream needs it not."""
+    try:
+        return None if job is None else await backends(request).job(job, None)
+    except Unavailable:
+        return None
+
+
+async def _mark(request: Request, wanted: Wanted, job: Job | None) -> Mark | None:
+    feed = backends(request).feed
+    if wanted.last_event_id is not None:
+        return read_mark(wanted.last_event_id, _LAST_EVENT_ID, await feed.partitions())
+    if wanted.job is None or not wanted.from_beginning:
+        return None
+    if job is not None:
+        since = job.inserted_at.timestamp() - _BROKERS_SKEW_SECONDS
+    else:
+        since = ids.job_seconds(wanted.job) - ids.MAX_SKEW_SECONDS
+    return await feed.since(since, str(wanted.job))
+
+
+async def _farewell(request: Request, job: UUID) -> bytes:
+    """Answer the last block once a job has ended and the streams have told all of it."""
+    ended = await backends(request).ended(job)
+    if ended is None:
+        return b""
+    await backends(request).told(job)
+    document = to_json({"event": JOB_ENDED, "job": str(job), "final": ended})
+    return b"event: %b\ndata: %b\n\n" % (JOB_ENDED.encode(), document)
+
+
+async def _send(request: Request, blocks: AsyncGenerator[bytes]) -> StreamResponse:
+    """Send blocks until there are no more, the reader is gone, or it takes nothing."""
+    # Whatever can be refused is refused before the answer begins.
+    chunk = await anext(blocks)
+    response = StreamResponse(headers=_STREAM_HEADERS)
+    await response.prepare(request)
+    try:
+        while True:
+            async with asyncio.timeout(STALL_SECONDS):
+                await response.write(chunk)
+            chunk = await anext(blocks)
+    except StopAsyncIteration:
+        pass
+    except (ConnectionError, TimeoutError, Unavailable) as error:
+        logger.debug("a live stream ends: %r", error)
+        if request.transport is not None:
+            request.transport.abort()
+    return response

@@ -1,0 +1,1 @@
+"""Live streams: what happens in the events topic, told to everyone who listens."""
