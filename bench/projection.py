@@ -1,6 +1,6 @@
 """How fast the projection is: what one projector writes a second of a backlog, and how soon it shows a new message.
 
-    python bench/projection.py --jobs 5000 --without jobs_by_meta tasks_by_status
+    python -m bench.projection --jobs 5000 --without jobs_by_meta tasks_by_status
 
 Kafka and PostgreSQL are started for the measurement, with their durable settings. A backlog is written first, slices
 and events together, then a projector is started, and the time taken until PostgreSQL has the last message.
