@@ -28,7 +28,7 @@ _DATABASE = "jabba"
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What ``jabba up`` was asked to run; ``None`` for a part that it is to bring along."""
+    """What ``jabba up`` was asked to run, and whether it brings a broker and a database along."""
 
     settings: Settings
     workers: int = 1

@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from tests.support.processes import CHECKOUT, plain_environment
 from tests.support.up import Up
+from web.service import VIEWS
 
 README = (CHECKOUT / "README.md").read_text()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -21,8 +23,9 @@ ANYTHING = "…"
 SECONDS = 60
 
 
-def blocks(language: str) -> list[str]:
-    return [text for name, text in BLOCK.findall(README) if name == language]
+BLOCKS: list[tuple[str, str]] = BLOCK.findall(README)
+EXAMPLES = [(call, expected) for (_, call), (_, expected) in pairwise(BLOCKS) if call.startswith("curl")]
+PROGRAMS = [text for language, text in BLOCKS if language == "python"]
 
 
 @pytest.fixture(scope="module")
@@ -39,28 +42,44 @@ def run(command: list[str], **variables: str) -> str:
 
 
 def test_every_curl_example_answers_as_told(up: Up) -> None:
-    calls = [text for text in blocks("sh") if text.startswith("curl")]
-    answers = [json.loads(text) for text in blocks("json")]
-    assert len(calls) == len(answers) >= 10
     variables: dict[str, str] = {}
 
-    for call, expected in zip(calls, answers, strict=True):
+    for call, expected in EXAMPLES:
         actual = answer(up, call, variables, expected)
         if not variables:
             variables = {"JOB": actual["data"]["id"], "POSITION": actual["data"]["position"]}
 
 
-def answer(up: Up, call: str, variables: dict[str, str], expected: Any) -> Any:
+def answer(up: Up, call: str, variables: dict[str, str], expected: str) -> Any:
     """Ask, and ask questions again until the answer is the expected one: readers type slower than jobs run."""
     deadline = time.monotonic() + SECONDS
     while True:
-        actual = json.loads(run(["bash", "-c", call.replace(WEB, up.url)], **variables))
-        wrong = difference(expected, actual)
+        said = run(["bash", "-c", call.replace(WEB, up.url)], **variables)
+        actual, wrong = compared(expected, said)
         if not wrong:
             return actual
         may_change = "/v1/jobs -d" not in call and time.monotonic() < deadline
-        assert may_change, f"{call}\n{wrong}; the whole answer:\n{actual}"
+        assert may_change, f"{call}\n{wrong}; the whole answer:\n{said}"
         time.sleep(0.1)
+
+
+def compared(expected: str, said: str) -> tuple[Any, str]:
+    """Read an answer, as JSON or as a text of which some lines are told, and say what is not as told."""
+    if expected.startswith("{"):
+        actual = json.loads(said)
+        return actual, difference(json.loads(expected), actual)
+    wrong = (line for line in expected.splitlines() if not any(matches(line, other) for other in said.splitlines()))
+    return said, next(wrong, "")
+
+
+def matches(expected: str, actual: str) -> bool:
+    return re.fullmatch(".*".join(map(re.escape, expected.split(ANYTHING))), actual) is not None
+
+
+def test_there_is_an_example_for_every_route() -> None:
+    calls = " ".join(call for call, _ in EXAMPLES).replace("$JOB", "{id}")
+
+    assert [view.view_path for view in VIEWS if f"{WEB}{view.view_path}" not in calls] == []
 
 
 def difference(expected: Any, actual: Any, path: str = "answer") -> str:
@@ -73,14 +92,13 @@ def difference(expected: Any, actual: Any, path: str = "answer") -> str:
     elif isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
         pairs = [(f"{path}[{number}]", *pair) for number, pair in enumerate(zip(expected, actual, strict=True))]
     elif isinstance(expected, str) and ANYTHING in expected:
-        pattern = ".+".join(map(re.escape, expected.split(ANYTHING)))
-        return "" if re.fullmatch(pattern, str(actual)) else f"{path} is {actual!r}, not {expected!r}"
+        return "" if matches(expected, str(actual)) else f"{path} is {actual!r}, not {expected!r}"
     else:
         return "" if expected == actual else f"{path} is {actual!r}, not {expected!r}"
     return next((wrong for where, one, other in pairs if (wrong := difference(one, other, where))), "")
 
 
-@pytest.mark.parametrize("program", [text for text in blocks("python") if "@jabba.callback" not in text])
+@pytest.mark.parametrize("program", [text for text in PROGRAMS if "@jabba.callback" not in text])
 def test_every_python_example_runs(up: Up, program: str) -> None:
     said = run([sys.executable, "-c", program.replace(WEB, up.url).replace(KAFKA, up.kafka)])
 
@@ -88,7 +106,7 @@ def test_every_python_example_runs(up: Up, program: str) -> None:
 
 
 def test_the_callbacks_shown_are_those_that_run() -> None:
-    (shown,) = (text for text in blocks("python") if "@jabba.callback" in text)
+    (shown,) = (text for text in PROGRAMS if "@jabba.callback" in text)
 
     assert (CHECKOUT / "demo" / "shop.py").read_text().endswith(shown)
 
