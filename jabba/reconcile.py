@@ -1,11 +1,13 @@
 """Going on with a log that is new: what PostgreSQL holds unfinished is submitted again, one run later."""
 
 import sys
+from uuid import UUID
 
-from jabba.errors import NotFound
+from jabba.errors import NotFound, NotReady
 from jabba.models import Limits
 from jabba.persistence import queries
 from jabba.persistence.database import Database
+from jabba.persistence.lag import behind
 from jabba.persistence.queries import Unfinished
 from jabba.producer import Prepared, Producer
 from jabba.settings import Settings
@@ -25,12 +27,25 @@ async def reconcile(settings: Settings) -> int:
     """
     count = 0
     async with _database(settings) as database, Producer(settings.kafka, prefix=settings.prefix) as producer:
-        async for unfinished in queries.unfinished_jobs(database):
-            await producer.send(await _prepared(database, unfinished))
+        async for one in queries.unfinished_jobs(database):
+            await producer.send(await _prepared(database, one))
             count += 1
         # How far the projection had come says nothing of the new log.
         await queries.forget_offsets(database)
     return count
+
+
+async def unfinished(settings: Settings) -> list[UUID]:
+    """Answer the jobs that ``reconcile`` would submit again.
+
+    Raises:
+        NotReady: the log still holds what is projected, so that these jobs go on by themselves.
+    """
+    async with _database(settings) as database:
+        waiting = await behind(database, settings.kafka, settings.topics.tasks)
+        if all(messages >= 0 for messages in waiting.values()):
+            raise NotReady("the log holds all that is projected: unfinished jobs go on by themselves")
+        return [one.id async for one in queries.unfinished_jobs(database)]
 
 
 def _database(settings: Settings) -> Database:

@@ -65,6 +65,16 @@ def jabba() -> None:
     """
 
 
-for command in (roles.up, roles.init, roles.worker, roles.web, roles.projector, jobs.submit, jobs.get, jobs.search):
+for command in (
+    roles.up,
+    roles.init,
+    roles.reconcile,
+    roles.worker,
+    roles.web,
+    roles.projector,
+    jobs.submit,
+    jobs.get,
+    jobs.search,
+):
     jabba.add_command(command)
 jabba.add_command(letters.dead_letters)

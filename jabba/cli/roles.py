@@ -37,6 +37,28 @@ def init(**given: str | None) -> None:
 
 @click.command
 @options.kafka
+@options.database
+@click.option("--yes", is_flag=True, help="Do it; without this, only the jobs are listed.")
+def reconcile(*, yes: bool, **given: str | None) -> None:
+    """After the log was lost: submit again what PostgreSQL holds unfinished, with what has ended.
+
+    Run `jabba init` on the new Kafka first, and this before any worker, web or projector.
+    """
+    settings = _settings_of_role(given)
+    asyncio.run(installation.check(settings))
+    _check_schema(settings)
+    module = importlib.import_module("jabba.reconcile")
+    jobs = asyncio.run(module.unfinished(settings))
+    for job in jobs:
+        click.echo(job)
+    if yes:
+        click.echo(f"{asyncio.run(module.reconcile(settings))} jobs submitted again", err=True)
+    else:
+        click.echo(f"{len(jobs)} jobs would be submitted again; --yes does it", err=True)
+
+
+@click.command
+@options.kafka
 @options.callbacks
 def worker(**given: Any) -> None:
     """Run the callbacks of submitted tasks. Needs Kafka, not PostgreSQL."""

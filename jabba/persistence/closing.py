@@ -2,10 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
-
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
 from jabba.clock import Clock
 from jabba.commands import CloseJob, encode_commands
@@ -13,6 +9,7 @@ from jabba.errors import Unavailable
 from jabba.log import Log
 from jabba.persistence import queries
 from jabba.persistence.database import Database
+from jabba.persistence.lag import behind
 from jabba.settings import Settings
 from jabba.topics import partition_of
 
@@ -45,7 +42,7 @@ class Closing:
             await asyncio.sleep(pause)
             try:
                 await self.look()
-            except (KafkaError, Unavailable, OSError) as error:
+            except Unavailable as error:
                 logger.info("incomplete submissions are looked for later: %r", error)
 
     async def look(self) -> int:
@@ -63,17 +60,5 @@ class Closing:
         return len(found)
 
     async def _all_is_projected(self) -> bool:
-        topic = self._settings.topics.tasks
-        ends = await self._ends(topic)
-        reached = await queries.projected_offsets(self._database, [topic])
-        return all(reached.get((topic, partition), 0) >= end for partition, end in ends.items())
-
-    async def _ends(self, topic: str) -> Mapping[int, int]:
-        partitions = await self._log.partitions(topic)
-        places = [TopicPartition(topic, partition) for partition in range(partitions)]
-        consumer = AIOKafkaConsumer(bootstrap_servers=self._settings.kafka, enable_auto_commit=False)
-        await consumer.start()
-        try:
-            return {place.partition: end for place, end in (await consumer.end_offsets(places)).items()}
-        finally:
-            await consumer.stop()
+        waiting = await behind(self._database, self._settings.kafka, self._settings.topics.tasks)
+        return all(messages <= 0 for messages in waiting.values())
