@@ -5,18 +5,18 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
-from jabba import ids
+from jabba import ids, strictjson
 from jabba.callbacks import TaskContext
 from jabba.errors import JabbaError
-from jabba.events import encode_event
+from jabba.events import encode_event, event_from_json
 from jabba.lanes import answers
 from jabba.lanes.answers import Answer, Encoded, TaskPlace
 from jabba.lanes.gate import Gate
 from jabba.lanes.ports import Events, Runner
-from jabba.lanes.records import JobRecord, LaneName, LaneRecord
+from jabba.lanes.records import JobRecord, LaneName, LaneRecord, outcome_tag
 from jabba.lanes.store import Store
 from jabba.lanes.turns import Turns
-from jabba.lifecycle import TASK_TRANSITIONS, UNSUCCESSFUL, Strategy, TasksAborted, TaskStarted, Version
+from jabba.lifecycle import TASK_TRANSITIONS, UNSUCCESSFUL, Outcome, Strategy, TasksAborted, TaskStarted, Version
 from jabba.slices import Slice
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,10 @@ class Parked(JabbaError):
     def __init__(self, due: float | None = None) -> None:
         super().__init__(due)
         self.due = due
+
+
+class Refused(JabbaError):
+    """The slice belongs to another job than the record under its id."""
 
 
 async def _nobody(_slice: Slice, _reason: str) -> None:
@@ -76,7 +80,7 @@ class Lane:
         self._record = LaneRecord.decode(saved) if saved else LaneRecord.start(slice_, offset)
         self._seq = self._record.seq
         self._carried: dict[bytes, asyncio.Future[int]] = {}
-        self._large: dict[int, bytes] = {}
+        self._large: dict[str, bytes] = {}
         self._unrecorded: list[Encoded] = []
         self._arrived = 0
         self._recorded = 0
@@ -93,7 +97,7 @@ class Lane:
         """Run what has not run yet; return once everything is recorded and every event acknowledged."""
         if self._record.digest != self.slice.digest:
             await self._shared.refuse(self.slice, OTHER_JOB)
-            return
+            raise Refused
         if self._record.ended is not None:
             return
         self._send_carried()
@@ -237,31 +241,41 @@ class Lane:
 
     async def _write_large(self, group: list[Encoded]) -> None:
         unacknowledged = set(self._unacknowledged())
-        for index in [index for index, text in self._large.items() if text not in unacknowledged]:
-            await self._store.delete(self._name.outcome_key(index))
-            del self._large[index]
+        for tag in [tag for tag, text in self._large.items() if text not in unacknowledged]:
+            await self._store.delete(self._name.outcome_key(tag))
+            del self._large[tag]
         for outcome in group:
             if len(outcome.text) > LARGE_OUTCOME_BYTES:
-                index = outcome.event.index
-                await self._store.put(self._name.outcome_key(index), outcome.text)
-                self._large[index] = outcome.text
+                tag = outcome_tag(outcome.event)
+                await self._store.put(self._name.outcome_key(tag), outcome.text)
+                self._large[tag] = outcome.text
 
     def _send(self, text: bytes) -> None:
         self._carried[text] = self._shared.events.send(self.slice.job, text)
 
     def _send_carried(self) -> None:
-        for index in self._record.large:
-            text = self._store.get(self._name.outcome_key(index))
+        for tag in self._record.large:
+            text = self._store.get(self._name.outcome_key(tag))
             if text is not None:
-                self._large[index] = text
-        for text in (*self._record.outcomes, *self._large.values()):
+                self._large[tag] = self._told_again(text)
+        for text in (*map(self._told_again, self._record.outcomes), *self._large.values()):
             self._send(text)
+
+    def _told_again(self, text: bytes) -> bytes:
+        """Give an outcome of a former owner a version of this one.
+
+        Its record may have come so late that an owner in between has run the step once more, and has said so.
+        """
+        outcome = event_from_json(strictjson.decode(text))
+        if not isinstance(outcome, Outcome) or outcome.version.epoch == self._store.epoch:
+            return text
+        return encode_event(replace(outcome, version=self._next_version()))
 
     async def _settle(self) -> None:
         """Wait until every event is acknowledged, then leave nothing but a marker."""
         await asyncio.gather(*self._carried.values())
-        for index in self._large:
-            await self._store.delete(self._name.outcome_key(index))
+        for tag in self._large:
+            await self._store.delete(self._name.outcome_key(tag))
         async with self._writing:
             adopted = self._record.adopted
             marker = replace(self._record, seq=self._seq).marker(self._shared.now())

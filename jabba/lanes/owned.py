@@ -9,9 +9,9 @@ from itertools import takewhile
 from jabba.commands import CloseJob
 from jabba.events import encode_event
 from jabba.lanes.forgetting import Markers, Window
-from jabba.lanes.lane import OTHER_JOB, Lane, Parked, Shared
+from jabba.lanes.lane import OTHER_JOB, Lane, Parked, Refused, Shared
 from jabba.lanes.parking import Parking
-from jabba.lanes.records import LANE_PREFIX, SLICE_PREFIX, JobRecord, LaneName, LaneRecord, is_marker
+from jabba.lanes.records import LANE_PREFIX, OUTCOME_PREFIX, SLICE_PREFIX, JobRecord, LaneName, LaneRecord, is_marker
 from jabba.lanes.room import Room
 from jabba.lanes.store import Retired, Store
 from jabba.lanes.turns import Turns
@@ -68,6 +68,7 @@ class OwnedPartition:
         self._parking = Parking()
         self._markers = Markers(policy.window)
         self._adopted: dict[str, int] = {}
+        self._inherited: dict[str, list[str]] = {}
         self._suspects_seen = 0
         self._background: set[asyncio.Task[None]] = set()
 
@@ -87,10 +88,14 @@ class OwnedPartition:
         for key, text in list(store.items()):
             if key.startswith(LANE_PREFIX):
                 self._recover(store, key, text)
-            elif key.startswith(SLICE_PREFIX):
+            elif key.startswith((SLICE_PREFIX, OUTCOME_PREFIX)):
+                self._inherited.setdefault(LaneName.parse(key).key, []).append(key)
+            if key.startswith(SLICE_PREFIX):
                 self._adopted[LaneName.parse(key).key] = len(text)
         for job in self._parking.waiting_jobs():
             self._wake_turn(job)
+        if self._inherited:
+            self._spawn(self._clear_ended(store))
 
     def forget_offsets(self) -> None:
         """Forget which offsets wait for lanes: the next generation reads them again, and each must count once."""
@@ -159,13 +164,19 @@ class OwnedPartition:
 
     async def _run(self, key: str, running: _Running) -> None:
         store = await asyncio.shield(self.store)
+        refused = False
         try:
             if key not in self._parking:
                 await self._run_to_end(key, running, store)
         except Retired:
             return
+        except Refused:
+            refused = True
         del self._running[key]
         self._finish_offsets(running)
+        if refused and (text := store.get(key)) is not None and not is_marker(text):
+            # The lane that the record is about may have been kept from starting.
+            self._recover(store, key, text)
 
     async def _run_to_end(self, key: str, running: _Running, store: Store) -> None:
         retry_seconds = _FIRST_RETRY_SECONDS
@@ -175,7 +186,7 @@ class OwnedPartition:
                 await running.lane.run()
             except Parked as parked:
                 return self._park(running.slice, parked)
-            except Retired:
+            except (Retired, Refused):
                 raise
             except Exception:
                 # Nothing a caller can do reaches this; the slice stays in the log until its lane comes through.
@@ -183,8 +194,20 @@ class OwnedPartition:
                 await asyncio.sleep(retry_seconds)
                 retry_seconds = min(2 * retry_seconds, _LONGEST_RETRY_SECONDS)
             else:
-                self._adopted.pop(key, None)
-                return self._markers.add(key)
+                self._markers.add(key)
+                return await self._clear(store, key)
+
+    async def _clear_ended(self, store: Store) -> None:
+        for key in list(self._inherited):
+            text = store.get(key)
+            if text is not None and is_marker(text):
+                await self._clear(store, key)
+
+    async def _clear(self, store: Store, key: str) -> None:
+        """Delete what former owners have left beside the record of a lane that has ended."""
+        self._adopted.pop(key, None)
+        for left in self._inherited.pop(key, ()):
+            await store.delete(left)
 
     def _new_lane(self, running: _Running, store: Store) -> Lane:
         suspect = store.crashes >= _CRASHES_TO_SUSPECT and self._suspects_seen < self._policy.suspects
@@ -218,7 +241,8 @@ class OwnedPartition:
             return
         text = store.get(LaneName.parse(key).slice_key)
         if text is None:
-            logger.error("the slice of the adopted lane %s is missing", key)
+            # Its adoption was recorded too late to count when it was made: the log still has the slice.
+            logger.warning("the adopted lane %s has no slice in the table", key)
             return
         slice_ = Slice.model_validate_json(text)
         self._room.take_anyway(1, len(text))

@@ -6,6 +6,7 @@ from typing import NamedTuple, Self
 from uuid import UUID
 
 from jabba import strictjson
+from jabba.lifecycle import Outcome
 from jabba.slices import Slice
 
 
@@ -23,8 +24,8 @@ class LaneName(NamedTuple):
 
     @classmethod
     def parse(cls, key: str) -> Self:
-        """Read the name back from the key of a lane's record."""
-        _, job, run, k = key.split("/")
+        """Read the name back from the key of anything that belongs to a lane."""
+        _, job, run, k, *_ = key.split("/")
         return cls(UUID(job), int(run), int(k))
 
     @property
@@ -42,13 +43,19 @@ class LaneName(NamedTuple):
         """The record that orders the slices of a sequential job."""
         return f"job/{self.job}/{self.run}"
 
-    def outcome_key(self, index: int) -> str:
-        """A large outcome, until its event is acknowledged."""
-        return f"outcome/{self.job}/{self.run}/{index}"
+    def outcome_key(self, tag: str) -> str:
+        """A large outcome, until its event is acknowledged; two that differ have different tags."""
+        return f"{OUTCOME_PREFIX}{self.job}/{self.run}/{self.k}/{tag}"
 
 
 LANE_PREFIX = "lane/"
 SLICE_PREFIX = "slice/"
+OUTCOME_PREFIX = "outcome/"
+
+
+def outcome_tag(outcome: Outcome) -> str:
+    """Answer what tells a large outcome from all others of its lane: which task it ends, and its version."""
+    return f"{outcome.index}:{outcome.version.epoch}.{outcome.version.seq}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,7 @@ class LaneRecord:
     """Where a lane stands.
 
     ``done`` has bit i set once task ``first + i`` has ended. ``outcomes`` are the encoded events that may not have been
-    acknowledged when the record was written, ``large`` the indices of those kept under keys of their own. ``offset`` is
+    acknowledged when the record was written, ``large`` the tags of those kept under keys of their own. ``offset`` is
     the slice's place in its partition, ``seq`` the last number given to an event. ``adopted`` lanes have their slice in
     the table; they wait there until ``due`` (seconds since the epoch), or for their ``turn``. ``suspects`` counts, by
     index, how often a worker died while it ran that step alone. ``ended`` is when the lane ended: such a record is a
@@ -70,7 +77,7 @@ class LaneRecord:
     failed: bool = False
     ended: float | None = None
     outcomes: tuple[bytes, ...] = ()
-    large: tuple[int, ...] = ()
+    large: tuple[str, ...] = ()
     adopted: bool = False
     due: float | None = None
     turn: bool = False
@@ -216,20 +223,21 @@ class Folded:
     def absorb(self, key: bytes, value: bytes | None) -> None:
         """Take in one message in the order of the log.
 
-        What a former owner wrote behind the claim of its successor does not count: the successor has not seen it.
+        What a former owner wrote after its successor had read the partition counts too, unless the successor has
+        written the same key since: it came from what both knew.
         """
         name, _, text = key.decode().rpartition("/")
         stamp = _stamp(text)
         known = self.values.get(name)
         if value is None:
             self._forget(name, stamp, known)
-        elif stamp.epoch < self.epoch or (known is not None and stamp < known[0]):
-            self.outrank(name, stamp)
-        else:
+        elif known is None or stamp >= known[0]:
             if known is not None and stamp > known[0]:
                 self.outrank(name, known[0])
-            self.epoch = stamp.epoch
+            self.epoch = max(self.epoch, stamp.epoch)
             self.values[name] = (stamp, value)
+        else:
+            self.outrank(name, stamp)
 
     def outrank(self, name: str, stamp: Stamp) -> None:
         """Note that a key has, or may have, a value in the changelog that does not count and should be deleted."""

@@ -15,7 +15,7 @@ Read = Callable[[int], AsyncIterator[tuple[int, bytes, bytes | None]]]
 """Reads (offset, key, value) of the changelog partition, from an offset to its end at the time of the call."""
 
 EPOCH_KEY = "epoch"
-"""Holds the claims of owners, each written once: where it stands in the log decides which records came too late."""
+"""Holds the claim of the owner."""
 
 CLEAN_KEY = "clean"
 """Whether nothing is running, so that the next owner suspects no step."""
@@ -123,10 +123,8 @@ class Store:
         return Claim.decode(saved[1]).next(self._now(), clean=left_clean)
 
     async def _sweep_all(self) -> None:
-        """Delete whatever does not count; the claims that say so last."""
-        for key in [key for key in self._folded.stale if key != EPOCH_KEY]:
+        for key in list(self._folded.stale):
             await self._sweep(key)
-        await self._sweep(EPOCH_KEY)
 
     async def _sweep(self, key: str) -> None:
         for stamp in sorted(self._folded.stale.pop(key, ())):
