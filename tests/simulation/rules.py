@@ -5,8 +5,9 @@ writer: the next owner reads it. From then on:
 
 - the step never starts again, anywhere;
 - its outcome may be announced by its writer once that has been told, and by whoever has read the record;
-- every outcome that is ever announced for the task is the same, version included, zombies not excepted: a worker whose
-  record landed after it lost the partition must not take it for recorded, so it has nothing to announce.
+- every outcome that is ever announced for the task tells the same, zombies not excepted: a worker whose record landed
+  after it lost the partition must not take it for recorded, so it has nothing to announce. An owner that announces
+  what a former one has recorded does so under its own epoch; one version never tells two things.
 
 A step starts only in a worker that the consumer group counts as the partition's owner. One that was not recorded may
 run again only if something happened to the worker that ran it: it died, was given up by its group, or had to hand over
@@ -221,7 +222,7 @@ class Rules:
     def _check_announcement(self, process: "Process", event: Event) -> None:
         for task in tasks_of(event):
             known = self.announced.setdefault(task, event)
-            if known != event:
+            if content_of(known) != content_of(event):
                 self.violate(f"{process} announces {event}, but it was {known}")
             if task not in self.announceable or task not in self.standings[process].known:
                 self.violate(f"{process} announces {event} before it is recorded")
@@ -248,6 +249,11 @@ def tasks_of(event: Event) -> Iterator[TaskKey]:
     """Answer the tasks that an event is about."""
     count = event.count if isinstance(event, TasksAborted) else 1
     return ((event.job, index) for index in range(event.index, event.index + count))
+
+
+def content_of(event: Event) -> tuple[object, ...]:
+    """Answer what an outcome tells of a task, whoever tells it."""
+    return type(event), getattr(event, "attempt", None), getattr(event, "result", None)
 
 
 def shown(value: bytes | None) -> str:

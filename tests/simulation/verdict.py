@@ -15,6 +15,7 @@ from jabba.lifecycle import (
     JobClosed,
     JobStatus,
     Strategy,
+    TaskStarted,
     TaskState,
     TaskStatus,
     Version,
@@ -24,7 +25,7 @@ from jabba.lifecycle import (
 from jabba.topics import decode_events
 from tests.simulation.closer import REASON
 from tests.simulation.jobs import SubmittedJob
-from tests.simulation.rules import TOPICS, Rules, TaskKey, genuine_slices, tasks_of
+from tests.simulation.rules import TOPICS, Rules, TaskKey, content_of, genuine_slices, tasks_of
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
@@ -66,6 +67,14 @@ class _Log:
                 else:
                     self._add(simulation.rules, event)
 
+    def told(self, job: UUID, index: int) -> Iterator[Event]:
+        """Answer what was said of a task, by version, without repetitions by later owners."""
+        known: tuple[object, ...] = ()
+        for _, event in sorted(self.histories[job, index].items()):
+            if isinstance(event, TaskStarted) or content_of(event) != known:
+                yield event
+            known = content_of(event)
+
     def _add(self, rules: Rules, event: Event) -> None:
         for task in tasks_of(event):
             if self.histories[task].setdefault(event.version, event) != event:
@@ -83,13 +92,12 @@ def _job_problems(simulation: "Simulation", job: SubmittedJob, found: set[int], 
             due = (
                 job.strategy is Strategy.CONCURRENT or index == 0 or (before and before.status is TaskStatus.PROCESSED)
             )
-            state = TaskState(TaskStatus.PENDING if due else TaskStatus.NEW)
-            for _, event in sorted(log.histories[job.id, index].items()):
-                try:
-                    state = apply(state, event)
-                except ForbiddenTransition as error:
-                    yield f"the history of task {index} of {job.id} is no path: {error}"
-            states[index] = state
+            states[index] = TaskState(TaskStatus.PENDING if due else TaskStatus.NEW)
+            try:
+                for event in log.told(job.id, index):
+                    states[index] = apply(states[index], event)
+            except ForbiddenTransition as error:
+                yield f"the history of task {index} of {job.id} is no path: {error}"
     yield from _status_problems(job, states, closed=closed)
     yield from _result_problems(simulation.rules, job, states)
     yield from _projection_problems(simulation, job, states, closed=closed)
