@@ -139,10 +139,14 @@ class Lane:
             for position in self._open_positions():
                 await self._step_alone(position)
             return
-        async with asyncio.TaskGroup() as steps:
-            for position in self._open_positions():
-                await self._shared.gate.enter()
-                steps.create_task(self._step_and_leave(position))
+        try:
+            async with asyncio.TaskGroup() as steps:
+                for position in self._open_positions():
+                    await self._shared.gate.enter()
+                    steps.create_task(self._step_and_leave(position))
+        except ExceptionGroup as errors:
+            # Whoever runs the lane tells a lost partition from a defect by the type of the error.
+            raise errors.exceptions[0] from errors
 
     async def _step_and_leave(self, position: int) -> None:
         try:

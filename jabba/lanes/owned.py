@@ -70,6 +70,7 @@ class OwnedPartition:
         self._adopted: dict[str, int] = {}
         self._inherited: dict[str, list[str]] = {}
         self._suspects_seen = 0
+        self._generation = 0
         self._background: set[asyncio.Task[None]] = set()
 
     @property
@@ -99,6 +100,7 @@ class OwnedPartition:
 
     def forget_offsets(self) -> None:
         """Forget which offsets wait for lanes: the next generation reads them again, and each must count once."""
+        self._generation += 1
         for running in self._running.values():
             running.offsets.clear()
 
@@ -128,9 +130,13 @@ class OwnedPartition:
             running.offsets.append(offset)
 
     async def _refuse(self, slice_: Slice, offset: int, size: int) -> None:
-        await self._shared.refuse(slice_, OTHER_JOB)
-        self._room.give_back(1, size)
-        self._finish(offset)
+        generation = self._generation
+        try:
+            await self._shared.refuse(slice_, OTHER_JOB)
+        finally:
+            self._room.give_back(1, size)
+        if generation == self._generation:
+            self._finish(offset)
 
     async def close_job(self, command: CloseJob) -> None:
         """End a sequential job before its next slice, and say that the job is closed."""
