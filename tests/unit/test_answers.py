@@ -1,0 +1,83 @@
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from jabba import strictjson
+from jabba.events import event_from_json
+from jabba.lanes import answers
+from jabba.lanes.answers import Answer, TaskPlace
+from jabba.lifecycle import TaskFailed, TaskSucceeded, Version
+
+JOB = uuid4()
+LIMIT = 1000
+
+
+class Odd:
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+@pytest.mark.parametrize(
+    "value, event, result",
+    [
+        (None, TaskSucceeded, {}),
+        ("ok", TaskSucceeded, {}),
+        ({}, TaskSucceeded, {}),
+        ({"a": 1}, TaskSucceeded, {"a": 1}),
+        (("ok", {"a": 1}), TaskSucceeded, {"a": 1}),
+        (("ok", 3), TaskSucceeded, {"success": "3"}),
+        (42, TaskSucceeded, {"success": "42"}),
+        ("text", TaskSucceeded, {"success": "'text'"}),
+        ([1, 2], TaskSucceeded, {"success": "[1, 2]"}),
+        (False, TaskSucceeded, {"success": "False"}),
+        (("a", "b", "c"), TaskSucceeded, {"success": "('a', 'b', 'c')"}),
+        (Odd(), TaskSucceeded, {"success": "<Odd whose repr raises RuntimeError>"}),
+        ("error", TaskFailed, {"error": "error"}),
+        (("error", {"why": 1}), TaskFailed, {"why": 1}),
+        (("error", "text"), TaskFailed, {"error": "text"}),
+        (("error", 7), TaskFailed, {"error": "7"}),
+    ],
+)
+def test_what_a_callback_returns_has_one_meaning(value: Any, event: Any, result: Any) -> None:
+    assert answers.returned(value) == Answer(event, result)
+
+
+def test_long_texts_are_cut() -> None:
+    assert len(answers.returned("x" * 50_000).result["success"]) == 10_000
+    assert len(answers.raised(ValueError("x" * 50_000)).result["error"]) == 10_000
+
+
+def encoded(result: Any, limit: int = LIMIT) -> answers.Encoded:
+    return answers.encode(Answer(TaskSucceeded, result), TaskPlace(JOB, 3), Version(0, 2, 5), limit)
+
+
+def test_an_answer_gets_its_place_in_the_log() -> None:
+    found = encoded({"a": "☃"})
+    assert found.event == TaskSucceeded(JOB, 3, Version(0, 2, 5), 1, {"a": "☃"})
+    assert event_from_json(strictjson.decode(found.text)) == found.event
+
+
+@pytest.mark.parametrize(
+    "result, error",
+    [
+        ({"a": float("nan")}, "nan is not a JSON number"),
+        ({"a": "\0"}, "NUL"),
+        ({"a": object()}, "no JSON form"),
+        ({"a": "x" * LIMIT}, "1,008 bytes of JSON, and the limit is 1,000"),
+    ],
+)
+def test_a_result_that_cannot_be_stored_fails_the_task(result: Any, error: str) -> None:
+    found = encoded(result)
+    assert isinstance(found.event, TaskFailed)
+    assert error in found.event.result["error"]
+    assert event_from_json(strictjson.decode(found.text)) == found.event
+
+
+def test_the_limit_itself_is_allowed() -> None:
+    result = {"a": "x" * (LIMIT - len('{"a":""}'))}
+    assert isinstance(encoded(result).event, TaskSucceeded)
+
+
+def test_moments_and_ids_in_a_result_are_stored_as_text() -> None:
+    assert strictjson.decode(encoded({"id": UUID(int=1)}).text)["result"] == {"id": str(UUID(int=1))}

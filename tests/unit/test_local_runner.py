@@ -1,0 +1,139 @@
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+import jabba
+from jabba.callbacks import DuplicateCallback, TaskContext
+from jabba.lanes.answers import Answer
+from jabba.lifecycle import TaskFailed, TaskRescued, TaskSucceeded
+from jabba.models import Callback
+from jabba.transports.local import LocalRunner
+
+CONTEXT = TaskContext(uuid4(), uuid4(), 2)
+
+
+@pytest.fixture
+def runner() -> Iterator[LocalRunner]:
+    made = LocalRunner(2)
+    yield made
+    made.close()
+
+
+async def run(runner: LocalRunner, function: Callable[..., Any], *args: Any) -> Answer:
+    name = f"f{uuid4().hex}"
+    jabba.callback(module="tests", name=name)(function)
+    callback = Callback(service="local", module="tests", function=name, args=list(args))
+    return await runner.run(callback, CONTEXT)
+
+
+async def test_an_async_function_runs_in_the_event_loop(runner: LocalRunner) -> None:
+    async def where(a: int, b: int) -> dict[str, Any]:
+        return {"sum": a + b, "main": threading.current_thread() is threading.main_thread()}
+
+    assert await run(runner, where, 1, 2) == Answer(TaskSucceeded, {"sum": 3, "main": True})
+
+
+async def test_another_function_runs_in_a_thread_and_holds_nothing_up(runner: LocalRunner) -> None:
+    def blocks() -> dict[str, Any]:
+        time.sleep(0.2)
+        return {"main": threading.current_thread() is threading.main_thread()}
+
+    running = asyncio.create_task(run(runner, blocks))
+    turns = 0
+    while not running.done():
+        await asyncio.sleep(0.01)
+        turns += 1
+    assert turns > 5
+    assert (await running).result == {"main": False}
+
+
+async def test_both_kinds_know_their_task(runner: LocalRunner) -> None:
+    async def in_loop() -> dict[str, Any]:
+        return {"attempt": jabba.current_task().attempt, "task": str(jabba.current_task().task_id)}
+
+    def in_thread() -> dict[str, Any]:
+        return {"attempt": jabba.current_task().attempt, "task": str(jabba.current_task().task_id)}
+
+    expected = {"attempt": 2, "task": str(CONTEXT.task_id)}
+    assert [(await run(runner, function)).result for function in (in_loop, in_thread)] == [expected, expected]
+
+
+def test_outside_of_a_callback_there_is_no_task() -> None:
+    with pytest.raises(LookupError):
+        jabba.current_task()
+
+
+@pytest.mark.parametrize(
+    "error, event, result",
+    [
+        (ValueError("bad"), TaskRescued, {"error": "ValueError: bad"}),
+        (jabba.TaskError({"a": 1}), TaskFailed, {"a": 1}),
+        (jabba.TaskError("text"), TaskFailed, {"error": "text"}),
+        (jabba.TaskError([1]), TaskFailed, {"error": "[1]"}),
+        (SystemExit(3), TaskRescued, {"error": "SystemExit: 3"}),
+        (KeyboardInterrupt(), TaskRescued, {"error": "KeyboardInterrupt: "}),
+        (asyncio.CancelledError("own"), TaskRescued, {"error": "CancelledError: own"}),
+        (TimeoutError("late"), TaskRescued, {"error": "TimeoutError: late"}),
+    ],
+)
+async def test_whatever_an_async_callback_raises_becomes_an_answer(
+    runner: LocalRunner, error: BaseException, event: Any, result: Any
+) -> None:
+    async def raises() -> None:
+        raise error
+
+    assert await run(runner, raises) == Answer(event, result)
+
+
+@pytest.mark.parametrize("error", [ValueError("bad"), SystemExit(3), StopIteration(1), jabba.TaskError({})])
+async def test_whatever_a_threaded_callback_raises_becomes_an_answer(runner: LocalRunner, error: BaseException) -> None:
+    def raises() -> None:
+        raise error
+
+    assert (await run(runner, raises)).event in (TaskRescued, TaskFailed)
+
+
+async def test_wrong_arguments_are_the_callbacks_own_error(runner: LocalRunner) -> None:
+    async def one(a: int) -> None:
+        raise AssertionError(a)
+
+    answer = await run(runner, one, 1, 2)
+    assert answer.event is TaskRescued
+    assert "TypeError" in answer.result["error"]
+
+
+async def test_an_unknown_callback_fails_and_says_how_to_register_it(runner: LocalRunner) -> None:
+    answer = await runner.run(Callback(service="local", module="os", function="system", args=["true"]), CONTEXT)
+    assert answer.event is TaskFailed
+    assert "@jabba.callback" in answer.result["error"]
+
+
+async def test_an_unknown_service_fails(runner: LocalRunner) -> None:
+    answer = await runner.run(Callback(service="mars", module="m", function="f"), CONTEXT)
+    assert answer == Answer(TaskFailed, {"error": "unknown service 'mars': only 'local' is configured"})
+
+
+async def test_the_cancellation_of_the_lane_passes_through(runner: LocalRunner) -> None:
+    async def waits() -> None:
+        await asyncio.sleep(60)
+
+    running = asyncio.create_task(run(runner, waits))
+    await asyncio.sleep(0.01)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+def test_two_functions_cannot_share_a_name() -> None:
+    @jabba.callback(module="tests", name="taken")
+    def first() -> None: ...
+
+    with pytest.raises(DuplicateCallback):
+
+        @jabba.callback(module="tests", name="taken")
+        def second() -> None: ...

@@ -1,0 +1,103 @@
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jabba import ids, slices
+from jabba.errors import LimitExceeded
+from jabba.lifecycle import Strategy
+from jabba.models import JobSpec, Limits
+from jabba.slices import MAX_BYTES, MAX_TASKS, EncodedSlice, Slice
+
+LIMITS = Limits()
+JOB = ids.new_job_id(1_795_000_000)
+
+
+def cut(sizes: list[int], *, limits: Limits = LIMITS, **given: Any) -> list[EncodedSlice]:
+    tasks = [["local", "m", "f", ["x" * size]] for size in sizes]
+    return slices.cut(JobSpec.parse({"type": "t", "tasks": tasks, **given}, limits), JOB, limits)
+
+
+def read(cut_: list[EncodedSlice]) -> list[Slice]:
+    return slices.decode_message(slices.encode_message([one.text for one in cut_]))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from([0, 10, 1000, MAX_BYTES // 3, MAX_BYTES // 2, MAX_BYTES + 10]), min_size=1, max_size=250)
+)
+def test_slices_hold_every_task_once_in_order_and_within_bounds(sizes: list[int]) -> None:
+    parts = read(cut(sizes))
+    lengths = [len(str(task.callback.args[0])) for part in parts for task in part.tasks]
+    assert lengths == sizes
+    assert [part.k for part in parts] == list(range(len(parts)))
+    assert {(part.n_slices, part.total) for part in parts} == {(len(parts), len(sizes))}
+    first = 0
+    for part in parts:
+        assert part.first == first
+        assert len(part.tasks) <= MAX_TASKS
+        assert len(part.tasks) == 1 or sum(len(str(task.callback.args[0])) for task in part.tasks) <= MAX_BYTES
+        first += len(part.tasks)
+
+
+def test_a_task_larger_than_a_slice_travels_alone() -> None:
+    assert [len(part.tasks) for part in read(cut([10, MAX_BYTES, 10, 10]))] == [1, 1, 2]
+
+
+def test_the_first_slice_brings_name_and_meta() -> None:
+    parts = read(cut([1] * 150, name="n", meta={"a": [None, "☃"]}))
+    assert [(part.name, part.meta) for part in parts] == [("n", {"a": [None, "☃"]}), (None, {})]
+    assert {(part.type, part.strategy) for part in parts} == {("t", Strategy.SEQUENTIAL)}
+
+
+def test_a_sequential_job_has_one_key_and_a_concurrent_one_a_key_per_slice() -> None:
+    assert {one.key for one in cut([1] * 300)} == {str(JOB)}
+    assert [one.key for one in cut([1] * 300, strategy="concurrent")] == [f"{JOB}/0/{k}" for k in range(3)]
+
+
+def test_the_same_submission_has_the_same_digest_and_another_one_another() -> None:
+    digests = [
+        cut(**given)[0].digest
+        for given in (
+            {"sizes": [1, 2]},
+            {"sizes": [1, 2]},
+            {"sizes": [2, 1]},
+            {"sizes": [1, 2], "name": "n"},
+            {"sizes": [1, 2], "meta": {"a": 1}},
+            {"sizes": [1, 2], "type": "u"},
+            {"sizes": [1, 2], "strategy": "concurrent"},
+        )
+    ]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == len(digests) - 1
+
+
+@pytest.mark.parametrize(
+    "given, field",
+    [
+        ({"sizes": [1, 2000]}, "tasks[1].callback.args"),
+        ({"sizes": [1], "meta": {"a": "x" * 500}}, "meta"),
+    ],
+)
+def test_what_is_too_large_is_named(given: dict[str, Any], field: str) -> None:
+    with pytest.raises(LimitExceeded) as refused:
+        cut(**given, limits=Limits(task_args_bytes=1000, meta_bytes=400))
+    assert refused.value.fields[0].field == field
+
+
+def test_the_limit_itself_is_allowed() -> None:
+    args = 1000 - len('[""]')
+    assert len(cut([args], limits=Limits(task_args_bytes=1000))) == 1
+    with pytest.raises(LimitExceeded):
+        cut([args + 1], limits=Limits(task_args_bytes=1000))
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"[{}]", b"not json", b'[{"v": 2}]'])
+def test_what_is_no_message_of_slices_is_refused(text: bytes) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        slices.decode_message(text)
+
+
+def test_the_empty_first_message_holds_no_slices() -> None:
+    assert slices.decode_message(b"[]") == []

@@ -1,0 +1,66 @@
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jabba.lanes.tracker import AckTracker
+
+
+def test_nothing_beyond_what_still_runs_is_committed() -> None:
+    tracker = AckTracker()
+    for offset in (100, 101, 102):
+        tracker.begin(0, offset, 1)
+    tracker.finish(0, 101)
+    tracker.finish(0, 102)
+    assert tracker.committable() == {}
+    tracker.finish(0, 100)
+    assert tracker.committable() == {0: 103}
+
+
+def test_a_message_is_finished_with_its_last_slice() -> None:
+    tracker = AckTracker()
+    tracker.begin(0, 5, 3)
+    tracker.finish(0, 5)
+    tracker.finish(0, 5)
+    assert tracker.committable() == {}
+    tracker.finish(0, 5)
+    assert tracker.committable() == {0: 6}
+
+
+def test_an_empty_message_is_finished_at_once() -> None:
+    tracker = AckTracker()
+    assert tracker.begin(3, 0, 0)
+    assert tracker.committable() == {3: 1}
+
+
+def test_a_message_is_followed_once() -> None:
+    tracker = AckTracker()
+    assert tracker.begin(0, 5, 1)
+    assert not tracker.begin(0, 5, 1)
+    tracker.finish(0, 5)
+    assert not tracker.begin(0, 5, 1)
+
+
+def test_what_an_older_generation_finishes_counts_no_more() -> None:
+    tracker = AckTracker()
+    tracker.begin(0, 5, 1)
+    tracker.reset()
+    tracker.finish(0, 5)
+    assert tracker.committable() == {}
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.randoms(use_true_random=False))
+def test_in_whatever_order_slices_finish_the_prefix_is_contiguous(counts: list[int], order: random.Random) -> None:
+    tracker = AckTracker()
+    for offset, count in enumerate(counts):
+        tracker.begin(0, offset, count)
+    left = dict(enumerate(counts))
+    finishing = [offset for offset, count in left.items() for _ in range(count)]
+    order.shuffle(finishing)
+    for offset in finishing:
+        tracker.finish(0, offset)
+        left[offset] -= 1
+        unfinished = [one for one, count in left.items() if count]
+        expected = min(unfinished, default=len(counts))
+        assert tracker.committable().get(0, 0) == expected
+    assert tracker.in_flight() == 0
