@@ -16,7 +16,7 @@ Hints = Callable[[str], AbstractContextManager[asyncio.Event]]
 
 _FIRST_PAUSE_SECONDS = 0.01
 _PAUSE_GROWTH = 1.5
-_LONGEST_PAUSE_SECONDS = 2.0
+_LONGEST_PAUSE_SECONDS = 5.0
 """How often a job is asked for of which nothing is heard."""
 
 _LEAST_SPACING_SECONDS = 0.01

@@ -151,7 +151,8 @@ async def _acquire(pool: aiopg.Pool) -> aiopg.Connection:
         return await pool.acquire()
     except TimeoutError as error:
         raise Unavailable(f"PostgreSQL gave no connection within {_CONNECT_SECONDS:g} s") from error
-    except psycopg2.OperationalError as error:
+    # aiopg ends in an OSError when the socket of a refused connection has gone to another one meanwhile.
+    except (psycopg2.OperationalError, OSError) as error:
         raise Unavailable(f"PostgreSQL cannot be reached: {_first_line(error)}") from error
 
 
