@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from aiokafka.protocol.group import SyncGroupRequest
 from faust.transport.consumer import Consumer
 from faust.transport.drivers import aiokafka
 from faust.types import TP
@@ -34,17 +35,44 @@ Records = tuple[Mapping[TP, list[Any]] | None, set[TP] | None]
 
 
 class PromptConsumer(aiokafka.Consumer):
-    """Fetches as soon as a partition may be fetched from.
+    """Fetches as soon as a partition may be fetched from, and has a lease as soon as it has joined the group.
 
     Faust's own rests for a second whenever it finds all partitions paused. In the middle of every rebalance it does, so
     that a worker that stays would stand still for a second longer than one that joins.
     """
+
+    def __init__(self, *arguments: Any, lease: Lease, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._lease = lease
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Do what Faust does; this comes before every joining, the first one included."""
+        follow_joins(self, self._lease)
+        await super().on_partitions_revoked(revoked)
 
     async def _wait_next_records(self, timeout: float) -> Records:  # noqa: ASYNC109 — Faust's interface
         if self.flow_active and self._get_active_partitions():
             return await super()._wait_next_records(timeout)
         await self.sleep(_PAUSED_POLL_SECONDS)
         return None, None
+
+
+def follow_joins(consumer: Consumer, lease: Lease) -> None:
+    """Renew the lease when the group answers with an assignment: it restarts the session when it is asked for one."""
+    coordinator = consumer._thread._consumer._coordinator  # type: ignore[attr-defined]  # noqa: SLF001 — see above
+    send = coordinator._send_req  # noqa: SLF001 — see above
+    if getattr(send, "renews", None) is lease:
+        return
+
+    async def send_and_renew(request: Any) -> Any:
+        since = lease.now()
+        answer = await send(request)
+        if isinstance(request, SyncGroupRequest) and not answer.error_code:
+            lease.renew(since)
+        return answer
+
+    send_and_renew.renews = lease  # type: ignore[attr-defined]
+    coordinator._send_req = send_and_renew  # noqa: SLF001 — see above
 
 
 def follow_heartbeats(consumer: Consumer, lease: Lease) -> None:

@@ -41,11 +41,12 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
     """Put a worker together; ``partitions`` is what each topic was created with."""
     callbacks.load(settings.callbacks)
     app = worker_app(settings, partitions)
-    app.transport.Consumer = PromptConsumer  # type: ignore[misc]  # the transport's class names it for all applications
     app.flow_control = SteadyFlow()
     log = Log(settings.kafka, client_id=f"{settings.prefix}-worker")
     clock = SystemClock()
     lease = Lease(settings.session_seconds, clock.monotonic)
+    # Faust names the class once for all applications.
+    app.transport.Consumer = partial(PromptConsumer, lease=lease)  # type: ignore[misc,assignment]
     gate = Gate(settings.slots, lease.valid)
     emitter = Emitter(partial(log.append, settings.topics.events), partitions)
     runner = LocalRunner(settings.threads)

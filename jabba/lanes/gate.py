@@ -65,28 +65,44 @@ class Gate:
     async def enter(self) -> None:
         """Wait for the gate and a slot."""
         while True:
-            await self.may_start()
+            await self._until(self._open)
             await self._slots.acquire()
-            if self._open.is_set() and self._lease():
+            if self._is_open():
                 break
             self._slots.release()
-        self._running += 1
-        self._quiet.clear()
+        self._count(1)
 
     def leave(self) -> None:
         """Give the slot back."""
         self._slots.release()
-        self._running -= 1
-        if self._running == 0:
-            self._quiet.set()
+        self._count(-1)
 
     async def may_start(self) -> None:
-        """Wait until steps may start: one that another worker has recorded meanwhile must not run again."""
-        await self._until(self._open)
+        """Wait, with a slot, until the step may start: one that another worker has recorded meanwhile must not.
+
+        While it waits it does not count as running: a hand-over would wait for it, and it for the end of the hand-over.
+        """
+        if self._is_open():
+            return
+        self._count(-1)
+        try:
+            await self._until(self._open)
+        finally:
+            self._count(1)
 
     async def may_write(self) -> None:
         """Wait until records may be written."""
         await self._until(self._writable)
+
+    def _is_open(self) -> bool:
+        return self._open.is_set() and self._lease()
+
+    def _count(self, change: int) -> None:
+        self._running += change
+        if self._running:
+            self._quiet.clear()
+        else:
+            self._quiet.set()
 
     async def _until(self, allowed: asyncio.Event) -> None:
         while True:
