@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 LOCK := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
 
-.PHONY: help venv demo up test lint format lock
+.PHONY: help venv demo up test lint simulate faults format lock
 
 help: ## List the commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -43,6 +43,12 @@ up: venv ## Run all of Jabba on this machine, with the callbacks of demo/shop.py
 
 test: lint ## Lint, then every test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+simulate: venv ## Many schedules of the simulator (SEEDS=1000)
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000)
+
+faults: venv ## Rounds of real faults under load (ROUNDS=20)
+	$(BIN)/python -m tests.fault --rounds $(or $(ROUNDS),20)
 
 lint: venv ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check $(SOURCES)
