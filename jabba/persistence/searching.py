@@ -1,65 +1,256 @@
-"""From a checked search to SQL. Every value is bound; nothing of a request becomes part of a statement's text."""
+"""From a checked search to SQL. Every value is bound; nothing of a request becomes part of a statement's text.
 
-from functools import reduce
+A condition may come out as NULL where something is missing, which a WHERE takes for false; what is negated is made
+false first. So a condition either holds or does not, as in Python.
+"""
+
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Select, Table, Text, and_, cast, literal, select
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Select,
+    Text,
+    and_,
+    case,
+    cast,
+    exists,
+    false,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.sql.selectable import FromClause
 
 from jabba import strictjson
-from jabba.filters import Condition, Kind, Order, Rule, Search
+from jabba.filters import (
+    ONE_OF,
+    Below,
+    Comparison,
+    Condition,
+    Group,
+    Inside,
+    Join,
+    Kind,
+    Member,
+    Order,
+    Related,
+    Rule,
+    Search,
+)
+from jabba.persistence.containment import documents
+from jabba.persistence.schema import jobs, tasks
+
+Boolean = ColumnElement[bool]
+Json = ColumnElement[Any]
+Part = Callable[[Condition], Boolean]
 
 
-def compile_search(search: Search, table: Table, answered: list[ColumnElement[Any]]) -> Select[Any]:
+def compile_search(search: Search, table: FromClause, answered: list[ColumnElement[Any]]) -> Select[Any]:
     """Make the statement that answers a search with these columns, in an order that never has two ways."""
     keys = [_order(key, table) for key in search.order_by]
     return (
         select(*answered)
-        .where(*(_condition(condition, table) for condition in search.conditions))
+        .where(*(_on_row(condition, table) for condition in search.conditions))
         .order_by(*keys, table.c.id)
         .offset(search.offset)
         .limit(search.limit)
     )
 
 
-def _order(key: Order, table: Table) -> ColumnElement[Any]:
-    column = table.c[key.field.name]
+def _order(key: Order, table: FromClause) -> ColumnElement[Any]:
+    column = _ordered(table.c[key.field.name], key.field.kind)
     return column.desc() if key.descending else column.asc()
 
 
-def _condition(condition: Condition, table: Table) -> ColumnElement[bool]:
-    column = table.c[condition.field.name]
-    compiler = _INSIDE if condition.path else _WHOLE
-    return compiler[condition.rule](column, condition)
+def _ordered(column: ColumnElement[Any], kind: Kind) -> ColumnElement[Any]:
+    """Order texts by their characters: the same in every database, and as Python does."""
+    return column.collate("C") if kind is Kind.TEXT else column
 
 
-def _equal(column: ColumnElement[Any], condition: Condition) -> ColumnElement[bool]:
-    if condition.value is None:
+def _on_row(condition: Condition, table: FromClause) -> Boolean:
+    """Compile a condition on a row of a table."""
+    match condition:
+        case Comparison():
+            return _comparison(table.c[condition.field.name], condition)
+        case Inside():
+            return _map(table.c[condition.field.name], condition.conditions)
+        case Related():
+            return _related(table, condition)
+        case Group():
+            return _joined(condition, lambda one: _on_row(one, table))
+    raise TypeError(f"{condition} is on no row")
+
+
+def _joined(group: Group, part: Part) -> Boolean:
+    compiled = [part(condition) for condition in group.conditions]
+    if group.join is Join.OR:
+        return or_(false(), *compiled)
+    return _all(compiled) if group.join is Join.AND else _negated(_all(compiled))
+
+
+def _all(conditions: Sequence[Boolean]) -> Boolean:
+    return and_(true(), *conditions)
+
+
+def _negated(condition: Boolean) -> Boolean:
+    return not_(func.coalesce(condition, false()))
+
+
+def _related(table: FromClause, condition: Related) -> Boolean:
+    """Ask for a row of the other table; it is never a stub, and under a name of its own since it may come twice."""
+    if condition.collection == "tasks":
+        other: FromClause = tasks.alias()
+        belongs, shown = other.c.job_id == table.c.id, other.c.callback.is_not(None)
+    else:
+        other = jobs.alias()
+        belongs, shown = other.c.id == table.c.job_id, other.c.meta.is_not(None)
+    conditions = [_on_row(one, other) for one in condition.conditions]
+    return exists(select(literal(1)).select_from(other).where(belongs, shown, *conditions).correlate_except(other))
+
+
+def _comparison(column: ColumnElement[Any], condition: Comparison) -> Boolean:
+    rule, value, kind = condition.rule, condition.value, condition.field.kind
+    if rule in _OPPOSITES:
+        return _negated(_comparison(column, replace(condition, rule=_OPPOSITES[rule])))
+    if rule is Rule.EQUAL:
+        return _equal(column, value, kind)
+    if rule in ONE_OF:
+        return _one_of(column, value, kind)
+    if kind is Kind.JSON:
+        return _json_rule(column, rule, value)
+    if rule is Rule.LIKE:
+        return column.ilike(literal(_pattern(value), Text))
+    return _compare(rule, _ordered(column, kind), _bound(value))
+
+
+_OPPOSITES = {Rule.NOT_EQUAL: Rule.EQUAL, Rule.NOT_IN: Rule.IN}
+
+
+def _equal(column: ColumnElement[Any], value: Any, kind: Kind) -> Boolean:
+    if value is None:
         return column.is_(None)
-    if condition.field.kind is Kind.JSON:
-        return column == _json(condition.value)
-    return column == literal(_bound(condition.value), Text)
+    return column == (_json(value) if kind is Kind.JSON else _bound(value))
 
 
-def _equal_inside(column: ColumnElement[Any], condition: Condition) -> ColumnElement[bool]:
+def _one_of(column: ColumnElement[Any], values: Sequence[Any], kind: Kind) -> Boolean:
+    bound = [_json(value) if kind is Kind.JSON else _bound(value) for value in values if value is not None]
+    one_of = column.in_(bound) if bound else false()
+    return or_(one_of, column.is_(None)) if None in values else one_of
+
+
+def _compare(rule: Rule, left: ColumnElement[Any], right: ColumnElement[Any]) -> Boolean:
+    compared: Boolean = _COMPARISONS[rule](left, right)
+    return compared
+
+
+_COMPARISONS: dict[Rule, Callable[[Any, Any], Any]] = {
+    Rule.LESS_THAN: operator.lt,
+    Rule.LESS_THAN_OR_EQUAL: operator.le,
+    Rule.GREATER_THAN: operator.gt,
+    Rule.GREATER_THAN_OR_EQUAL: operator.ge,
+}
+
+
+def _map(document: Json, conditions: tuple[Condition, ...]) -> Boolean:
+    """Ask of a JSON value to be a map that meets all conditions; containment, where it says it all, has an index."""
+    contained = documents(conditions)
+    if contained is not None:
+        return or_(*(_contains(document, one) for one in contained))
+    return and_(func.jsonb_typeof(document) == "object", *(_on_map(one, document) for one in conditions))
+
+
+def _on_map(condition: Condition, document: Json) -> Boolean:
+    """Compile a condition on what is a map in JSON."""
+    match condition:
+        case Member():
+            return _member(document, condition)
+        case Below():
+            return _below(document, condition)
+        case Group():
+            return _joined(condition, lambda one: _on_map(one, document))
+    raise TypeError(f"{condition} is on no map")
+
+
+def _below(document: Json, condition: Below) -> Boolean:
+    """Look at the map under a key, or at each item of the list there."""
+    value = _under(document, condition.key)
+    as_list = case(
+        (func.jsonb_typeof(value) == "array", value),
+        else_=func.jsonb_build_array(value),
+    )
+    item = func.jsonb_array_elements(as_list, type_=JSONB).column_valued()
+    items = item.scalar_alias
+    return exists(select(literal(1)).select_from(items).where(_map(item, condition.conditions)).correlate_except(items))
+
+
+def _member(document: Json, condition: Member) -> Boolean:
+    key, rule, value = condition.key, condition.rule, condition.value
+    if rule is Rule.NOT_EQUAL and value is None:
+        return func.jsonb_typeof(_under(document, key)) != "null"
+    if rule in _OPPOSITES:
+        return _negated(_member(document, replace(condition, rule=_OPPOSITES[rule])))
+    if rule is Rule.EQUAL:
+        return _member_equals(document, key, value)
+    if rule in ONE_OF:
+        return or_(false(), *(_member_equals(document, key, one) for one in value))
+    if rule is Rule.CONTAINS:
+        return _contains(document, {key: _as_list(value)})
+    return _json_rule(_under(document, key), rule, value)
+
+
+def _member_equals(document: Json, key: str, value: Any) -> Boolean:
     """Use the index, which knows what a document contains; of a list or map that means a part, so compare it too."""
-    document = reduce(lambda inner, key: {key: inner}, reversed(condition.path), condition.value)
-    contains: ColumnElement[bool] = column.op("@>")(_json(document))
-    if not isinstance(condition.value, dict | list | tuple):
+    contains = _contains(document, {key: value})
+    if not isinstance(value, dict | list | tuple):
         return contains
-    path = cast(literal(list(condition.path), ARRAY(Text)), ARRAY(Text))
-    return and_(contains, column.op("#>")(path) == _json(condition.value))
+    return and_(contains, _under(document, key) == _json(value))
 
 
-_WHOLE = {Rule.EQUAL: _equal}
-_INSIDE = {Rule.EQUAL: _equal_inside}
+def _json_rule(value: Json, rule: Rule, wanted: Any) -> Boolean:
+    """Compare what stands in JSON; numbers only with numbers, texts only with texts."""
+    if rule is Rule.CONTAINS:
+        return _contains(value, _as_list(wanted))
+    text = value.op("#>>", return_type=Text())(cast(literal("{}", Text), ARRAY(Text)))
+    if rule is Rule.LIKE:
+        return and_(func.jsonb_typeof(value) == "string", text.ilike(literal(_pattern(wanted), Text)))
+    if isinstance(wanted, str):
+        return and_(func.jsonb_typeof(value) == "string", _compare(rule, text.collate("C"), _bound(wanted)))
+    return and_(func.jsonb_typeof(value) == "number", _compare(rule, value, _json(wanted)))
 
 
-def _json(value: Any) -> ColumnElement[Any]:
+def _under(document: Json, key: str) -> Json:
+    return document.op("->", return_type=JSONB())(cast(literal(key, Text), Text))
+
+
+def _contains(document: Json, part: Any) -> Boolean:
+    return document.op("@>", is_comparison=True)(_json(part))
+
+
+def _as_list(value: Any) -> list[Any]:
+    """Answer what a list must hold: each of several values, or the one."""
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _pattern(text: str) -> str:
+    """Write a text as a pattern in which nothing stands for anything else, found anywhere."""
+    for special in ("\\", "%", "_"):
+        text = text.replace(special, f"\\{special}")
+    return f"%{text}%"
+
+
+def _json(value: Any) -> Json:
     return cast(literal(strictjson.encode(value).decode(), Text), JSONB)
 
 
-def _bound(value: Any) -> Any:
-    """Answer a value as psycopg2 takes it; PostgreSQL reads ids and statuses from their text."""
-    return str(value) if isinstance(value, str | UUID) else value
+def _bound(value: Any) -> ColumnElement[Any]:
+    """Bind a value as psycopg2 takes it; PostgreSQL reads ids and statuses from their text."""
+    return literal(str(value) if isinstance(value, str | UUID) else value, Text)

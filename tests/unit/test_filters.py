@@ -16,10 +16,18 @@ from jabba.filters import (
     MAX_DEPTH,
     MAX_LIMIT,
     MAX_OFFSET,
+    MAX_VALUES,
     TASKS,
+    Below,
     Collection,
+    Comparison,
     Condition,
+    Group,
+    Inside,
+    Join,
+    Member,
     Order,
+    Related,
     Rule,
     Search,
     parse_search,
@@ -62,8 +70,8 @@ def test_the_example_of_the_contract() -> None:
     )
 
     assert search.conditions == (
-        Condition(JOBS.fields["status"], Rule.EQUAL, "PROCESSED"),
-        Condition(JOBS.fields["meta"], Rule.EQUAL, "r-1", ("request_id",)),
+        Comparison(JOBS.fields["status"], Rule.EQUAL, "PROCESSED"),
+        Inside(JOBS.fields["meta"], (Member("request_id", Rule.EQUAL, "r-1"),)),
     )
     assert search.order_by == (Order(JOBS.fields["inserted_at"], True), Order(JOBS.fields["name"], False))  # noqa: FBT003 — the two directions, side by side
     assert (search.offset, search.limit) == (20, 10)
@@ -74,7 +82,7 @@ def test_python_values_are_taken_as_they_are() -> None:
         {"filter": (("id", "equal", UUID(ID)),), "order_by": (("asc", "id"),), "cursor": (0, 1)}, JOBS
     )
 
-    assert search.conditions[0].value == UUID(ID)
+    assert search.conditions == (Comparison(JOBS.fields["id"], Rule.EQUAL, UUID(ID)),)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +110,7 @@ def test_python_values_are_taken_as_they_are() -> None:
     ],
 )
 def test_values_become_what_the_field_holds(collection: Collection, field: str, value: Any, read: Any) -> None:
-    assert only_condition(collection, field, "equal", value).value == read
+    assert only_condition(collection, field, "equal", value) == Comparison(collection.fields[field], Rule.EQUAL, read)
 
 
 def test_conditions_inside_a_json_field_nest() -> None:
@@ -111,11 +119,31 @@ def test_conditions_inside_a_json_field_nest() -> None:
         TASKS,
     )
 
-    assert [(one.path, one.value) for one in search.conditions] == [
-        (("a", "b"), 1),
-        (("a", "c.d"), None),
-        (("e",), [2]),
-    ]
+    below = Below("a", (Member("b", Rule.EQUAL, 1), Member("c.d", Rule.EQUAL, None)))
+    assert search.conditions == (Inside(TASKS.fields["meta"], (below, Member("e", Rule.EQUAL, [2]))),)
+
+
+def test_associations_and_groups_nest() -> None:
+    failed = Comparison(TASKS.fields["status"], Rule.EQUAL, "FAILED")
+    named = Comparison(JOBS.fields["name"], Rule.LIKE, "a%")
+    of_job = ["job", None, [["name", "like", "a%"]]]
+
+    found = only_condition(JOBS, "not", None, [["tasks", None, [["status", "equal", "FAILED"], of_job]]])
+    assert found == Group(Join.NOT, (Related("tasks", (failed, Related("jobs", (named,)))),))
+
+    within = only_condition(JOBS, "meta", None, [["or", None, [["a", "in", [1, None]], ["and", None, []]]]])
+    groups = Group(Join.OR, (Member("a", Rule.IN, (1, None)), Group(Join.AND, ())))
+    assert within == Inside(JOBS.fields["meta"], (groups,))
+
+
+@pytest.mark.parametrize("rule", Rule)
+def test_every_rule_is_known_everywhere_it_means_something(rule: Rule) -> None:
+    listed = rule in {Rule.IN, Rule.NOT_IN, Rule.EQUAL_ONE_OF}
+    inside = only_condition(JOBS, "meta", None, [["a", rule.value, ["x"] if listed else "x"]])
+    assert isinstance(inside, Inside)
+    if rule is not Rule.CONTAINS:
+        found = only_condition(JOBS, "name", rule.value, ("x",) if listed else "x")
+        assert found == Comparison(JOBS.fields["name"], rule, ("x",) if listed else "x")
 
 
 def test_started_at_is_an_alias_in_the_order_only() -> None:
@@ -132,6 +160,24 @@ def test_started_at_is_an_alias_in_the_order_only() -> None:
         (["status", "equals", "FAILED"], "filter[1][1]"),
         (["status", ["equal"], "FAILED"], "filter[1][1]"),
         (["status", None, "FAILED"], "filter[1][1]"),
+        (["status", "in", "FAILED"], "filter[1][2]"),
+        (["status", "in", ["FAILED", "DONE"]], "filter[1][2][1]"),
+        (["id", "not_in", [ID, 7]], "filter[1][2][1]"),
+        (["name", "in", ["n"] * (MAX_VALUES + 1)], "filter[1][2]"),
+        (["name", "contains", "n"], "filter[1][1]"),
+        (["id", "like", "6868"], "filter[1][1]"),
+        (["name", "like", 7], "filter[1][2]"),
+        (["name", "like", None], "filter[1][2]"),
+        (["inserted_at", "less_than", None], "filter[1][2]"),
+        (["meta", "less_than", {}], "filter[1][2]"),
+        (["meta", None, [["a", "less_than", True]]], "filter[1][2][0][2]"),
+        (["meta", None, [["a", "greater_than", [1]]]], "filter[1][2][0][2]"),
+        (["tasks", "equal", "FAILED"], "filter[1][0]"),
+        (["tasks", None, [["status", "equal", "FAILED"], ["type", "equal", "t"]]], "filter[1][2][1][0]"),
+        (["job", None, []], "filter[1][0]"),
+        (["or", None, "FAILED"], "filter[1][2]"),
+        (["or", None, [["name", "equal", "n"], ["not", None, [["type", "equal", 1]]]]], "filter[1][2][1][2][0][2]"),
+        (["or", "equal", []], "filter[1][0]"),
         (["state", "equal", "FAILED"], "filter[1][0]"),
         ([None, "equal", "FAILED"], "filter[1][0]"),
         ([["status"], "equal", "FAILED"], "filter[1][0]"),
@@ -148,7 +194,8 @@ def test_started_at_is_an_alias_in_the_order_only() -> None:
         (["inserted_at", "equal", 1790000000], "filter[1][2]"),
         (["meta", None, "request_id"], "filter[1][2]"),
         (["meta", None, [["a", "equal"]]], "filter[1][2][0]"),
-        (["meta", None, [["a", "equal", 1], ["b", "like", 2]]], "filter[1][2][1][1]"),
+        (["meta", None, [["a", "equal", 1], ["b", "like", 2]]], "filter[1][2][1][2]"),
+        (["meta", None, [["a", "equal", 1], ["b", "matches", 2]]], "filter[1][2][1][1]"),
         (["meta", None, [[1, "equal", 2]]], "filter[1][2][0][0]"),
         (["meta", None, [["a\0", "equal", 2]]], "filter[1][2][0][0]"),
         (["meta", None, [["a", None, [["b", None, 1]]]]], "filter[1][2][0][2][0][2]"),
@@ -216,10 +263,12 @@ def test_conditions_are_bounded_in_number_and_depth() -> None:
     assert len(parse_search({"filter": [one] * MAX_CONDITIONS}, JOBS).conditions) == MAX_CONDITIONS
     assert list(mistakes({"filter": [one] * (MAX_CONDITIONS + 1)})) == ["filter"]
 
+    assert list(mistakes({"filter": [["or", None, [one] * MAX_CONDITIONS]]})) == ["filter"]
+
     def nested(depth: int) -> list[Any]:
         return ["k", "equal", 1] if depth == 1 else ["k", None, [nested(depth - 1)]]
 
-    assert len(only_condition(JOBS, "meta", None, [nested(MAX_DEPTH)]).path) == MAX_DEPTH
+    assert isinstance(only_condition(JOBS, "meta", None, [nested(MAX_DEPTH)]), Inside)
     (path,) = mistakes({"filter": [["meta", None, [nested(MAX_DEPTH + 1)]]]})
     assert path.startswith("filter[0][2][0]")
 

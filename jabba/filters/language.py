@@ -1,0 +1,184 @@
+"""What a checked search is made of, and the fields that it may name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import Any
+
+from jabba.lifecycle import JobStatus, Strategy, TaskStatus
+
+DEFAULT_LIMIT = 50
+
+
+class Kind(Enum):
+    """What a field holds."""
+
+    ID = "a UUID"
+    TEXT = "a text"
+    INTEGER = "an integer"
+    MOMENT = "a date and time as in ISO 8601"
+    JSON = "a JSON value"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a collection; ``choices`` are its only values, if it has any."""
+
+    name: str
+    kind: Kind
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """What is searched: the fields that conditions and order may name.
+
+    ``related`` names what belongs to an item: the name of the association and that of the other collection.
+    """
+
+    name: str
+    fields: Mapping[str, Field]
+    related: Mapping[str, str] = field(default_factory=dict)
+
+
+class Rule(StrEnum):
+    """How a value is compared."""
+
+    EQUAL = "equal"
+    NOT_EQUAL = "not_equal"
+    EQUAL_ONE_OF = "equal_one_of"
+    IN = "in"
+    NOT_IN = "not_in"
+    LESS_THAN = "less_than"
+    LESS_THAN_OR_EQUAL = "less_than_or_equal"
+    GREATER_THAN = "greater_than"
+    GREATER_THAN_OR_EQUAL = "greater_than_or_equal"
+    CONTAINS = "contains"
+    LIKE = "like"
+
+
+ONE_OF = frozenset({Rule.EQUAL_ONE_OF, Rule.IN, Rule.NOT_IN})
+"""Their value is a list of what the field may hold."""
+
+ORDERED = frozenset(
+    {Rule.LESS_THAN, Rule.LESS_THAN_OR_EQUAL, Rule.GREATER_THAN, Rule.GREATER_THAN_OR_EQUAL},
+)
+"""They ask what comes before what; nothing comes before or after null."""
+
+
+class Join(StrEnum):
+    """How a group joins its conditions; ``not`` holds when not all of them do."""
+
+    AND = "and"
+    OR = "or"
+    NOT = "not"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A field compared with a value of its type; a null value stands for a field without one."""
+
+    field: Field
+    rule: Rule
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What stands under a key of a JSON map, compared; a null value stands for an explicit null."""
+
+    key: str
+    rule: Rule
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The map in a JSON field meets all conditions."""
+
+    field: Field
+    conditions: tuple["Condition", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Below:
+    """Under a key of a JSON map stands a map that meets all conditions, or a list that holds such a map."""
+
+    key: str
+    conditions: tuple["Condition", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """An item of another collection (``tasks`` or ``jobs``) belongs to this one and meets all conditions."""
+
+    collection: str
+    conditions: tuple["Condition", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Conditions on the same thing, joined."""
+
+    join: Join
+    conditions: tuple["Condition", ...]
+
+
+Condition = Comparison | Member | Inside | Below | Related | Group
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A key of the order."""
+
+    field: Field
+    descending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A checked search: all conditions hold; ``limit`` items from ``offset`` on."""
+
+    conditions: tuple[Condition, ...] = ()
+    order_by: tuple[Order, ...] = ()
+    offset: int = 0
+    limit: int = DEFAULT_LIMIT
+
+
+def _collection(name: str, related: Mapping[str, str], *fields: Field) -> Collection:
+    return Collection(name, {field.name: field for field in fields}, related)
+
+
+JOBS = _collection(
+    "jobs",
+    {"tasks": "tasks"},
+    Field("id", Kind.ID),
+    Field("name", Kind.TEXT),
+    Field("type", Kind.TEXT),
+    Field("status", Kind.TEXT, tuple(JobStatus)),
+    Field("strategy", Kind.TEXT, tuple(Strategy)),
+    Field("meta", Kind.JSON),
+    Field("callback", Kind.JSON),
+    Field("run_at", Kind.MOMENT),
+    Field("reason", Kind.TEXT),
+    Field("ended_at", Kind.MOMENT),
+    Field("inserted_at", Kind.MOMENT),
+    Field("updated_at", Kind.MOMENT),
+)
+TASKS = _collection(
+    "tasks",
+    {"job": "jobs"},
+    Field("id", Kind.ID),
+    Field("job_id", Kind.ID),
+    Field("name", Kind.TEXT),
+    Field("callback", Kind.JSON),
+    Field("priority", Kind.INTEGER),
+    Field("status", Kind.TEXT, tuple(TaskStatus)),
+    Field("result", Kind.JSON),
+    Field("meta", Kind.JSON),
+    Field("attempt", Kind.INTEGER),
+    Field("ended_at", Kind.MOMENT),
+    Field("inserted_at", Kind.MOMENT),
+    Field("updated_at", Kind.MOMENT),
+)
+COLLECTIONS = {one.name: one for one in (JOBS, TASKS)}

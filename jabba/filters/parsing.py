@@ -1,0 +1,202 @@
+"""From what was sent to a checked search."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from jabba.errors import FieldError, InvalidRequest
+from jabba.filters.language import (
+    COLLECTIONS,
+    DEFAULT_LIMIT,
+    Below,
+    Collection,
+    Comparison,
+    Condition,
+    Field,
+    Group,
+    Inside,
+    Join,
+    Kind,
+    Member,
+    Order,
+    Related,
+    Rule,
+    Search,
+)
+from jabba.filters.values import (
+    MAX_VALUES,
+    integer,
+    list_of,
+    listed,
+    read_json_value,
+    read_value,
+    refused,
+    shown,
+    text,
+)
+
+__all__ = ["DEFAULT_LIMIT", "MAX_CONDITIONS", "MAX_DEPTH", "MAX_LIMIT", "MAX_OFFSET", "MAX_VALUES", "parse_search"]
+
+MAX_LIMIT = 1000
+MAX_OFFSET = 2**31 - 1
+MAX_CONDITIONS = 100
+"""How many conditions a filter may have, those that hold others included."""
+MAX_DEPTH = 20
+"""How deep conditions may stand in others."""
+
+_ALIASES = {"started_at": "inserted_at"}
+_PARTS = ("filter", "order_by", "cursor")
+
+Item = TypeVar("Item")
+Reader = Callable[[Any, str, int], Condition]
+"""Reads a condition that stands at a path, in so many others."""
+
+
+def parse_search(body: Any, collection: Collection) -> Search:
+    """Check a search.
+
+    Raises:
+        InvalidRequest: names every mistake by its path, such as ``filter[2][1]``.
+    """
+    if not isinstance(body, Mapping):
+        raise InvalidRequest.at("", "a search is an object with filter, order_by and cursor")
+    mistakes = [FieldError(str(key), f"must be one of {listed(_PARTS)}") for key in body if key not in _PARTS]
+    conditions = _collect(mistakes, lambda: _filter(body.get("filter"), collection))
+    order_by = _collect(mistakes, lambda: _order_by(body.get("order_by"), collection))
+    cursor = _collect(mistakes, lambda: _cursor(body.get("cursor")))
+    if mistakes:
+        raise refused(mistakes)
+    return Search(tuple(conditions), tuple(order_by), *cursor)
+
+
+def _collect(mistakes: list[FieldError], parse: Callable[[], list[Item]]) -> list[Item]:
+    """Answer what is parsed, or note what is wrong with it and go on."""
+    try:
+        return parse()
+    except InvalidRequest as error:
+        mistakes.extend(error.fields)
+        return []
+
+
+def _each(items: Any, path: str, parse: Callable[[Any, str], Item]) -> list[Item]:
+    """Parse every item of a list, and name the mistakes of all."""
+    parsed: list[Item] = []
+    mistakes: list[FieldError] = []
+    for number, item in enumerate(list_of(items, path)):
+        try:
+            parsed.append(parse(item, f"{path}[{number}]"))
+        except InvalidRequest as error:
+            mistakes.extend(error.fields)
+    if mistakes:
+        raise refused(mistakes)
+    return parsed
+
+
+def _filter(conditions: Any, collection: Collection) -> list[Condition]:
+    if conditions is None:
+        return []
+    parsed = _each(conditions, "filter", lambda item, path: _condition_on(collection)(item, path, 0))
+    if (number := _count(tuple(parsed))) > MAX_CONDITIONS:
+        raise InvalidRequest.at("filter", f"{number} conditions, and the limit is {MAX_CONDITIONS}")
+    return parsed
+
+
+def _count(conditions: tuple[Condition, ...]) -> int:
+    nested = (one.conditions for one in conditions if not isinstance(one, Comparison | Member))
+    return len(conditions) + sum(_count(inner) for inner in nested)
+
+
+def _condition_on(collection: Collection) -> Reader:
+    """Make the reader of conditions on the items of a collection."""
+
+    def read(item: Any, path: str, depth: int) -> Condition:
+        name, rule, value = _triple(item, path)
+        if rule is None and (nested := _nested_on(collection, name)):
+            make, reader = nested
+            return make(_below(value, path, depth, reader or read))
+        field = _field(name, f"{path}[0]", collection, *(collection.related if rule is None else ()))
+        known = _rule(rule, f"{path}[1]")
+        return Comparison(field, known, read_value(value, path, field, known))
+
+    return read
+
+
+def _nested_on(
+    collection: Collection, name: Any
+) -> tuple[Callable[[tuple[Condition, ...]], Condition], Reader | None] | None:
+    """Answer what a condition that holds others becomes, and how to read these if not as itself."""
+    if not isinstance(name, str):
+        return None
+    if name in tuple(Join):
+        return lambda conditions: Group(Join(name), conditions), None
+    if other := collection.related.get(name):
+        return lambda conditions: Related(other, conditions), _condition_on(COLLECTIONS[other])
+    field = collection.fields.get(name)
+    if field is not None and field.kind is Kind.JSON:
+        return lambda conditions: Inside(field, conditions), _in_json
+    return None
+
+
+def _in_json(item: Any, path: str, depth: int) -> Condition:
+    """Read a condition on a map in JSON, where a name is a key."""
+    name, rule, value = _triple(item, path)
+    key = text(name, f"{path}[0]")
+    if rule is not None:
+        known = _rule(rule, f"{path}[1]")
+        return Member(key, known, read_json_value(value, path, known))
+    conditions = _below(value, path, depth, _in_json)
+    return Group(Join(key), conditions) if key in tuple(Join) else Below(key, conditions)
+
+
+def _below(conditions: Any, path: str, depth: int, read: Reader) -> tuple[Condition, ...]:
+    if depth == MAX_DEPTH:
+        raise InvalidRequest.at(path, f"stands deeper than {MAX_DEPTH} conditions in one another")
+    return tuple(_each(conditions, f"{path}[2]", lambda item, where: read(item, where, depth + 1)))
+
+
+def _triple(item: Any, path: str) -> tuple[Any, Any, Any]:
+    if not isinstance(item, list | tuple) or len(item) != 3:  # noqa: PLR2004 — field, rule, value
+        raise InvalidRequest.at(path, "a condition is [field, rule, value]")
+    return item[0], item[1], item[2]
+
+
+def _field(name: Any, path: str, collection: Collection, *others: str) -> Field:
+    field = collection.fields.get(name) if isinstance(name, str) else None
+    if field is None:
+        names = listed([*collection.fields, *others])
+        raise InvalidRequest.at(path, f"{shown(name)} is no field of {collection.name}: {names}")
+    return field
+
+
+def _rule(rule: Any, path: str) -> Rule:
+    if rule not in tuple(Rule):
+        raise InvalidRequest.at(path, f"{shown(rule)} is no rule here: {listed(Rule)}")
+    return Rule(rule)
+
+
+def _order_by(keys: Any, collection: Collection) -> list[Order]:
+    given = [["desc", "inserted_at"]] if keys is None else keys
+    if len(list_of(given, "order_by")) > len(collection.fields):
+        raise InvalidRequest.at("order_by", f"{len(given)} keys, and there are {len(collection.fields)} fields")
+    return _each(given, "order_by", lambda item, path: _order(item, path, collection))
+
+
+def _order(item: Any, path: str, collection: Collection) -> Order:
+    if not isinstance(item, list | tuple) or len(item) != 2:  # noqa: PLR2004 — direction and field
+        raise InvalidRequest.at(path, "an order is [direction, field]")
+    direction, name = item
+    if direction not in ("asc", "desc"):
+        raise InvalidRequest.at(f"{path}[0]", f"{shown(direction)} is neither asc nor desc")
+    known = _ALIASES.get(name, name) if isinstance(name, str) else name
+    return Order(_field(known, f"{path}[1]", collection), direction == "desc")
+
+
+def _cursor(cursor: Any) -> list[int]:
+    if cursor is None:
+        return [0, DEFAULT_LIMIT]
+    if len(list_of(cursor, "cursor")) != 2:  # noqa: PLR2004 — offset and limit
+        raise InvalidRequest.at("cursor", "must be [offset, limit]")
+    bounds = [("offset", 0, MAX_OFFSET), ("limit", 1, MAX_LIMIT)]
+    for number, (name, least, most) in enumerate(bounds):
+        if not least <= integer(cursor[number], f"cursor[{number}]") <= most:
+            raise InvalidRequest.at(f"cursor[{number}]", f"the {name} must be from {least} to {most}")
+    return list(cursor)

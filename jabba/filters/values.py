@@ -1,0 +1,129 @@
+"""The values of conditions: each rule takes what its field can hold, and every mistake is named by its path."""
+
+import reprlib
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from jabba import strictjson
+from jabba.errors import FieldError, InvalidRequest
+from jabba.filters.language import ONE_OF, ORDERED, Field, Kind, Rule
+
+MAX_VALUES = 1000
+"""How many values ``in`` and its like may list."""
+
+
+def read_value(value: Any, path: str, field: Field, rule: Rule) -> Any:
+    """Read what a field is compared with; a list of it for the rules that take one.
+
+    Raises:
+        InvalidRequest: the rule is not for such a field, or the value is not what the field holds.
+    """
+    if field.kind is Kind.JSON:
+        return read_json_value(value, path, rule)
+    if rule is Rule.CONTAINS or (rule is Rule.LIKE and field.kind is not Kind.TEXT):
+        raise InvalidRequest.at(f"{path}[1]", f"{rule} is no rule for {field.name}, which holds {field.kind.value}")
+    where = f"{path}[2]"
+    if rule is Rule.LIKE:
+        return text(value, where)
+    if rule in ONE_OF:
+        return tuple(_one(item, f"{where}[{number}]", field) for number, item in enumerate(_values(value, where)))
+    if value is None and rule in ORDERED:
+        raise InvalidRequest.at(where, f"nothing is ordered before or after null; {rule} takes {field.kind.value}")
+    return _one(value, where, field)
+
+
+def read_json_value(value: Any, path: str, rule: Rule) -> Any:
+    """Read what something in JSON is compared with; errors as ``read_value``."""
+    where = f"{path}[2]"
+    if rule is Rule.LIKE:
+        return text(value, where)
+    if rule in ONE_OF:
+        return tuple(_json(item, f"{where}[{number}]") for number, item in enumerate(_values(value, where)))
+    if rule in ORDERED and (isinstance(value, bool) or not isinstance(value, str | int | float)):
+        raise InvalidRequest.at(where, f"{shown(value)} is neither a number nor a text, and {rule} orders only those")
+    return _json(value, where)
+
+
+def list_of(value: Any, path: str) -> Sequence[Any]:
+    """Answer a list or tuple, refuse anything else."""
+    if not isinstance(value, list | tuple):
+        raise InvalidRequest.at(path, "must be a list")
+    return value
+
+
+def text(value: Any, path: str) -> str:
+    """Answer a text that can be stored."""
+    if not isinstance(value, str):
+        raise InvalidRequest.at(path, f"{shown(value)} is not {Kind.TEXT.value}")
+    strictjson.encode(value, path)
+    return value
+
+
+def integer(value: Any, path: str) -> int:
+    """Answer an integer, which true and false are not."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidRequest.at(path, f"{shown(value)} is not {Kind.INTEGER.value}")
+    return value
+
+
+def refused(mistakes: list[FieldError]) -> InvalidRequest:
+    """Make one error of all mistakes."""
+    return InvalidRequest("; ".join(f"{one.field}: {one.message}" for one in mistakes), mistakes)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Write names in a row."""
+    return ", ".join(names)
+
+
+def shown(value: Any) -> str:
+    """Answer enough of a value to recognise it."""
+    return _SHORT.repr(value)
+
+
+def _values(value: Any, path: str) -> Sequence[Any]:
+    if len(list_of(value, path)) > MAX_VALUES:
+        raise InvalidRequest.at(path, f"{len(value)} values, and the limit is {MAX_VALUES}")
+    return list(value)
+
+
+def _one(value: Any, path: str, field: Field) -> Any:
+    if value is None:
+        return None
+    if field.choices and value not in field.choices:
+        raise InvalidRequest.at(path, f"{shown(value)} is no {field.name}: {listed(field.choices)}")
+    return _READERS[field.kind](value, path)
+
+
+def _id(value: Any, path: str) -> UUID:
+    try:
+        return value if isinstance(value, UUID) else UUID(value)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InvalidRequest.at(path, f"{shown(value)} is not {Kind.ID.value}") from error
+
+
+def _moment(value: Any, path: str) -> datetime:
+    """Read a moment; one without a time zone is UTC."""
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    except (ValueError, TypeError) as error:
+        raise InvalidRequest.at(path, f"{shown(value)} is not {Kind.MOMENT.value}") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _json(value: Any, path: str) -> Any:
+    strictjson.encode(value, path)
+    return value
+
+
+_READERS: dict[Kind, Callable[[Any, str], Any]] = {
+    Kind.ID: _id,
+    Kind.TEXT: text,
+    Kind.INTEGER: integer,
+    Kind.MOMENT: _moment,
+}
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
