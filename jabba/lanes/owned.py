@@ -183,6 +183,7 @@ class OwnedPartition:
         if refused and (text := store.get(key)) is not None and not is_marker(text):
             # The lane that the record is about may have been kept from starting.
             self._recover(store, key, text)
+            self._wake_turn(LaneName.parse(key).job_key)
 
     async def _run_to_end(self, key: str, running: _Running, store: Store) -> None:
         retry_seconds = _FIRST_RETRY_SECONDS
