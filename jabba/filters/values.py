@@ -105,12 +105,12 @@ def _id(value: Any, path: str) -> UUID:
 
 
 def _moment(value: Any, path: str) -> datetime:
-    """Read a moment; one without a time zone is UTC."""
+    """Read a moment as one of UTC, which it also is without a time zone; PostgreSQL takes no zone beyond ±15:59."""
     try:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-    except (ValueError, TypeError) as error:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, TypeError, OverflowError) as error:
         raise InvalidRequest.at(path, f"{shown(value)} is not {Kind.MOMENT.value}") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _json(value: Any, path: str) -> Any:

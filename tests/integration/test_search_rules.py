@@ -1,0 +1,72 @@
+"""Rules of searches whose edges chance seldom hits: literal patterns, and lists of maps."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from jabba.filters import JOBS, parse_search
+from jabba.persistence import queries
+from jabba.persistence.database import Database
+from tests.support.projecting import facts, job_spec, new_job, project, slices_of
+
+NAMES = ["100%", "100 percent", "a_b", "axb", "a\\b", "a/b", "ABC", "abc", None]
+METAS: list[dict[str, Any]] = [
+    {"items": [{"sku": "a", "n": 1}, {"sku": "b", "n": 2}]},
+    {"items": [{"sku": "a", "n": 2}]},
+    {"items": []},
+    {"items": {"sku": "a", "n": 1}},
+    {},
+]
+
+
+async def stored(database: Database, specs: list[dict[str, Any]]) -> dict[UUID, int]:
+    """Store jobs; answer the number of each by its id."""
+    numbers = {}
+    for number, given in enumerate(specs):
+        job = new_job()
+        await project(database, facts(slices_of(job, job_spec(1, **given))))
+        numbers[job] = number
+    return numbers
+
+
+async def found(database: Database, numbers: dict[UUID, int], *conditions: Any) -> set[int]:
+    search = parse_search({"filter": list(conditions), "cursor": [0, 1000]}, JOBS)
+    return {numbers[job.id] for job in await queries.search_jobs(database, search)}
+
+
+@pytest.mark.parametrize(
+    "pattern, matches",
+    [
+        ("%", ["100%"]),
+        ("100%", ["100%"]),
+        ("_", ["a_b"]),
+        ("a_b", ["a_b"]),
+        ("\\", ["a\\b"]),
+        ("a\\b", ["a\\b"]),
+        ("b", ["a_b", "axb", "a\\b", "a/b", "ABC", "abc"]),
+        ("aBc", ["ABC", "abc"]),
+    ],
+)
+async def test_like_takes_every_character_as_it_is(projection: Database, pattern: str, matches: list[str]) -> None:
+    numbers = await stored(projection, [{"name": name} for name in NAMES])
+    expected = {NAMES.index(name) for name in matches}
+    assert await found(projection, numbers, ["name", "like", pattern]) == expected
+
+
+@pytest.mark.parametrize(
+    "inner, matches",
+    [
+        ([["sku", "equal", "a"]], {0, 1, 3}),
+        ([["sku", "equal", "a"], ["n", "equal", 1]], {0, 3}),
+        # Both conditions hold on the same item, not on one each.
+        ([["sku", "equal", "a"], ["n", "equal", 2]], {1}),
+        ([["sku", "equal", "b"], ["n", "equal", 1]], set()),
+        ([["n", "greater_than", 1]], {0, 1}),
+    ],
+)
+async def test_conditions_on_a_list_of_maps_hold_on_one_item(
+    projection: Database, inner: list[Any], matches: set[int]
+) -> None:
+    numbers = await stored(projection, [{"meta": meta} for meta in METAS])
+    assert await found(projection, numbers, ["meta", None, [["items", None, inner]]]) == matches
