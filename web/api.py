@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from aiohttp import web
@@ -16,6 +16,7 @@ from web.backends import Backends
 logger = logging.getLogger(__name__)
 
 BACKENDS = web.AppKey("backends", Backends)
+VIEWS: web.AppKey[Iterable[type[View]]] = web.AppKey("views")
 # The default tells which versions to look up known holes of.
 HEADERS = {"Server": "jabba"}
 

@@ -12,7 +12,8 @@ from mode import Service
 
 from jabba import ids
 from jabba.clock import Clock, SystemClock
-from jabba.errors import NotFound, NotReady, RequestError, Unavailable
+from jabba.errors import InvalidRequest, NotFound, NotReady, RequestError, Unavailable
+from jabba.log_reader import LogReader
 from jabba.models import Job
 from jabba.persistence import queries, watching
 from jabba.persistence.database import Database
@@ -33,6 +34,9 @@ YOUNG_SECONDS = 10.0
 
 PROJECTION_SECONDS = 10.0
 """How long an answer waits for the projection to reach a position."""
+
+_PATIENCE_SECONDS = 0.5
+"""After so long it is worth to ask whether the position is in the log at all."""
 
 _SHOWN = {0: 0}
 """The position of what PostgreSQL shows already: that of the empty first message."""
@@ -102,10 +106,11 @@ class Backends(Service):
 
         Raises:
             NotFound: there is none.
+            InvalidRequest: the log has no such position.
             Unavailable: PostgreSQL does not answer, or the projection has not reached the position.
         """
-        if after is not None and not await self._progress.reaches(after, PROJECTION_SECONDS):
-            raise Unavailable("the projection has not reached this position yet")
+        if after is not None:
+            await self._until_projected(after)
         young = abs(self.clock.now() - ids.job_seconds(job)) < YOUNG_SECONDS
         seconds = self.settings.visible_seconds if young and after is None else 0.0
         found = await until_answered(partial(queries.get_job, self.database, job), seconds)
@@ -128,6 +133,16 @@ class Backends(Service):
         """Answer what tells of each backend why it does not serve; the text is empty when it does."""
         kafka = self.producer.check(within=PROBE_SECONDS)
         return {"kafka": _fault(kafka), "database": _fault(self._probe_database())}
+
+    async def _until_projected(self, position: Position) -> None:
+        if await self._progress.reaches(position, _PATIENCE_SECONDS):
+            return
+        async with LogReader(self.settings.kafka, self.settings.topics.tasks) as log:
+            ends = await log.ends()
+        if not all(offset < ends.get(partition, 0) for partition, offset in position.items()):
+            raise InvalidRequest.at("after", "there is no such position: it is not what a submission was answered with")
+        if not await self._progress.reaches(position, PROJECTION_SECONDS):
+            raise Unavailable("the projection has not reached this position yet")
 
     async def _probe_database(self) -> None:
         try:

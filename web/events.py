@@ -4,22 +4,24 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
 
 from aiohttp.web import Request, Response, StreamResponse
+from pydantic import Field
 from pydantic_core import to_json
 
 from jabba import ids
-from jabba.errors import InvalidRequest, Unavailable
+from jabba.errors import InvalidRequest, NotFound, Unavailable
 from jabba.events import KINDS
-from jabba.models import Job
-from web import requests
+from jabba.models import Job, JobEvent
+from web import requests, schemas
 from web.api import HEADERS, ApiView, backends
 from web.live.happenings import Happening
 from web.live.hub import Selection
 from web.live.marks import Mark, read_mark
 from web.live.streams import Stream
+from web.operations import EVENT_STREAM, Example, Operation, Parameter, operation
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +32,15 @@ JOB_ENDED = "job_ended"
 """The last event of a stream of one job: no fact of the log, but PostgreSQL's word."""
 
 _LAST_EVENT_ID = "last_event_id"
-_PARAMETERS = frozenset({"job", "event", "from", _LAST_EVENT_ID})
 _BEGINNINGS = ("now", "beginning")
+_Kinds = Annotated[str, Field(pattern="^({0})(,({0}))*$".format("|".join(sorted(KINDS))))]
+_PARAMETERS = (
+    Parameter("job", schemas.Id, "Only events of this job."),
+    Parameter("event", _Kinds, "Only events of these names."),
+    Parameter("from", Literal["now", "beginning"], "Where the stream of a job begins."),
+    Parameter(_LAST_EVENT_ID, schemas.MarkText, "As the header `Last-Event-ID`."),
+    Parameter("Last-Event-ID", schemas.MarkText, "The id of the last event that was received.", place="header"),
+)
 
 # The clocks of brokers, of which one has stamped the slice and another one may have stamped an event.
 _BROKERS_SKEW_SECONDS = 5.0
@@ -69,6 +78,20 @@ class Events(ApiView):
     view_name = "events"
     view_path = "/v1/events"
 
+    @operation(
+        Operation(
+            "Hear events as they happen",
+            "Server-sent events: each has the name of its event, the event itself as data, and an id to go on from "
+            "with `Last-Event-ID`. A stream of one job ends with it, with an event `job_ended`. docs/protocol.md has "
+            "all events.",
+            answer=str,
+            content=EVENT_STREAM,
+            item=JobEvent,
+            parameters=_PARAMETERS,
+            errors=(NotFound, InvalidRequest, Unavailable),
+            example=Example({"event": "task_failed,task_rescued"}),
+        )
+    )
     async def get(self, request: Request) -> StreamResponse:
         """Answer the stream."""
         wanted = read_wanted(request)
@@ -85,6 +108,7 @@ class Events(ApiView):
 
     async def head(self, request: Request) -> Response:
         """Answer the headers alone; a stream has no end to wait for."""
+        requests.refuse_unknown(request.query, frozenset(one.name for one in _PARAMETERS))
         read_wanted(request)
         return Response(headers=_STREAM_HEADERS)
 
@@ -96,7 +120,6 @@ def read_wanted(request: Request) -> Wanted:
         InvalidRequest: names the parameter.
     """
     query = request.query
-    requests.refuse_unknown(query, _PARAMETERS)
     kinds = [kind for text in query.getall("event", []) for kind in text.split(",")]
     for kind in kinds:
         if kind not in KINDS:

@@ -5,8 +5,9 @@ import asyncio
 from aiohttp.web import Request, Response
 
 from jabba.errors import FieldError, Unavailable
-from web import answers
+from web import answers, schemas
 from web.api import ApiView, backends, respond
+from web.operations import Operation, operation
 
 
 class Live(ApiView):
@@ -15,6 +16,7 @@ class Live(ApiView):
     view_name = "live"
     view_path = "/health/live"
 
+    @operation(Operation("Is the process alive", "It answers, so it is.", answer=schemas.Data[schemas.Live], errors=()))
     async def get(self, _request: Request) -> Response:
         """Answer 200."""
         return respond(answers.of_data({"status": "live"}))
@@ -26,6 +28,14 @@ class Ready(ApiView):
     view_name = "ready"
     view_path = "/health/ready"
 
+    @operation(
+        Operation(
+            "Can the process do its work",
+            "Whether Kafka takes submissions and PostgreSQL answers; what does not is named.",
+            answer=schemas.Data[schemas.Ready],
+            errors=(Unavailable,),
+        )
+    )
     async def get(self, request: Request) -> Response:
         """Answer 200 when both are there, else 503 naming what is not."""
         probes = backends(request).probes()

@@ -2,16 +2,17 @@
 
 from aiohttp.web import Request, Response
 
-from jabba import filters
-from jabba.errors import NotFound
+from jabba import filters, models
+from jabba.errors import Conflict, InvalidRequest, LimitExceeded, NotFound, RequestError, Unavailable
 from jabba.models import Job
 from jabba.persistence import queries
 from jabba.positions import read_position
-from web import answers, requests
+from web import answers, requests, schemas
 from web.api import ApiView, backends, read_body, read_search, respond
+from web.operations import Example, Operation, operation
+from web.parameters import AFTER, CURSOR, LIMIT, OFFSET, WAIT, of_fields
 
-_GET_PARAMETERS = frozenset({"after", "wait"})
-_TASKS_PARAMETERS = frozenset({"after", "cursor", "limit", "offset"})
+_ABOUT_ONE: tuple[type[RequestError], ...] = (NotFound, InvalidRequest, Unavailable)
 
 
 class Jobs(ApiView):
@@ -20,11 +21,42 @@ class Jobs(ApiView):
     view_name = "jobs"
     view_path = "/v1/jobs"
 
+    @operation(
+        Operation(
+            "Submit a job",
+            "Answered once Kafka has all of it: from then on it runs, whatever happens to this process.",
+            answer=schemas.Data[schemas.Accepted],
+            status=201,
+            body=schemas.Submission,
+            errors=(Conflict, InvalidRequest, LimitExceeded, Unavailable),
+            example=Example(
+                body={
+                    "type": "shipping",
+                    "tasks": [
+                        {"callback": ["local", "shop.callbacks", "pack", [17]], "name": "pack"},
+                        ["local", "shop.callbacks", "ship", [17]],
+                    ],
+                    "strategy": "sequential",
+                    "meta": {"order": 17},
+                }
+            ),
+        )
+    )
     async def post(self, request: Request) -> Response:
         """Answer 201 with the job and its position once it is accepted."""
         body = await read_body(request, backends(request).settings.request_bytes)
         return respond(answers.of_submission(await backends(request).submit(body)))
 
+    @operation(
+        Operation(
+            "List jobs",
+            "The newest first, those with these very values. Search for anything else.",
+            answer=schemas.Data[list[Job]],
+            parameters=(*of_fields(filters.JOBS), CURSOR, OFFSET, LIMIT),
+            example=Example({"type": "shipping", "limit": "10"}),
+            more_parameters=True,
+        )
+    )
     async def get(self, request: Request) -> Response:
         """Answer a page of jobs, newest first."""
         search = requests.read_list(request.query.items(), filters.JOBS)
@@ -38,11 +70,21 @@ class JobById(ApiView):
     """
 
     view_name = "job"
-    view_path = "/v1/jobs/{id}"
+    # The other paths of one part after it are routes of their own, of one method each.
+    view_path = "/v1/jobs/{id:(?!(?:search|bulk)$)[^/]+}"
 
+    @operation(
+        Operation(
+            "Get a job",
+            "One that was submitted a moment ago is waited for, a little.",
+            answer=schemas.Data[Job],
+            parameters=(AFTER, WAIT),
+            errors=_ABOUT_ONE,
+            example=Example({"wait": "1"}),
+        )
+    )
     async def get(self, request: Request, id: str) -> Response:  # noqa: A002 — as the path names it
         """Answer the job."""
-        requests.refuse_unknown(request.query, _GET_PARAMETERS)
         seconds = requests.read_wait(request.query)
         job = await _job(request, id)
         if seconds and job.ended_at is None:
@@ -57,9 +99,16 @@ class ProgressOfJob(ApiView):
     view_name = "job_progress"
     view_path = "/v1/jobs/{id}/progress"
 
+    @operation(
+        Operation(
+            "Get how far a job has come",
+            "How many tasks it has, how many of them have ended, and how many of those did not succeed.",
+            answer=schemas.Data[models.Progress],
+            errors=_ABOUT_ONE,
+        )
+    )
     async def get(self, request: Request, id: str) -> Response:  # noqa: A002 — as the path names it
         """Answer the counts."""
-        requests.refuse_unknown(request.query, frozenset())
         job = requests.read_job_id(id)
         progress = await queries.get_progress(backends(request).database, job)
         if progress is None:
@@ -73,9 +122,18 @@ class TasksOfJob(ApiView):
     view_name = "job_tasks"
     view_path = "/v1/jobs/{id}/tasks"
 
+    @operation(
+        Operation(
+            "Get the tasks of a job",
+            "A page of them, in their order.",
+            answer=schemas.Data[list[models.Task]],
+            parameters=(AFTER, CURSOR, OFFSET, LIMIT),
+            errors=_ABOUT_ONE,
+            example=Example({"cursor": "0,10"}),
+        )
+    )
     async def get(self, request: Request, id: str) -> Response:  # noqa: A002 — as the path names it
         """Answer the tasks."""
-        requests.refuse_unknown(request.query, _TASKS_PARAMETERS)
         offset, limit = requests.read_page(request.query)
         job = await _job(request, id)
         return respond(answers.of_data(await queries.get_tasks(backends(request).database, job.id, offset, limit)))
@@ -87,6 +145,22 @@ class JobSearch(ApiView):
     view_name = "job_search"
     view_path = "/v1/jobs/search"
 
+    @operation(
+        Operation(
+            "Search jobs",
+            "The jobs that meet every condition.",
+            answer=schemas.Data[list[Job]],
+            body=filters.JOBS,
+            errors=(InvalidRequest, LimitExceeded, Unavailable),
+            example=Example(
+                body={
+                    "filter": [["status", "equal", "PENDING"], ["meta", None, [["order", "equal", 17]]]],
+                    "order_by": [["desc", "inserted_at"]],
+                    "cursor": [0, 10],
+                }
+            ),
+        )
+    )
     async def post(self, request: Request) -> Response:
         """Answer a page of jobs."""
         search = filters.parse_search(await read_search(request), filters.JOBS)
@@ -99,6 +173,16 @@ class TaskSearch(ApiView):
     view_name = "task_search"
     view_path = "/v1/tasks/search"
 
+    @operation(
+        Operation(
+            "Search tasks",
+            "The tasks that meet every condition.",
+            answer=schemas.Data[list[models.Task]],
+            body=filters.TASKS,
+            errors=(InvalidRequest, LimitExceeded, Unavailable),
+            example=Example(body={"filter": [["status", "equal", "FAILED"]], "cursor": [0, 10]}),
+        )
+    )
     async def post(self, request: Request) -> Response:
         """Answer a page of tasks."""
         search = filters.parse_search(await read_search(request), filters.TASKS)

@@ -11,23 +11,11 @@ from jabba.errors import Unavailable
 from jabba.persistence import migrations
 from jabba.producer import Producer
 from jabba.settings import Settings
-from web import events, health, jobs
-from web.api import BACKENDS, answer_errors
+from web.api import BACKENDS, VIEWS, answer_errors
 from web.backends import Backends
+from web.routes import VIEWS as ROUTES
 
 logger = logging.getLogger(__name__)
-
-VIEWS = (
-    jobs.Jobs,
-    jobs.JobSearch,
-    jobs.TasksOfJob,
-    jobs.ProgressOfJob,
-    jobs.JobById,
-    jobs.TaskSearch,
-    events.Events,
-    health.Live,
-    health.Ready,
-)
 
 _CHECK_SECONDS = 5.0
 
@@ -49,8 +37,9 @@ def build(settings: Settings, *, clock: Clock | None = None) -> WebApp:
     app.beneath.append(backends)
     served = cast("WebServer", app.web).web_app
     served[BACKENDS] = backends
+    served[VIEWS] = ROUTES
     served.on_shutdown.append(backends.let_go)
-    for view in VIEWS:
+    for view in ROUTES:
         app.web.add_view(view)
     return app
 

@@ -33,6 +33,8 @@ ROUTES = {
     ("GET", "/v1/events"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
+    ("GET", "/openapi.json"),
+    ("GET", "/docs"),
 }
 
 
@@ -173,6 +175,7 @@ WRONG_PATHS = [
     ("GET", "/v1/jobs/not-an-id/tasks", 404, "not_found"),
     ("DELETE", "/v1/jobs", 405, "method_not_allowed"),
     ("GET", "/v1/tasks/search", 405, "method_not_allowed"),
+    ("GET", "/v1/jobs/search", 405, "method_not_allowed"),
     ("POST", "/health/live", 405, "method_not_allowed"),
     ("OPTIONS", "/v1/jobs", 405, "method_not_allowed"),
 ]

@@ -86,6 +86,13 @@ async def test_a_position_that_the_projection_does_not_reach_is_told_after_a_whi
     assert (status, error["type"]) == (503, "unavailable")
 
 
+@pytest.mark.parametrize("position", ["0:99", "77:0", "0:1,3:99"])
+async def test_a_position_that_is_not_in_the_log_is_refused(http: ClientSession, position: str) -> None:
+    _, accepted = await post(http, "/v1/jobs", {"tasks": TASK, "type": "shipping"})
+    status, error = await get(http, f"/v1/jobs/{accepted['id']}", params={"after": position})
+    assert (status, [one["field"] for one in error["fields"]]) == (422, ["after"])
+
+
 async def test_lists_and_searches_answer_what_was_asked(http: ClientSession, projector: Projector) -> None:
     accepted: dict[str, Any] = {}
     for number in range(6):

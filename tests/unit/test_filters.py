@@ -103,6 +103,8 @@ def test_python_values_are_taken_as_they_are() -> None:
             "2026-11-23T18:40+02:00",
             datetime(2026, 11, 23, 18, 40, tzinfo=timezone(timedelta(hours=2))),
         ),
+        # PostgreSQL knows no such zone.
+        (JOBS, "run_at", "2026-11-23T18:40-16:09", datetime(2026, 11, 24, 10, 49, tzinfo=UTC)),
         (JOBS, "meta", {"a": [1, None]}, {"a": [1, None]}),
         (TASKS, "priority", 3, 3),
         (TASKS, "attempt", -(2**70), -(2**70)),

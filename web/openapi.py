@@ -1,0 +1,144 @@
+"""The OpenAPI document, made from the operations of the views that are served."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from typing import Any, Literal
+
+from faust.web import View
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
+
+from jabba import filters
+from jabba.filters import Collection
+from web import schemas, search_forms
+from web.operations import JSON, Operation, Parameter, operations_of
+
+VERSION = "3.1.0"
+
+PATH_EXAMPLES = {"id": "01a209c9-653a-759d-9e2f-780696e9f381", "task": "01a209c9-653a-8e01-a1b2-c3d4e5f60718"}
+
+_REFERENCE = "#/components/schemas/{model}"
+_ABOUT = """\
+Submit jobs, look at them, search them and hear what happens to them.
+
+Every answer is `{"data": …}`, every error `{"error": {"type", "message", "fields"}}`: `type` is a stable word, and
+`fields` names every mistake by its path. A request that was answered with 503, or not at all, may be sent again as it
+is; a submission is recognised by its `id`.
+"""
+
+Document = dict[str, Any]
+
+_PATTERN = re.compile(r"\{(\w+):[^{}]*\}")
+
+
+def document(views: Iterable[type[View]]) -> Document:
+    """Answer the document of these views."""
+    components = _Components()
+    paths: dict[str, Document] = {}
+    for view in views:
+        for method, operation in operations_of(view).items():
+            described = _described(view, method, operation, components)
+            paths.setdefault(path_of(view), {})[method.lower()] = described
+    return {
+        "openapi": VERSION,
+        "info": {"title": "Jabba", "version": version("jabba"), "description": _ABOUT},
+        "paths": paths,
+        "components": {"schemas": components.schemas},
+    }
+
+
+def path_of(view: type[View]) -> str:
+    """Answer a view's path, without the patterns of its parts."""
+    return _PATTERN.sub(r"{\1}", view.view_path)
+
+
+class _Components:
+    """The schemas that the document refers to, by name."""
+
+    def __init__(self) -> None:
+        self.schemas: dict[str, Document] = {}
+
+    def schema(self, what: Any, mode: Literal["validation", "serialization"]) -> Document:
+        """Answer the schema of a type, or of a collection's search; what it refers to becomes a component."""
+        if isinstance(what, Collection):
+            self.schemas |= search_forms.components()
+            return {"$ref": _REFERENCE.format(model=search_forms.search_of(what))}
+        if isinstance(what, filters.Field):
+            return search_forms.value_of(what)
+        made = TypeAdapter(what).json_schema(ref_template=_REFERENCE, mode=mode, schema_generator=_Plain)
+        self.schemas |= made.pop("$defs", {})
+        if "JsonValue" in self.schemas:
+            self.schemas["JsonValue"] = search_forms.JSON_VALUE
+        if not isinstance(what, type) or not issubclass(what, BaseModel) or issubclass(what, schemas.Data):
+            return {key: value for key, value in made.items() if key != "title"}
+        self.schemas[what.__name__] = made
+        return {"$ref": _REFERENCE.format(model=what.__name__)}
+
+
+class _Plain(GenerateJsonSchema):
+    """Leaves the titles out, which only repeat the names, and says what the keys of a map may not hold."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 — Pydantic's interface
+        """Answer that none should."""
+        return False
+
+    def dict_schema(self, schema: Any) -> Document:
+        """Answer the schema of a map."""
+        return super().dict_schema(schema) | {"propertyNames": search_forms.TEXT}
+
+
+def _described(view: type[View], method: str, operation: Operation, components: _Components) -> Document:
+    described: Document = {
+        "operationId": f"{method.lower()}_{view.view_name}",
+        "summary": operation.summary,
+        "description": operation.what,
+        "responses": _responses(operation, components),
+    }
+    if parameters := [*_path_parameters(view), *operation.parameters]:
+        described["parameters"] = [_parameter(one, operation, components) for one in parameters]
+    if operation.body is not None:
+        content: Document = {"schema": components.schema(operation.body, "validation")}
+        if operation.example.body is not None:
+            content["example"] = operation.example.body
+        described["requestBody"] = {"required": True, "content": {operation.body_content: content}}
+    return described
+
+
+def _path_parameters(view: type[View]) -> list[Parameter]:
+    names = [part.strip("{}") for part in path_of(view).split("/") if part.startswith("{")]
+    return [Parameter(name, schemas.Id, "The job's id.", PATH_EXAMPLES[name], "path") for name in names]
+
+
+def _parameter(one: Parameter, operation: Operation, components: _Components) -> Document:
+    example = operation.example.query.get(one.name, one.example)
+    described: Document = {
+        "name": one.name,
+        "in": one.place,
+        "required": one.place == "path",
+        "description": one.what,
+        "schema": components.schema(one.type, "validation"),
+    }
+    return described if example is None else described | {"example": _as_typed(example, described["schema"])}
+
+
+def _as_typed(example: str, schema: Mapping[str, Any]) -> Any:
+    return json.loads(example) if schema.get("type") == "integer" else example
+
+
+def _responses(operation: Operation, components: _Components) -> Document:
+    answer: Document = {"description": "As asked."}
+    if operation.answer is not None:
+        answer["content"] = {operation.content: {"schema": components.schema(operation.answer, "serialization")}}
+    if operation.item is not None:
+        answer["x-item"] = components.schema(operation.item, "serialization")
+    error = {JSON: {"schema": components.schema(schemas.Error, "serialization")}}
+    responses = {str(operation.status): answer}
+    for kind in sorted(operation.errors, key=lambda one: one.status):
+        responses[str(kind.status)] = {"description": _sentence(kind), "content": error}
+    return responses | {"default": {"description": "Every other error has the same form.", "content": error}}
+
+
+def _sentence(kind: type[Exception]) -> str:
+    return (kind.__doc__ or "").partition("\n")[0]

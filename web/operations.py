@@ -1,0 +1,89 @@
+"""What each route is, beside its handler: the documentation is made from it, and so is the check of parameters."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any, Literal, TypeVar
+
+from aiohttp.web import Request, StreamResponse
+
+from jabba.errors import InvalidRequest, RequestError, Unavailable
+from web import requests
+
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+EVENT_STREAM = "text/event-stream"
+TEXT = "text/plain"
+HTML = "text/html"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter; ``type`` is what Pydantic makes its schema of, or the field that it is compared with."""
+
+    name: str
+    type: Any
+    what: str
+    example: str | None = None
+    place: Literal["query", "path", "header"] = "query"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A request that works; a path's ``{id}`` is that of a job, and ``{task}`` that of a task."""
+
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one path.
+
+    ``answer`` and ``body`` are types that Pydantic makes schemas of, or a collection for its search; ``item`` is what a
+    stream carries. ``errors`` are those that a caller should expect.
+    """
+
+    summary: str
+    what: str
+    answer: Any
+    status: int = 200
+    content: str = JSON
+    item: Any = None
+    body: Any = None
+    body_content: str = JSON
+    parameters: tuple[Parameter, ...] = ()
+    errors: tuple[type[RequestError], ...] = (InvalidRequest, Unavailable)
+    example: Example = field(default_factory=Example)
+    more_parameters: bool = False
+
+
+View = TypeVar("View")
+Handler = Callable[..., Awaitable[StreamResponse]]
+
+
+def operation(described: Operation) -> Callable[[Handler], Handler]:
+    """Describe a handler; it then refuses every query parameter that the description does not name.
+
+    With ``more_parameters`` the handler decides itself.
+    """
+    known = frozenset(one.name for one in described.parameters if one.place == "query")
+
+    def describe(handler: Handler) -> Handler:
+        @wraps(handler)
+        async def checked(view: Any, request: Request, **path: str) -> StreamResponse:
+            if not described.more_parameters:
+                requests.refuse_unknown(request.query, known)
+            return await handler(view, request, **path)
+
+        checked.operation = described  # type: ignore[attr-defined]  # a function takes any attribute
+        return checked
+
+    return describe
+
+
+def operations_of(view: type) -> dict[str, Operation]:
+    """Answer the described methods of a view, by their names on the wire, such as ``POST``."""
+    methods = {name: getattr(view, name, None) for name in ("get", "post", "put", "patch", "delete")}
+    described = {name.upper(): getattr(method, "operation", None) for name, method in methods.items()}
+    return {name: found for name, found in described.items() if found is not None}

@@ -1,0 +1,20 @@
+"""The one table of routes: what is served, and what is documented."""
+
+from faust.web import View
+
+from web import documentation, events, health, jobs
+
+VIEWS: tuple[type[View], ...] = (
+    jobs.Jobs,
+    jobs.JobSearch,
+    jobs.TasksOfJob,
+    jobs.ProgressOfJob,
+    jobs.JobById,
+    jobs.TaskSearch,
+    events.Events,
+    health.Live,
+    health.Ready,
+    documentation.OpenApi,
+    documentation.Docs,
+)
+"""The first one whose path matches answers."""

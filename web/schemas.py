@@ -1,0 +1,103 @@
+"""The forms of requests and answers that no model of the library has: for the documentation, made by Pydantic."""
+
+from typing import Annotated, Generic, Literal, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from jabba.filters import MAX_LIMIT, MAX_OFFSET
+from jabba.models import Callback, Job, Meta, ShortText
+
+Content = TypeVar("Content")
+
+Id = UUID
+JobId = Annotated[str, Field(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")]
+Offset = Annotated[int, Field(ge=0, le=MAX_OFFSET)]
+Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT)]
+_MARK = r"[0-9]{1,9}:[0-9]{1,18}(\.[0-9]{1,9})?"
+MarkText = Annotated[str, Field(pattern=rf"^{_MARK}(,{_MARK})*$")]
+PositionText = Annotated[str, Field(pattern=r"^[0-9]{1,9}:[0-9]{1,18}(,[0-9]{1,9}:[0-9]{1,18})*$")]
+Page = Annotated[str, Field(pattern=r"^[0-9]{1,9},([1-9][0-9]{0,2}|1000)$")]
+
+BareCallback = tuple[ShortText, ShortText, ShortText] | tuple[ShortText, ShortText, ShortText, list[JsonValue]]
+"""``[service, module, function]`` or ``[service, module, function, args]``."""
+
+
+class TaskForm(BaseModel):
+    """A task as it is submitted."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    callback: Callback | BareCallback
+    name: ShortText | None = None
+    meta: Meta = Field(default_factory=dict)
+
+
+Task = TaskForm | BareCallback
+
+
+class Submission(BaseModel):
+    """A job as it is submitted.
+
+    `tasks` is a list of tasks or a single one, and a task may be a bare callback. `id` is a UUIDv7 of this moment (±5
+    minutes), so that the same submission sent again is recognised.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    tasks: Annotated[list[Task], Field(min_length=1)] | Task
+    type: ShortText
+    strategy: Literal["sequential", "concurrent", "SEQUENTIALLY", "CONCURRENTLY"] = "sequential"
+    meta: Meta = Field(default_factory=dict)
+    name: ShortText | None = None
+    id: JobId | None = None
+
+
+class Accepted(Job):
+    """A job as it was accepted; with its position, `GET …?after=POSITION` waits until PostgreSQL has all of it."""
+
+    position: str
+
+
+class WrongField(BaseModel):
+    """One mistake in a request; `field` is a path such as `tasks[3].callback.module`."""
+
+    field: str
+    message: str
+
+
+class Refusal(BaseModel):
+    """Why a request was refused; `type` is a stable word for programs."""
+
+    type: str
+    message: str
+    fields: list[WrongField]
+
+
+class Error(BaseModel):
+    """The form of every error."""
+
+    error: Refusal
+
+
+class Data(BaseModel, Generic[Content]):
+    """The form of every answer."""
+
+    data: Content
+
+
+class Live(BaseModel):
+    """The process answers."""
+
+    status: Literal["live"]
+
+
+class Ready(BaseModel):
+    """Both are there."""
+
+    kafka: Literal["ok"]
+    database: Literal["ok"]
+
+
+Document = dict[str, JsonValue]
+"""An object of which nothing more is said here."""

@@ -1,0 +1,140 @@
+"""The language of searches as JSON Schema, made from the tables of ``jabba.filters``."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from jabba import filters
+from jabba.filters import Collection, Field, Join, Kind, Rule
+
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string", "pattern": r"^[^\x00]*$"}
+"""PostgreSQL stores no NUL."""
+
+JSON_VALUE: Schema = {
+    "description": "Any JSON value; its texts hold no NUL character.",
+    "anyOf": [
+        {"type": ["null", "boolean", "number"]},
+        TEXT,
+        {"type": "array", "items": {"$ref": "#/components/schemas/JsonValue"}},
+        {
+            "type": "object",
+            "additionalProperties": {"$ref": "#/components/schemas/JsonValue"},
+            "propertyNames": TEXT,
+        },
+    ],
+}
+
+_KINDS: dict[Kind, Schema] = {
+    Kind.ID: {"type": "string", "format": "uuid"},
+    Kind.TEXT: TEXT,
+    Kind.INTEGER: {"type": "integer"},
+    Kind.MOMENT: {"type": "string", "format": "date-time"},
+}
+_EQUAL = (Rule.EQUAL, Rule.NOT_EQUAL)
+_ABOUT = """\
+A search: the {} that meet every condition.
+
+A condition is `[field, rule, value]`. With null as its rule it holds others: below a JSON field, on what belongs to a
+job or task, or joined by `and`, `or` and `not`. The cursor is offset and limit."""
+
+
+def search_of(collection: Collection) -> str:
+    """Answer the name under which the form of a search stands among the components."""
+    return f"Search{collection.name.capitalize()}"
+
+
+def components() -> dict[str, Schema]:
+    """Answer the forms of all searches, with what they refer to."""
+    forms = {"JsonValue": JSON_VALUE, "ConditionInJson": {"anyOf": [*_in_json(TEXT), _nested(TEXT, "ConditionInJson")]}}
+    for collection in (filters.JOBS, filters.TASKS):
+        forms[_condition_on(collection.name)] = {"anyOf": list(_conditions_on(collection))}
+        forms[search_of(collection)] = _search(collection)
+    return forms
+
+
+def value_of(field: Field) -> Schema:
+    """Answer what a field holds."""
+    return {"enum": list(field.choices)} if field.choices else _KINDS[field.kind]
+
+
+def _conditions_on(collection: Collection) -> Iterator[Schema]:
+    for field in collection.fields.values():
+        yield from _conditions_of(field)
+    yield _nested({"enum": list(Join)}, _condition_on(collection.name))
+    for name, other in collection.related.items():
+        yield _nested({"const": name}, _condition_on(other))
+
+
+def _conditions_of(field: Field) -> Iterator[Schema]:
+    name = {"const": field.name}
+    if field.kind is Kind.JSON:
+        yield from _in_json(name)
+        yield _nested(name, "ConditionInJson")
+        return
+    held = value_of(field)
+    or_null = {"anyOf": [held, {"type": "null"}]}
+    yield _condition(name, _EQUAL, or_null)
+    yield _condition(name, filters.ONE_OF, _few(or_null))
+    yield _condition(name, filters.ORDERED, held)
+    if field.kind is Kind.TEXT:
+        yield _condition(name, [Rule.LIKE], TEXT)
+
+
+def _in_json(name: Schema) -> Iterator[Schema]:
+    anything = {"$ref": "#/components/schemas/JsonValue"}
+    yield _condition(name, (*_EQUAL, Rule.CONTAINS), anything)
+    yield _condition(name, filters.ONE_OF, _few(anything))
+    yield _condition(name, filters.ORDERED, {"anyOf": [{"type": "number"}, TEXT]})
+    yield _condition(name, [Rule.LIKE], TEXT)
+
+
+def _search(collection: Collection) -> Schema:
+    fields = [*collection.fields, "started_at"]
+    order = _exactly({"enum": ["asc", "desc"]}, {"enum": fields})
+    cursor = _exactly(
+        {"type": "integer", "minimum": 0, "maximum": filters.MAX_OFFSET},
+        {"type": "integer", "minimum": 1, "maximum": filters.MAX_LIMIT},
+    )
+    return {
+        "type": "object",
+        "description": _ABOUT.format(collection.name),
+        "properties": {
+            "filter": _or_null(_list_of(_reference(_condition_on(collection.name)), filters.MAX_CONDITIONS)),
+            "order_by": _or_null(_list_of(order, len(collection.fields))),
+            "cursor": _or_null(cursor),
+        },
+        "additionalProperties": False,
+    }
+
+
+def _condition(name: Schema, rules: Iterable[Rule], value: Schema) -> Schema:
+    return _exactly(name, {"enum": sorted(rules)}, value)
+
+
+def _nested(name: Schema, condition: str) -> Schema:
+    return _exactly(name, {"type": "null"}, _list_of(_reference(condition), filters.MAX_CONDITIONS))
+
+
+def _exactly(*items: Schema) -> Schema:
+    return {"type": "array", "prefixItems": list(items), "minItems": len(items), "maxItems": len(items)}
+
+
+def _few(item: Schema) -> Schema:
+    return _list_of(item, filters.MAX_VALUES)
+
+
+def _list_of(item: Schema, most: int) -> Schema:
+    return {"type": "array", "items": item, "maxItems": most}
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _reference(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _condition_on(name: str) -> str:
+    return f"ConditionOn{name.capitalize()}"
