@@ -13,7 +13,8 @@ import pytest
 
 from tests.support.processes import CHECKOUT, plain_environment
 from tests.support.up import Up
-from web.service import VIEWS
+from web.openapi import path_of
+from web.routes import VIEWS
 
 README = (CHECKOUT / "README.md").read_text()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -79,7 +80,7 @@ def matches(expected: str, actual: str) -> bool:
 def test_there_is_an_example_for_every_route() -> None:
     calls = " ".join(call for call, _ in EXAMPLES).replace("$JOB", "{id}")
 
-    assert [view.view_path for view in VIEWS if f"{WEB}{view.view_path}" not in calls] == []
+    assert [path for path in map(path_of, VIEWS) if f"{WEB}{path}" not in calls] == []
 
 
 def difference(expected: Any, actual: Any, path: str = "answer") -> str:
