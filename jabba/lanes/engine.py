@@ -58,9 +58,10 @@ class Engine:
         if self._marking is not None:
             self._marking.cancel()
         running = await self._shared.gate.drain(seconds)
-        if not running and self._shared.gate.writable:
+        if self._shared.gate.writable:
+            leaving = (owned.leave_clean() for owned in self._owned.values())
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._mark(clean=True), seconds)
+                await asyncio.wait_for(asyncio.gather(*leaving, return_exceptions=True), seconds)
         self._shared.gate.close()
         return running
 
@@ -93,7 +94,7 @@ class Engine:
     def open(self) -> None:
         """Let steps start."""
         self._shared.gate.open()
-        self._marking = asyncio.create_task(self._mark(clean=False))
+        self._marking = asyncio.create_task(self._mark())
 
     async def stop(self) -> None:
         """Cancel all lanes; what was not recorded runs again elsewhere."""
@@ -155,9 +156,9 @@ class Engine:
         for slice_, share in zip(slices, _shares(origin.size, len(slices)), strict=True):
             self._owned[origin.partition].start(slice_, origin.offset, share)
 
-    async def _mark(self, *, clean: bool) -> None:
+    async def _mark(self) -> None:
         stores = [owned.store.result() for owned in self._owned.values() if owned.store.done()]
-        await asyncio.gather(*(store.mark(clean=clean) for store in stores), return_exceptions=True)
+        await asyncio.gather(*(store.mark(clean=False) for store in stores), return_exceptions=True)
 
     def obey(self, origin: Origin, commands: list[Command]) -> None:
         """Take in a message of the control topic, which never waits behind the backlog that it would free."""

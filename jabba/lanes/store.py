@@ -18,7 +18,7 @@ EPOCH_KEY = "epoch"
 """Holds the claim of the owner."""
 
 CLEAN_KEY = "clean"
-"""Whether nothing is running, so that the next owner suspects no step."""
+"""Whether the owner has handed over, so that the next one suspects no step."""
 
 _CLEAN = {True: b'{"v":1,"clean":true}', False: b'{"v":1,"clean":false}'}
 
@@ -76,7 +76,7 @@ class Store:
         return self._claim.crashes
 
     async def mark(self, *, clean: bool) -> None:
-        """Note whether nothing is running: the next owner of a clean partition suspects no step."""
+        """Note whether this owner has handed over: the next owner of a clean partition suspects no step."""
         if clean != self._clean:
             self._clean = clean
             await self.put(CLEAN_KEY, _CLEAN[clean])
