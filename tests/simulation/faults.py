@@ -29,6 +29,7 @@ class Faults:
             (profile.pauses, self._pause),
             (profile.blocks, self._block),
             (profile.cuts, self._cut),
+            (profile.breaks, self._break),
             (profile.restarts, self._restart),
             (profile.rebalances, self._simulation.group.rebalance),
             (profile.outages, self._close_partition),
@@ -49,7 +50,7 @@ class Faults:
 
     def _crash(self) -> None:
         if worker := self._any_worker():
-            worker.process.kill()
+            worker.process.crash()
 
     def _pause(self) -> None:
         if worker := self._any_worker():
@@ -62,10 +63,20 @@ class Faults:
             self._world.loop.later(self._seconds(), worker.process.resume)
 
     def _cut(self) -> None:
-        if worker := self._any_worker():
+        worker = self._any_worker()
+        if worker is None:
+            return
+        kinds = self._rng.choice(("group", "log", "group and log"))
+        if "group" in kinds:
             worker.member.cut_until = self._world.now + self._seconds()
-            if self._rng.random() < 0.5:
-                self._simulation.kafka.cut(worker.process, self._seconds())
+        if "log" in kinds:
+            self._simulation.kafka.cut(worker.process, self._seconds())
+        if self._rng.random() < 0.5:
+            self._simulation.group.rebalance()
+
+    def _break(self) -> None:
+        if worker := self._any_worker():
+            self._simulation.kafka.break_connection(worker.process)
 
     def _restart(self) -> None:
         if (worker := self._any_worker()) and not worker.stopping:

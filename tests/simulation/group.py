@@ -65,10 +65,18 @@ class Coordinator:
         self._complete_if_all_joined()
         return joined
 
+    def sync(self, name: str, generation: int) -> bool:
+        """Begin the session of a member that asks for its assignment; answer whether it must join again instead."""
+        if name not in self._deadlines or generation != self.generation:
+            raise UnknownMember
+        if not self._preparing:
+            self._watch(name)
+        return self._preparing
+
     def leave(self, name: str) -> None:
         """Give a member up because it says so."""
         if name in self._deadlines:
-            self._give_up(name)
+            self._remove(name)
 
     def heartbeat(self, name: str, generation: int) -> bool:
         """Keep a member alive; answer whether it must join again."""
@@ -100,12 +108,12 @@ class Coordinator:
 
     def _expire(self, name: str) -> None:
         if self._deadlines.get(name, float("inf")) <= self._world.now:
-            self._give_up(name)
+            self._world.rules.given_up(self._processes[name])
+            self._remove(name)
 
-    def _give_up(self, name: str) -> None:
+    def _remove(self, name: str) -> None:
         del self._deadlines[name]
         self._joining.pop(name, None)
-        self._world.rules.given_up(self._processes[name])
         if not self._deadlines:
             self._preparing = False
             self.generation += 1

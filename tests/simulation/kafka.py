@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
 from aiokafka.errors import KafkaConnectionError
 
@@ -67,6 +67,7 @@ class _Flight:
     answer: asyncio.Future[Any]
     lands: bool = True
     refused: bool = False
+    timer: asyncio.TimerHandle | None = None
 
 
 class Kafka:
@@ -84,6 +85,7 @@ class Kafka:
         self._broken_pipes: set[tuple[SimulatedProducer, str, int]] = set()
         self._closed_until: dict[tuple[str, int], float] = {}
         self._cut_until: dict[Process, float] = {}
+        self._flights: dict[int, _Flight] = {}
         self._waiting: list[asyncio.Future[None]] = []
 
     def partition(self, topic: str, partition: int) -> Partition:
@@ -113,8 +115,22 @@ class Kafka:
             flight = _Flight(producer, topic, partition, key, value, answer)
             if self.world.chance(self.world.profile.refused):
                 flight.refused, flight.lands = True, self.world.rng.random() < 0.5
-            self.world.loop.later(self._reserve(flight), self._land, flight)
+            self._take_off(flight, self._reserve(flight))
         return answer
+
+    def break_connection(self, process: Process) -> None:
+        """Fail all that a process is sending; what is on its way may still come, much later and in any order."""
+        for flight in [one for one in self._flights.values() if one.producer.process is process and one.timer]:
+            cast("asyncio.TimerHandle", flight.timer).cancel()
+            del self._flights[id(flight)]
+            flight.refused = True
+            self._answer(flight, -1)
+            if self.world.rng.random() < 0.7:
+                self._take_off(flight, self.world.rng.uniform(0.1, 15))
+
+    def _take_off(self, flight: _Flight, seconds: float) -> None:
+        self._flights[id(flight)] = flight
+        flight.timer = self.world.loop.later(seconds, self._land, flight)
 
     async def news(self) -> None:
         """Wait until something lands."""
@@ -138,6 +154,8 @@ class Kafka:
         return landing - self.world.now
 
     def _land(self, flight: _Flight) -> None:
+        flight.timer = None
+        self._flights.pop(id(flight), None)
         if not flight.producer.process.alive and self._breaks(flight):
             return
         offset = -1

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from aiokafka.errors import CommitFailedError, KafkaConnectionError
 
+from jabba.lanes.lease import Lease
 from tests.simulation.group import HEARTBEAT_SECONDS, Assignment, Coordinator, UnknownMember
 from tests.simulation.loop import Process
 from tests.simulation.world import World
@@ -20,8 +21,9 @@ from tests.simulation.world import World
 class Member:
     """A member of the group, as aiokafka's coordinator is one."""
 
-    def __init__(self, world: World, group: Coordinator, process: Process) -> None:
+    def __init__(self, world: World, group: Coordinator, process: Process, lease: Lease) -> None:
         self._world = world
+        self._lease = lease
         self._group = group
         self._process = process
         self._names = 0
@@ -44,11 +46,29 @@ class Member:
             self._names += 1
             self.name = f"{self._process}/{self._names}"
         self._joining = True
-        joined = await self._ask(lambda: self._group.join(cast("str", self.name), self._process), insist=True)
-        assignment: Assignment = await joined
-        await asyncio.sleep(max(self._delay(), self.cut_until - self._world.now))
+        while (assignment := await self._assigned()) is None:
+            pass
         self._joining = False
         self.generation = assignment.generation
+        return assignment
+
+    async def _assigned(self) -> Assignment | None:
+        """Join once and ask for the assignment; None if there is none any more."""
+        name = cast("str", self.name)
+        joined = await self._ask(lambda: self._group.join(name, self._process), insist=True)
+        assignment: Assignment = await joined
+        await asyncio.sleep(max(self._delay(), self.cut_until - self._world.now))
+        since = self._lease.now()
+        try:
+            if await self._ask(lambda: self._group.sync(name, assignment.generation)):
+                return None
+        except KafkaConnectionError:
+            return None
+        except UnknownMember:
+            self._names += 1
+            self.name = f"{self._process}/{self._names}"
+            return None
+        self._lease.renew(since)
         return assignment
 
     async def commit(self, offsets: dict[tuple[str, int], int]) -> None:

@@ -86,10 +86,19 @@ class Database:
         task["inserted_at"] = min(task["inserted_at"], new["inserted_at"])
         for name in _SPECIFIED:
             task[name] = new[name] if task[name] is None else task[name]
-        later = (new["run"], new["epoch"], new["seq"]) > (task["run"], task["epoch"], task["seq"])
-        if later and _may_follow(new["status"], task["status"]):
+        if self.follows(new, task):
             task.update({name: new[name] for name in _HAPPENED})
         return task if task["status"] in FINAL and not was_final else None
+
+    @staticmethod
+    def follows(new: Row, known: Row) -> bool:
+        """Answer whether an event may change a task: it is younger, and the table of transitions has a path."""
+        later = (new["run"], new["epoch"], new["seq"]) > (known["run"], known["epoch"], known["seq"])
+        return later and any(
+            known["status"] in precursors(event)
+            for event, path in TASK_TRANSITIONS.items()
+            if path.target is new["status"]
+        )
 
     def _make_next_due(self, job: Row) -> None:
         if job["strategy"] is not Strategy.SEQUENTIAL or job["status"] is not JobStatus.PENDING:
@@ -123,10 +132,6 @@ def _earliest(*times: int | None) -> int | None:
 
 def _latest(*times: int | None) -> int | None:
     return max((time for time in times if time is not None), default=None)
-
-
-def _may_follow(new: TaskStatus, known: TaskStatus) -> bool:
-    return any(known in precursors(event) for event, path in TASK_TRANSITIONS.items() if path.target is new)
 
 
 class Projector:

@@ -61,6 +61,7 @@ class Standing:
 
     open: bool = False
     shaken_at: float = -1.0
+    given_up: bool = False
     known: set[TaskKey] = field(default_factory=set)
 
 
@@ -82,6 +83,7 @@ class Rules:
         self.safe_slices: set[tuple[UUID, int]] = set()
         self.put_aside: set[tuple[int, int]] = set()
         self.standings: dict[Process, Standing] = defaultdict(Standing)
+        self.tried_alone: dict[TaskKey, list[Process]] = defaultdict(list)
         self.steps = self.crashes = self.rebalances = self.messages = 0
         self._checked: dict[int, int] = defaultdict(int)
         self._trace = hashlib.sha256()
@@ -149,6 +151,7 @@ class Rules:
         """Note that the group has given a member up."""
         self.trace(f"{process} is given up")
         self.standings[process].shaken_at = self._now
+        self.standings[process].given_up = True
 
     def _check_repeat(self, before: Execution, process: "Process") -> None:
         if before.running and before.process is process and process.alive:
@@ -181,6 +184,7 @@ class Rules:
             self.put_aside.add((letter["partition"], letter["offset"]))
         if topic != TOPICS.changelog:
             return
+        self._note_suspects(process, message)
         safe, tasks = self._told(message.key, message.value)
         if safe:
             self.safe_slices.add(safe)
@@ -226,6 +230,18 @@ class Rules:
                 self.violate(f"{process} announces {event}, but it was {known}")
             if task not in self.announceable or task not in self.standings[process].known:
                 self.violate(f"{process} announces {event} before it is recorded")
+
+    def _note_suspects(self, process: "Process", message: "Message") -> None:
+        found = _lane_record(message.key, message.value)
+        if found is not None:
+            for index, crashes in found[2].suspects.items():
+                self._note_crashes((found[0], int(index)), crashes, process)
+
+    def _note_crashes(self, task: TaskKey, crashes: int, process: "Process") -> None:
+        tried = self.tried_alone[task]
+        if crashes > len(tried):
+            tried.append(process)
+        del tried[crashes:]
 
     def partition_of(self, task: TaskKey) -> int:
         """Answer the partition of a task's slice."""

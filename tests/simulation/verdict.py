@@ -26,6 +26,9 @@ from jabba.topics import decode_events
 from tests.simulation.closer import REASON
 from tests.simulation.jobs import SubmittedJob
 from tests.simulation.rules import TOPICS, Rules, TaskKey, content_of, genuine_slices, tasks_of
+from tests.simulation.world import SETTINGS
+
+CRASH_LOOP = "crash_loop"
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
@@ -121,7 +124,11 @@ def _result_problems(rules: Rules, job: SubmittedJob, states: dict[int, TaskStat
         answers = [one.answer for one in rules.executions[job.id, index] if one.answer is not None]
         if state.status is TaskStatus.ABORTED and answers:
             yield f"task {index} of {job.id} is ABORTED, but it ran"
-        if state.status in FINAL - {TaskStatus.ABORTED} and not any(_tells(state, answer) for answer in answers):
+        if CRASH_LOOP in str(state.result):
+            for process in rules.tried_alone[job.id, index][: SETTINGS.crash_limit]:
+                if not process.crashed and not rules.standings[process].given_up:
+                    yield f"task {index} of {job.id} ended in {CRASH_LOOP}, but {process} did not crash"
+        elif state.status in FINAL - {TaskStatus.ABORTED} and not any(_tells(state, answer) for answer in answers):
             yield f"task {index} of {job.id} has the result {state.result}, which none of its runs answered"
 
 

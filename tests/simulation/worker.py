@@ -25,7 +25,6 @@ from jabba.lanes.owned import Policy
 from jabba.lanes.room import Room
 from jabba.log import Log
 from jabba.models import Callback
-from jabba.settings import Settings
 from jabba.slices import Slice
 from tables.lanes import LaneTable
 from tests.simulation.group import Assignment, Coordinator
@@ -33,9 +32,8 @@ from tests.simulation.kafka import Kafka, Message
 from tests.simulation.loop import Process
 from tests.simulation.member import Member
 from tests.simulation.rules import TOPICS
-from tests.simulation.world import EPOCH_SECONDS, World
+from tests.simulation.world import EPOCH_SECONDS, SETTINGS, World
 
-SETTINGS = Settings(prefix="simulated", result_bytes=700, repeat_seconds=120)
 LARGE_OUTCOME_BYTES = 400
 """Stands for ``lane.LARGE_OUTCOME_BYTES``: simulated results are short."""
 
@@ -94,7 +92,11 @@ class SimulatedRunner:
             await world.loop.create_future()
         execution = world.rules.started(self._process, (context.job_id, int(str(callback.args[0]))))
         stubborn = world.chance(profile.stubborn)
-        seconds = world.rng.uniform(0.2, 9) if world.chance(profile.long_steps) else world.rng.uniform(0, 0.05)
+        seconds = (
+            world.rng.uniform(0.2, 9)
+            if world.chance(profile.long_steps)
+            else world.rng.uniform(0, profile.step_seconds)
+        )
         try:
             await asyncio.sleep(seconds)
         except asyncio.CancelledError:
@@ -206,10 +208,10 @@ class Worker:
     def _build(self) -> None:
         """Put a worker together, as ``agents.worker.build`` does."""
         profile = self.world.profile
-        self.member = Member(self.world, self.group, self.process)
+        lease = Lease(SETTINGS.session_seconds, self.world.loop.time)
+        self.member = Member(self.world, self.group, self.process, lease)
         self.app = SimulatedApp(self.member)
         self.log = Log("simulated")
-        lease = Lease(SETTINGS.session_seconds, self.world.loop.time)
         self.gate = Gate(profile.slots, lease.valid)
         self.emitter = Emitter(partial(self.log.append, TOPICS.events), self.kafka.partitions)
         table = SimulatedTable(self.kafka, self.log, self.gate.may_write, self._now)
@@ -220,11 +222,22 @@ class Worker:
         self.room = Room(profile.lanes, 1_000_000)
         policy = Policy(profile.adopt_seconds, profile.adopt_bytes, Window(SETTINGS.repeat_seconds), profile.lanes)
         self.engine = Engine(cast("Any", table), shared, self.room, policy)
+        self.engine.drain = self._drained(self.engine.drain)  # type: ignore[assignment,method-assign]
         Ownership(cast("Any", self.app), SETTINGS, self.engine, lease, self._close).attach()
         put_aside = partial(self.log.append, TOPICS.dead_letters)
         tasks.attach(cast("Any", self.app), SETTINGS, self.engine, put_aside)
         control.attach(cast("Any", self.app), SETTINGS, self.engine, put_aside)
         self._streams = {topic: Stream() for topic in self.app.agents}
+
+    def _drained(self, drain: Callable[[float], Awaitable[int]]) -> Callable[[float], Coroutine[Any, Any, int]]:
+        """Note when steps did not end in time for a hand-over."""
+
+        async def drain_and_note(seconds: float) -> int:
+            if running := await drain(seconds):
+                self.world.rules.shaken(self.process)
+            return running
+
+        return drain_and_note
 
     async def _refuse(self, slice_: Slice, reason: str) -> None:
         letter = dead_letter(TOPICS.tasks, 0, UNKNOWN_OFFSET, slice_.digest.encode(), reason)
@@ -240,7 +253,6 @@ class Worker:
         self.process.kill()
 
     async def _close(self) -> None:
-        self._note_unfinished()
         await self.emitter.close()
         await self.log.stop()
 
@@ -261,7 +273,6 @@ class Worker:
             self._assigned = self._standing.open = False
             self.world.rules.trace(f"{self.process} revokes")
             await self.app.on_partitions_revoked.send()
-            self._note_unfinished()
 
     async def _complete(self) -> None:
         """Say that the rebalance is complete; as Faust does it, that may come after the next one has begun."""
@@ -288,10 +299,6 @@ class Worker:
         while True:
             await asyncio.sleep(seconds)
             await call()
-
-    def _note_unfinished(self) -> None:
-        if self.gate.running:
-            self.world.rules.shaken(self.process)
 
     def _now(self) -> float:
         return EPOCH_SECONDS + self.world.now

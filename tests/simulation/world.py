@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
+from jabba.settings import Settings
 from tests.simulation.loop import Process, SimulatedLoop
 
 if TYPE_CHECKING:
     from tests.simulation.rules import Rules
+
+SETTINGS = Settings(prefix="simulated", result_bytes=700, repeat_seconds=120)
 
 EPOCH_SECONDS = 1_700_000_000.0
 """The moment at which every simulation begins, for ids and for messages."""
@@ -33,6 +36,7 @@ class Profile:
     stalled: float
     refused: float
     unreadable: float
+    step_seconds: float
     long_steps: float
     stubborn: float
     unsuccessful: float
@@ -44,6 +48,7 @@ class Profile:
     pauses: float
     blocks: float
     cuts: float
+    breaks: float
     restarts: float
     rebalances: float
     outages: float
@@ -70,6 +75,7 @@ class Profile:
             stalled=sometimes(0.3, 0.05),
             refused=sometimes(0.5, 0.1),
             unreadable=sometimes(0.2, 0.2),
+            step_seconds=rng.choice((0.05, 0.5, 3.0)),
             long_steps=sometimes(0.5, 0.3),
             stubborn=sometimes(0.2, 0.5),
             unsuccessful=sometimes(0.7, 0.25),
@@ -79,8 +85,9 @@ class Profile:
             crashes_at_ports=sometimes(0.4, 0.02),
             crashes=sometimes(0.4, 0.15),
             pauses=sometimes(0.4, 0.15),
-            blocks=sometimes(0.2, 0.15),
+            blocks=sometimes(0.3, 0.2),
             cuts=sometimes(0.4, 0.15),
+            breaks=sometimes(0.4, 0.4),
             restarts=sometimes(0.4, 0.15),
             rebalances=sometimes(0.5, 0.3),
             outages=sometimes(0.3, 0.15),
@@ -123,4 +130,4 @@ class World:
     def strike(self, process: Process) -> None:
         """Kill the process at a call of a port, now and then."""
         if self.chance(self.profile.crashes_at_ports):
-            process.kill()
+            process.crash()
