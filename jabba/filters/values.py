@@ -108,9 +108,13 @@ def _moment(value: Any, path: str) -> datetime:
     """Read a moment as one of UTC, which it also is without a time zone; PostgreSQL takes no zone beyond ±15:59."""
     try:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (ValueError, TypeError, OverflowError) as error:
+    except (ValueError, TypeError) as error:
         raise InvalidRequest.at(path, f"{shown(value)} is not {Kind.MOMENT.value}") from error
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:
+        # The first and last hours of the calendar have no form in UTC; PostgreSQL knows their zones.
+        return moment
 
 
 def _json(value: Any, path: str) -> Any:
