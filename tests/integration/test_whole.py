@@ -207,7 +207,7 @@ async def test_another_job_under_the_same_id_is_refused(client: Client, producer
 
 async def test_a_hundred_thousand_tasks(client: Client, producer: Producer) -> None:
     submitted = await producer.create_job([call("echo", n) for n in range(100_000)], "test", strategy="concurrent")
-    job = await client.wait(submitted.id, timeout=240)
+    job = await client.wait(submitted, timeout=240)
     assert job.status == "PROCESSED"
     (last,) = await client.get_tasks(job.id, cursor=(99_999, 10))
     assert last.result == {"args": [99_999]}
