@@ -9,6 +9,7 @@ from aiohttp.web import HTTPException, RequestPayloadError
 from pydantic_core import to_json
 
 from jabba.errors import InternalError, LimitExceeded, NotReady, RequestError, Unavailable
+from jabba.pages import Page
 from jabba.producer import Submitted
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
@@ -25,6 +26,13 @@ class Answer(NamedTuple):
 def of_data(value: Any, *, status: int = 200, headers: Mapping[str, str] = _NO_HEADERS, **beside: Any) -> Answer:
     """Answer ``{"data": value}``, with ``beside`` beside it; models become their JSON forms."""
     return Answer(status, to_json({"data": value} | beside), headers)
+
+
+def of_page(page: Page[Any]) -> Answer:
+    """Answer a page with the cursor of the one behind it, and the count if that was asked for."""
+    if page.total is None:
+        return of_data(page, next=page.next)
+    return of_data(page, next=page.next, count=page.total)
 
 
 def of_submission(submitted: Submitted) -> Answer:

@@ -10,7 +10,7 @@ from jabba.positions import read_position
 from web import answers, requests, schemas
 from web.api import ApiView, backends, read_body, read_search, respond
 from web.operations import Example, Operation, operation
-from web.parameters import AFTER, CURSOR, LIMIT, OFFSET, WAIT, of_fields
+from web.parameters import AFTER, COUNT, CURSOR, LIMIT, OFFSET, WAIT, of_fields
 
 _ABOUT_ONE: tuple[type[RequestError], ...] = (NotFound, InvalidRequest, Unavailable)
 
@@ -51,8 +51,8 @@ class Jobs(ApiView):
         Operation(
             "List jobs",
             "The newest first, those with these very values. Search for anything else.",
-            answer=schemas.Data[list[Job]],
-            parameters=(*of_fields(filters.JOBS), CURSOR, OFFSET, LIMIT),
+            answer=schemas.Paged[Job],
+            parameters=(*of_fields(filters.JOBS), CURSOR, OFFSET, LIMIT, COUNT),
             example=Example({"type": "shipping", "limit": "10"}),
             more_parameters=True,
         )
@@ -60,7 +60,7 @@ class Jobs(ApiView):
     async def get(self, request: Request) -> Response:
         """Answer a page of jobs, newest first."""
         search = requests.read_list(request.query.items(), filters.JOBS)
-        return respond(answers.of_data(await queries.search_jobs(backends(request).database, search)))
+        return respond(answers.of_page(await queries.search_jobs(backends(request).database, search)))
 
 
 class JobById(ApiView):
@@ -126,17 +126,17 @@ class TasksOfJob(ApiView):
         Operation(
             "Get the tasks of a job",
             "A page of them, in their order.",
-            answer=schemas.Data[list[models.Task]],
-            parameters=(AFTER, CURSOR, OFFSET, LIMIT),
+            answer=schemas.Paged[models.Task],
+            parameters=(AFTER, CURSOR, OFFSET, LIMIT, COUNT),
             errors=_ABOUT_ONE,
             example=Example({"cursor": "0,10"}),
         )
     )
     async def get(self, request: Request, id: str) -> Response:  # noqa: A002 — as the path names it
         """Answer the tasks."""
-        offset, limit = requests.read_page(request.query)
-        job = await _job(request, id)
-        return respond(answers.of_data(await queries.get_tasks(backends(request).database, job.id, offset, limit)))
+        search = filters.tasks_of_job(requests.read_job_id(id), **requests.read_paging(request.query))
+        await _job(request, id)
+        return respond(answers.of_page(await queries.search_tasks(backends(request).database, search)))
 
 
 class JobSearch(ApiView):
@@ -149,7 +149,7 @@ class JobSearch(ApiView):
         Operation(
             "Search jobs",
             "The jobs that meet every condition.",
-            answer=schemas.Data[list[Job]],
+            answer=schemas.Paged[Job],
             body=filters.JOBS,
             errors=(InvalidRequest, LimitExceeded, Unavailable),
             example=Example(
@@ -164,7 +164,7 @@ class JobSearch(ApiView):
     async def post(self, request: Request) -> Response:
         """Answer a page of jobs."""
         search = filters.parse_search(await read_search(request), filters.JOBS)
-        return respond(answers.of_data(await queries.search_jobs(backends(request).database, search)))
+        return respond(answers.of_page(await queries.search_jobs(backends(request).database, search)))
 
 
 class TaskSearch(ApiView):
@@ -177,7 +177,7 @@ class TaskSearch(ApiView):
         Operation(
             "Search tasks",
             "The tasks that meet every condition.",
-            answer=schemas.Data[list[models.Task]],
+            answer=schemas.Paged[models.Task],
             body=filters.TASKS,
             errors=(InvalidRequest, LimitExceeded, Unavailable),
             example=Example(body={"filter": [["status", "equal", "FAILED"]], "cursor": [0, 10]}),
@@ -186,7 +186,7 @@ class TaskSearch(ApiView):
     async def post(self, request: Request) -> Response:
         """Answer a page of tasks."""
         search = filters.parse_search(await read_search(request), filters.TASKS)
-        return respond(answers.of_data(await queries.search_tasks(backends(request).database, search)))
+        return respond(answers.of_page(await queries.search_tasks(backends(request).database, search)))
 
 
 async def _job(request: Request, text: str) -> Job:

@@ -124,7 +124,7 @@ def _parameter(one: Parameter, operation: Operation, components: _Components) ->
 
 
 def _as_typed(example: str, schema: Mapping[str, Any]) -> Any:
-    return json.loads(example) if schema.get("type") == "integer" else example
+    return json.loads(example) if schema.get("type") in ("boolean", "integer") else example
 
 
 def _responses(operation: Operation, components: _Components) -> Document:

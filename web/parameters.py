@@ -7,7 +7,7 @@ from pydantic import Field
 from jabba.filters import DEFAULT_LIMIT, MAX_LIMIT, Collection, Kind
 from web.operations import Parameter
 from web.requests import MAX_WAIT_SECONDS
-from web.schemas import Limit, Offset, Page, PositionText
+from web.schemas import CursorText, Limit, Offset, PositionText
 
 AFTER = Parameter(
     "after", PositionText, "The position that a submission was answered with: PostgreSQL then has all of it.", "0:0"
@@ -18,8 +18,14 @@ WAIT = Parameter(
     "Answer as soon as the job has ended, or after so many seconds.",
     "30",
 )
-CURSOR = Parameter("cursor", Page, "Offset and limit, instead of the two parameters.", "0,50")
+CURSOR = Parameter(
+    "cursor",
+    CursorText,
+    "Offset and limit, instead of the two parameters; or what the answer before had as `next`.",
+    "0,50",
+)
 OFFSET = Parameter("offset", Offset, "How many to pass over.", "0")
+COUNT = Parameter("count", bool, "Tell how many there are on all pages.", "true")
 LIMIT = Parameter("limit", Limit, f"How many to answer: {DEFAULT_LIMIT}, at most {MAX_LIMIT}.", "50")
 
 

@@ -1,15 +1,14 @@
 """Reading requests: from bytes and query parameters to what the rest understands; no I/O."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from jabba import strictjson
 from jabba.errors import FieldError, Forbidden, InvalidRequest, NotFound, RequestError
-from jabba.filters import DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, Collection, Condition, Search, parse_search
+from jabba.filters import DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, Collection, Search, parse_search
 
-_PAGE_PARAMETERS = frozenset({"cursor", "limit", "offset"})
+_PAGE_PARAMETERS = frozenset({"count", "cursor", "limit", "offset"})
 MAX_WAIT_SECONDS = 60
 """How long one request may wait for a job to end."""
 
@@ -39,20 +38,33 @@ def read_job_id(text: str) -> UUID:
         raise NotFound(f"there is no job {text!r}, since that is no UUID") from error
 
 
-def read_page(query: Mapping[str, str]) -> tuple[int, int]:
-    """Read offset and limit from ``cursor=OFFSET,LIMIT`` or from ``offset=`` and ``limit=``.
+def read_paging(query: Mapping[str, str]) -> dict[str, Any]:
+    """Read the page that a list is asked for, and whether to count, as a search has them.
+
+    ``cursor=OFFSET,LIMIT`` or ``offset=`` and ``limit=``; behind another page ``cursor=NEXT`` or ``cursor=NEXT,LIMIT``,
+    or ``limit=`` beside it.
 
     Raises:
         InvalidRequest: names the parameter.
     """
-    if "cursor" in query:
-        parts = query["cursor"].split(",")
-        if len(parts) != 2:  # noqa: PLR2004 — offset and limit
-            raise InvalidRequest.at("cursor", "must be offset and limit, such as 0,50")
-        offset, limit = parts
-        return _natural("cursor", offset, 0, MAX_OFFSET), _natural("cursor", limit, 1, MAX_LIMIT)
-    offset, limit = query.get("offset", "0"), query.get("limit", str(DEFAULT_LIMIT))
-    return _natural("offset", offset, 0, MAX_OFFSET), _natural("limit", limit, 1, MAX_LIMIT)
+    return {"cursor": _read_cursor(query), "count": _read_flag(query, "count")}
+
+
+def _read_cursor(query: Mapping[str, str]) -> Any:
+    limit = _natural("limit", query.get("limit", str(DEFAULT_LIMIT)), 1, MAX_LIMIT)
+    if "cursor" not in query:
+        return [_natural("offset", query.get("offset", "0"), 0, MAX_OFFSET), limit]
+    begin, comma, length = query["cursor"].partition(",")
+    if not comma:
+        return [begin, limit] if "limit" in query else begin
+    limit = _natural("cursor", length, 1, MAX_LIMIT)
+    return [_natural("cursor", begin, 0, MAX_OFFSET) if begin.isdecimal() else begin, limit]
+
+
+def _read_flag(query: Mapping[str, str], name: str) -> bool:
+    if query.get(name, "false") not in ("true", "false"):
+        raise InvalidRequest.at(name, f"{query[name]!r} is neither true nor false")
+    return query.get(name) == "true"
 
 
 def read_wait(query: Mapping[str, str]) -> int:
@@ -67,18 +79,25 @@ def read_list(query: Iterable[tuple[str, str]], collection: Collection) -> Searc
         InvalidRequest: names the parameters.
     """
     parameters = list(query)
-    offset, limit = read_page(dict(parameters))
-    conditions: list[Condition] = []
+    paging = read_paging(dict(parameters))
+    conditions: list[list[str]] = []
     mistakes: list[FieldError] = []
     for name, value in parameters:
         if name not in _PAGE_PARAMETERS:
-            try:
-                conditions += parse_search({"filter": [[name, "equal", value]]}, collection).conditions
-            except InvalidRequest as error:
-                mistakes += [FieldError(name, one.message) for one in error.fields]
+            conditions.append([name, "equal", value])
+            mistakes += _mistakes(conditions[-1], collection)
     if mistakes:
         raise InvalidRequest("; ".join(f"{one.field}: {one.message}" for one in mistakes), mistakes)
-    return replace(parse_search({"cursor": [offset, limit]}, collection), conditions=tuple(conditions))
+    return parse_search({"filter": conditions, **paging}, collection)
+
+
+def _mistakes(condition: list[str], collection: Collection) -> list[FieldError]:
+    """Answer what is wrong with a condition, by the name of its parameter."""
+    try:
+        parse_search({"filter": [condition]}, collection)
+    except InvalidRequest as error:
+        return [FieldError(condition[0], one.message) for one in error.fields]
+    return []
 
 
 def refuse_unknown(query: Iterable[str], known: frozenset[str]) -> None:

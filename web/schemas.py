@@ -7,8 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from jabba.filters import MAX_LIMIT, MAX_OFFSET
 from jabba.models import Callback, Job, Meta, ShortText
+from jabba.pages import Count
 
 Content = TypeVar("Content")
+Item = TypeVar("Item")
 
 Id = UUID
 JobId = Annotated[str, Field(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")]
@@ -17,7 +19,8 @@ Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT)]
 _MARK = r"[0-9]{1,9}:[0-9]{1,18}(\.[0-9]{1,9})?"
 MarkText = Annotated[str, Field(pattern=rf"^{_MARK}(,{_MARK})*$")]
 PositionText = Annotated[str, Field(pattern=r"^[0-9]{1,9}:[0-9]{1,18}(,[0-9]{1,9}:[0-9]{1,18})*$")]
-Page = Annotated[str, Field(pattern=r"^[0-9]{1,9},([1-9][0-9]{0,2}|1000)$")]
+_LIMIT = r"([1-9][0-9]{0,2}|1000)"
+CursorText = Annotated[str, Field(pattern=rf"^([0-9]{{1,9}},{_LIMIT}|[A-Za-z0-9_-]{{24,}}(,{_LIMIT})?)$")]
 
 BareCallback = tuple[ShortText, ShortText, ShortText] | tuple[ShortText, ShortText, ShortText, list[JsonValue]]
 """``[service, module, function]`` or ``[service, module, function, args]``."""
@@ -84,6 +87,15 @@ class Data(BaseModel, Generic[Content]):
     """The form of every answer."""
 
     data: Content
+
+
+class Paged(Data[list[Item]], Generic[Item]):
+    """A page of a list."""
+
+    next: str | None = Field(description="The cursor of the page behind this one; null when there is none.")
+    count: Count | None = Field(
+        None, description="How many there are on all pages, if that was asked for: estimated from 10,001 on."
+    )
 
 
 class Live(BaseModel):

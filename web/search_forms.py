@@ -11,6 +11,8 @@ Schema = dict[str, Any]
 TEXT: Schema = {"type": "string", "pattern": r"^[^\x00]*$"}
 """PostgreSQL stores no NUL."""
 
+_TOKEN: Schema = {"type": "string", "pattern": "^[A-Za-z0-9_-]{24,}$"}
+
 JSON_VALUE: Schema = {
     "description": "Any JSON value; its texts hold no NUL character.",
     "anyOf": [
@@ -36,7 +38,8 @@ _ABOUT = """\
 A search: the {} that meet every condition.
 
 A condition is `[field, rule, value]`. With null as its rule it holds others: below a JSON field, on what belongs to a
-job or task, or joined by `and`, `or` and `not`. The cursor is offset and limit."""
+job or task, or joined by `and`, `or` and `not`. The cursor is offset and limit, or what the answer before had as
+`next`, alone or with another limit. With `count`, the answer tells how many there are on all pages."""
 
 
 def search_of(collection: Collection) -> str:
@@ -92,10 +95,9 @@ def _in_json(name: Schema) -> Iterator[Schema]:
 def _search(collection: Collection) -> Schema:
     fields = [*collection.fields, "started_at"]
     order = _exactly({"enum": ["asc", "desc"]}, {"enum": fields})
-    cursor = _exactly(
-        {"type": "integer", "minimum": 0, "maximum": filters.MAX_OFFSET},
-        {"type": "integer", "minimum": 1, "maximum": filters.MAX_LIMIT},
-    )
+    limit: Schema = {"type": "integer", "minimum": 1, "maximum": filters.MAX_LIMIT}
+    offset: Schema = {"type": "integer", "minimum": 0, "maximum": filters.MAX_OFFSET}
+    cursor: Schema = {"anyOf": [_exactly({"anyOf": [offset, _TOKEN]}, limit), _TOKEN]}
     return {
         "type": "object",
         "description": _ABOUT.format(collection.name),
@@ -103,6 +105,7 @@ def _search(collection: Collection) -> Schema:
             "filter": _or_null(_list_of(_reference(_condition_on(collection.name)), filters.MAX_CONDITIONS)),
             "order_by": _or_null(_list_of(order, len(collection.fields))),
             "cursor": _or_null(cursor),
+            "count": {"type": ["boolean", "null"]},
         },
         "additionalProperties": False,
     }

@@ -1,12 +1,13 @@
 """The language of searches: what may be asked of jobs and tasks, checked and typed, without a database.
 
-A search is ``{"filter": [[field, rule, value], …], "order_by": [[direction, field], …], "cursor": [offset, limit]}``,
-in JSON or as Python values. Conditions are joined by AND. A condition whose rule is null holds
+A search is ``{"filter": [[field, rule, value], …], "order_by": [[direction, field], …], "cursor": [offset, limit],
+"count": false}``, in JSON or as Python values. Conditions are joined by AND. A condition whose rule is null holds
 others: inside a JSON field (``meta``), on what belongs to an item (``tasks``, ``job``), or joined by ``and``, ``or``
 and ``not``.
 """
 
 from jabba.filters.language import (
+    DEFAULT_LIMIT,
     JOBS,
     ONE_OF,
     ORDERED,
@@ -26,15 +27,9 @@ from jabba.filters.language import (
     Rule,
     Search,
 )
-from jabba.filters.parsing import (
-    DEFAULT_LIMIT,
-    MAX_CONDITIONS,
-    MAX_DEPTH,
-    MAX_LIMIT,
-    MAX_OFFSET,
-    MAX_VALUES,
-    parse_search,
-)
+from jabba.filters.paging import MAX_LIMIT, MAX_OFFSET, write_token
+from jabba.filters.parsing import MAX_CONDITIONS, MAX_DEPTH, parse_search, tasks_of_job
+from jabba.filters.values import MAX_VALUES
 
 __all__ = [
     "DEFAULT_LIMIT",
@@ -62,4 +57,6 @@ __all__ = [
     "Rule",
     "Search",
     "parse_search",
+    "tasks_of_job",
+    "write_token",
 ]

@@ -137,12 +137,32 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A checked search: all conditions hold; ``limit`` items from ``offset`` on."""
+    """A checked search: all conditions hold; ``limit`` items from ``offset`` on.
 
+    With ``after``, the items behind one with these values of the keys; JSON stands there as its text. With ``counted``
+    it is also asked how many items there are in all.
+    """
+
+    collection: Collection
     conditions: tuple[Condition, ...] = ()
     order_by: tuple[Order, ...] = ()
     offset: int = 0
     limit: int = DEFAULT_LIMIT
+    after: tuple[Any, ...] | None = None
+    counted: bool = False
+
+    @property
+    def keys(self) -> tuple[Order, ...]:
+        """The order in which no two items are equal: by id in the last key's direction, so that one index serves."""
+        for number, key in enumerate(self.order_by):
+            if key.field == ID:
+                return self.order_by[: number + 1]
+        return (*self.order_by, Order(ID, bool(self.order_by) and self.order_by[-1].descending))
+
+
+ID = Field("id", Kind.ID)
+POSITION = Field("position", Kind.INTEGER)
+"""The place of a task in its job, by which its tasks are listed; nothing that can be searched for."""
 
 
 def _collection(name: str, related: Mapping[str, str], *fields: Field) -> Collection:
@@ -152,7 +172,7 @@ def _collection(name: str, related: Mapping[str, str], *fields: Field) -> Collec
 JOBS = _collection(
     "jobs",
     {"tasks": "tasks"},
-    Field("id", Kind.ID),
+    ID,
     Field("name", Kind.TEXT),
     Field("type", Kind.TEXT),
     Field("status", Kind.TEXT, tuple(JobStatus)),
@@ -168,7 +188,7 @@ JOBS = _collection(
 TASKS = _collection(
     "tasks",
     {"job": "jobs"},
-    Field("id", Kind.ID),
+    ID,
     Field("job_id", Kind.ID),
     Field("name", Kind.TEXT),
     Field("callback", Kind.JSON),

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
+from uuid import UUID
 
 from jabba.errors import FieldError, InvalidRequest
 from jabba.filters.language import (
     COLLECTIONS,
-    DEFAULT_LIMIT,
+    POSITION,
+    TASKS,
     Below,
     Collection,
     Comparison,
@@ -22,9 +24,8 @@ from jabba.filters.language import (
     Rule,
     Search,
 )
+from jabba.filters.paging import Cursor, begin_at, read_cursor
 from jabba.filters.values import (
-    MAX_VALUES,
-    integer,
     list_of,
     listed,
     read_json_value,
@@ -34,17 +35,13 @@ from jabba.filters.values import (
     text,
 )
 
-__all__ = ["DEFAULT_LIMIT", "MAX_CONDITIONS", "MAX_DEPTH", "MAX_LIMIT", "MAX_OFFSET", "MAX_VALUES", "parse_search"]
-
-MAX_LIMIT = 1000
-MAX_OFFSET = 2**31 - 1
 MAX_CONDITIONS = 100
 """How many conditions a filter may have, those that hold others included."""
 MAX_DEPTH = 20
 """How deep conditions may stand in others."""
 
 _ALIASES = {"started_at": "inserted_at"}
-_PARTS = ("filter", "order_by", "cursor")
+_PARTS = ("filter", "order_by", "cursor", "count")
 
 Item = TypeVar("Item")
 Reader = Callable[[Any, str, int], Condition]
@@ -58,23 +55,31 @@ def parse_search(body: Any, collection: Collection) -> Search:
         InvalidRequest: names every mistake by its path, such as ``filter[2][1]``.
     """
     if not isinstance(body, Mapping):
-        raise InvalidRequest.at("", "a search is an object with filter, order_by and cursor")
+        raise InvalidRequest.at("", f"a search is an object with some of {listed(_PARTS)}")
     mistakes = [FieldError(str(key), f"must be one of {listed(_PARTS)}") for key in body if key not in _PARTS]
-    conditions = _collect(mistakes, lambda: _filter(body.get("filter"), collection))
-    order_by = _collect(mistakes, lambda: _order_by(body.get("order_by"), collection))
-    cursor = _collect(mistakes, lambda: _cursor(body.get("cursor")))
+    conditions: list[Condition] = _collect(mistakes, lambda: _filter(body.get("filter"), collection), [])
+    order_by: list[Order] = _collect(mistakes, lambda: _order_by(body.get("order_by"), collection), [])
+    cursor = _collect(mistakes, lambda: read_cursor(body.get("cursor")), Cursor())
+    counted = _collect(mistakes, lambda: _count(body.get("count")), otherwise=False)
     if mistakes:
         raise refused(mistakes)
-    return Search(tuple(conditions), tuple(order_by), *cursor)
+    return begin_at(Search(collection, tuple(conditions), tuple(order_by), counted=counted), cursor)
 
 
-def _collect(mistakes: list[FieldError], parse: Callable[[], list[Item]]) -> list[Item]:
+def tasks_of_job(job: UUID, *, cursor: Any = None, count: Any = None) -> Search:
+    """Answer the search for the tasks of a job in their order; errors as for ``parse_search``."""
+    of_job = Comparison(TASKS.fields["job_id"], Rule.EQUAL, job)
+    search = Search(TASKS, (of_job,), (Order(POSITION, descending=False),), counted=_count(count))
+    return begin_at(search, read_cursor(cursor))
+
+
+def _collect(mistakes: list[FieldError], parse: Callable[[], Item], otherwise: Item) -> Item:
     """Answer what is parsed, or note what is wrong with it and go on."""
     try:
         return parse()
     except InvalidRequest as error:
         mistakes.extend(error.fields)
-        return []
+        return otherwise
 
 
 def _each(items: Any, path: str, parse: Callable[[Any, str], Item]) -> list[Item]:
@@ -95,14 +100,14 @@ def _filter(conditions: Any, collection: Collection) -> list[Condition]:
     if conditions is None:
         return []
     parsed = _each(conditions, "filter", lambda item, path: _condition_on(collection)(item, path, 0))
-    if (number := _count(tuple(parsed))) > MAX_CONDITIONS:
+    if (number := _number(tuple(parsed))) > MAX_CONDITIONS:
         raise InvalidRequest.at("filter", f"{number} conditions, and the limit is {MAX_CONDITIONS}")
     return parsed
 
 
-def _count(conditions: tuple[Condition, ...]) -> int:
+def _number(conditions: tuple[Condition, ...]) -> int:
     nested = (one.conditions for one in conditions if not isinstance(one, Comparison | Member))
-    return len(conditions) + sum(_count(inner) for inner in nested)
+    return len(conditions) + sum(_number(inner) for inner in nested)
 
 
 def _condition_on(collection: Collection) -> Reader:
@@ -190,13 +195,7 @@ def _order(item: Any, path: str, collection: Collection) -> Order:
     return Order(_field(known, f"{path}[1]", collection), direction == "desc")
 
 
-def _cursor(cursor: Any) -> list[int]:
-    if cursor is None:
-        return [0, DEFAULT_LIMIT]
-    if len(list_of(cursor, "cursor")) != 2:  # noqa: PLR2004 — offset and limit
-        raise InvalidRequest.at("cursor", "must be [offset, limit]")
-    bounds = [("offset", 0, MAX_OFFSET), ("limit", 1, MAX_LIMIT)]
-    for number, (name, least, most) in enumerate(bounds):
-        if not least <= integer(cursor[number], f"cursor[{number}]") <= most:
-            raise InvalidRequest.at(f"cursor[{number}]", f"the {name} must be from {least} to {most}")
-    return list(cursor)
+def _count(wanted: Any) -> bool:
+    if wanted is not None and not isinstance(wanted, bool):
+        raise InvalidRequest.at("count", f"{shown(wanted)} is neither true nor false")
+    return bool(wanted)

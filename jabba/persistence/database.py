@@ -84,6 +84,14 @@ class Database:
         async with self._cursor() as cursor:
             return await _execute(cursor, statement, parameters)
 
+    async def estimate(self, statement: Statement) -> int:
+        """Answer how many rows the planner expects of a statement, without executing it; errors as for ``fetch``."""
+        compiled = _compiled(statement)
+        async with self._cursor() as cursor:
+            await _run(cursor, f"EXPLAIN (FORMAT JSON) {compiled.string}", compiled.construct_params())
+            ((plan,),) = await cursor.fetchall()
+        return int(plan[0]["Plan"]["Plan Rows"])
+
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator["Transaction"]:
         """Open a transaction that is committed at the end of the block, and rolled back by an exception.

@@ -3,17 +3,18 @@
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Double, Text, and_, bindparam, delete, func, select
+from sqlalchemy import ColumnElement, Double, Table, Text, and_, bindparam, delete, func, select
 
-from jabba.filters import Search
+from jabba.filters import Search, write_token
 from jabba.lifecycle import FINAL, UNSUCCESSFUL, Strategy
 from jabba.models import Job, JobSpec, Progress, Task, TaskSpec
+from jabba.pages import Count, Page
 from jabba.persistence.database import Database, Row
 from jabba.persistence.schema import jobs, projection_offsets, tasks
-from jabba.persistence.searching import compile_search
+from jabba.persistence.searching import KEY, compile_matches, compile_search
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +23,24 @@ _TASK: list[ColumnElement[Any]] = [tasks.c[name] for name in Task.model_fields]
 _SHOWN_JOB = jobs.c.meta.is_not(None)
 _SHOWN_TASK = tasks.c.callback.is_not(None)
 _PAGE = 100
+_COUNTED = 10_000
+"""So many items of a search are counted; of more the planner has an estimate."""
+
+Model = TypeVar("Model", Job, Task)
+
+
+@dataclass(frozen=True, slots=True)
+class _Searched(Generic[Model]):
+    """A table that is searched, what is answered of it, and what of it is shown at all."""
+
+    table: Table
+    model: type[Model]
+    columns: list[ColumnElement[Any]]
+    shown: ColumnElement[bool]
+
+
+_JOBS = _Searched(jobs, Job, _JOB, _SHOWN_JOB)
+_TASKS = _Searched(tasks, Task, _TASK, _SHOWN_TASK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +81,14 @@ async def get_progress(database: Database, job: UUID) -> Progress | None:
     return Progress(**found[0]) if found else None
 
 
-async def get_tasks(database: Database, job: UUID, offset: int, limit: int) -> list[Task]:
-    """Answer a page of a job's tasks in their order."""
-    page = {"id": str(job), "offset": offset, "limit": limit}
-    return [Task(**row) for row in await database.fetch(_GET_TASKS, page)]
-
-
-async def search_jobs(database: Database, search: Search) -> list[Job]:
+async def search_jobs(database: Database, search: Search) -> Page[Job]:
     """Answer the page of jobs that a search asks for."""
-    return [Job(**row) for row in await database.fetch(compile_search(search, jobs, _JOB).where(_SHOWN_JOB))]
+    return await _page(database, search, _JOBS)
 
 
-async def search_tasks(database: Database, search: Search) -> list[Task]:
+async def search_tasks(database: Database, search: Search) -> Page[Task]:
     """Answer the page of tasks that a search asks for."""
-    return [Task(**row) for row in await database.fetch(compile_search(search, tasks, _TASK).where(_SHOWN_TASK))]
+    return await _page(database, search, _TASKS)
 
 
 async def projected_offsets(database: Database, topics: Iterable[str]) -> dict[tuple[str, int], int]:
@@ -126,6 +139,27 @@ async def unfinished_jobs(database: Database) -> AsyncIterator[Unfinished]:
         last = page[-1]["id"]
 
 
+async def _page(database: Database, search: Search, among: _Searched[Model]) -> Page[Model]:
+    rows = await database.fetch(compile_search(search, among.table, among.columns).where(among.shown))
+    shown = rows[: search.limit]
+    following = _token(search, shown[-1]) if len(rows) > search.limit else None
+    total = await _count(database, search, among) if search.counted else None
+    return Page((among.model(**row) for row in shown), next=following, total=total)
+
+
+def _token(search: Search, row: Row) -> str:
+    return write_token(search, [row[KEY.format(number)] for number, _ in enumerate(search.keys)])
+
+
+async def _count(database: Database, search: Search, among: _Searched[Any]) -> Count:
+    matches = compile_matches(search, among.table).where(among.shown)
+    some = matches.limit(_COUNTED + 1).subquery()
+    (counted,) = await database.fetch(select(func.count().label("counted")).select_from(some))
+    if (value := counted["counted"]) <= _COUNTED:
+        return Count(value=value, exact=True)
+    return Count(value=max(value, await database.estimate(matches)), exact=False)
+
+
 def _unfinished(job: Row, rows: list[Row]) -> Unfinished:
     specs = [TaskSpec(callback=row["callback"], name=row["name"], meta=row["meta"]) for row in rows]
     spec = JobSpec(
@@ -143,14 +177,6 @@ def _given(name: str) -> ColumnElement[Any]:
 _GET_JOB = select(*_JOB).where(jobs.c.id == _given("id"), _SHOWN_JOB)
 
 _GET_PROGRESS = select(jobs.c.total, jobs.c.ended, jobs.c.unsuccessful).where(jobs.c.id == _given("id"), _SHOWN_JOB)
-
-_GET_TASKS = (
-    select(*_TASK)
-    .where(tasks.c.job_id == _given("id"), _SHOWN_TASK)
-    .order_by(tasks.c.position)
-    .offset(bindparam("offset"))
-    .limit(bindparam("limit"))
-)
 
 _OFFSETS = select(projection_offsets).where(projection_offsets.c.topic == func.any(bindparam("topics")))
 

@@ -47,6 +47,7 @@ from jabba.filters import (
     Search,
 )
 from jabba.persistence.containment import documents
+from jabba.persistence.keyset import behind, direction_of
 from jabba.persistence.schema import jobs, tasks
 
 Boolean = ColumnElement[bool]
@@ -54,26 +55,35 @@ Json = ColumnElement[Any]
 Part = Callable[[Condition], Boolean]
 
 
+KEY = "key_{}"
+"""Under these names stand the values of the keys that an item is ordered by; JSON as its text."""
+
+
 def compile_search(search: Search, table: FromClause, answered: list[ColumnElement[Any]]) -> Select[Any]:
-    """Make the statement that answers a search with these columns, in an order that never has two ways."""
-    keys = [_order(key, table) for key in search.order_by]
-    return (
-        select(*answered)
-        .where(*(_on_row(condition, table) for condition in search.conditions))
-        .order_by(*keys, table.c.id)
-        .offset(search.offset)
-        .limit(search.limit)
-    )
+    """Make the statement that answers a search with these columns, in an order that never has two ways.
+
+    It asks for one item more than the page holds, to know whether there is another page.
+    """
+    keys = [_key_as_text(key, table).label(KEY.format(number)) for number, key in enumerate(search.keys)]
+    found = select(*answered, *keys).where(*_conditions(search, table))
+    if search.after is not None:
+        found = found.where(behind(search.keys, search.after, table))
+    ordered = found.order_by(*(direction_of(key, table) for key in search.keys))
+    return ordered.offset(search.offset or None).limit(search.limit + 1)
 
 
-def _order(key: Order, table: FromClause) -> ColumnElement[Any]:
-    column = _ordered(table.c[key.field.name], key.field.kind)
-    return column.desc() if key.descending else column.asc()
+def compile_matches(search: Search, table: FromClause) -> Select[Any]:
+    """Make the statement that answers a row for every item of a search, on all of its pages."""
+    return select(literal(1)).select_from(table).where(*_conditions(search, table))
 
 
-def _ordered(column: ColumnElement[Any], kind: Kind) -> ColumnElement[Any]:
-    """Order texts by their characters: the same in every database, and as Python does."""
-    return column.collate("C") if kind is Kind.TEXT else column
+def _key_as_text(key: Order, table: FromClause) -> ColumnElement[Any]:
+    column = table.c[key.field.name]
+    return cast(column, Text) if key.field.kind is Kind.JSON else column
+
+
+def _conditions(search: Search, table: FromClause) -> list[Boolean]:
+    return [_on_row(condition, table) for condition in search.conditions]
 
 
 def _on_row(condition: Condition, table: FromClause) -> Boolean:
@@ -129,7 +139,7 @@ def _comparison(column: ColumnElement[Any], condition: Comparison) -> Boolean:
         return _json_rule(column, rule, value)
     if rule is Rule.LIKE:
         return column.ilike(literal(_pattern(value), Text))
-    return _compare(rule, _ordered(column, kind), _bound(value))
+    return _compare(rule, column.collate("C") if kind is Kind.TEXT else column, _bound(value))
 
 
 _OPPOSITES = {Rule.NOT_EQUAL: Rule.EQUAL, Rule.NOT_IN: Rule.IN}

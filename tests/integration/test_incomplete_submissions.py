@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from jabba import installation, slices
 from jabba.clock import SystemClock
+from jabba.filters import tasks_of_job
 from jabba.log import Log
 from jabba.models import Job
 from jabba.persistence import queries
@@ -80,7 +81,8 @@ async def test_a_submission_that_died_half_way_is_closed(
     assert (job.status, job.reason) == ("FAILED", "incomplete_submission")
 
     async def settled() -> list[str]:
-        found = [str(task.status) for task in await queries.get_tasks(database, id_, 0, 1000)]
+        tasks = await queries.search_tasks(database, tasks_of_job(id_, cursor=[0, 1000]))
+        found = [str(task.status) for task in tasks]
         return found if not {"NEW", "PENDING", "CONSUMED"} & set(found) else []
 
     ran = ["PROCESSED"] * 300 if strategy == "concurrent" else ["PROCESSED"] * (200 if 2 in missing else 0)

@@ -9,9 +9,10 @@ from uuid import UUID
 import pytest
 
 from jabba import ids
-from jabba.filters import JOBS, TASKS, parse_search
+from jabba.filters import JOBS, TASKS, parse_search, tasks_of_job
 from jabba.lifecycle import Strategy, TaskFailed, TasksAborted, TaskStarted, TaskSucceeded
 from jabba.models import Callback, Job, Task
+from jabba.pages import Count, Page
 from jabba.persistence import queries
 from jabba.persistence.database import Database
 from jabba.persistence.projection import Content
@@ -102,7 +103,7 @@ async def test_there_is_no_unknown_job_and_a_stub_is_not_shown(projection: Datab
     await project(projection, facts([TaskStarted(job, 0, version(1))]))
 
     assert await queries.get_job(projection, job) is None
-    assert await queries.get_tasks(projection, job, 0, 10) == []
+    assert await queries.search_tasks(projection, tasks_of_job(job, cursor=[0, 10])) == []
     assert await all_jobs(projection) == []
     assert await all_tasks(projection) == []
     assert await queries.job_digest(projection, job) is None
@@ -126,13 +127,21 @@ async def test_tasks_are_answered_in_their_order_by_pages(projection: Database) 
     await project(projection, facts(slices_of(job, job_spec(250))))
     await project(projection, facts([TaskSucceeded(job, 0, version(1), 3, {"n": None})], NOW + 5))
 
-    tasks = await queries.get_tasks(projection, job, 0, 1000)
+    tasks = await queries.search_tasks(projection, tasks_of_job(job, cursor=[0, 1000]))
     assert [task.priority for task in tasks] == list(range(1, 251))
     assert [task.id for task in tasks] == [ids.task_id(job, index) for index in range(250)]
     assert (tasks[0].status, tasks[0].result, tasks[0].attempt, tasks[0].job_id) == ("PROCESSED", {"n": None}, 3, job)
     assert tasks[1].callback == Callback(service="local", module="tests", function="step", args=[1])
-    pages = [await queries.get_tasks(projection, job, offset, 70) for offset in range(0, 280, 70)]
-    assert [task for page in pages for task in page] == tasks
+    by_offset = [
+        await queries.search_tasks(projection, tasks_of_job(job, cursor=[offset, 70])) for offset in range(0, 280, 70)
+    ]
+    assert [task for page in by_offset for task in page] == tasks
+    page, walked = await queries.search_tasks(projection, tasks_of_job(job, cursor=[0, 70], count=True)), 1
+    assert page.total == Count(value=250, exact=True)
+    while page.next:
+        following = await queries.search_tasks(projection, tasks_of_job(job, cursor=page.next))
+        page, walked = Page([*page, *following], next=following.next), walked + 1
+    assert (page, walked) == (tasks, 4)
 
 
 @pytest.mark.parametrize(
@@ -238,8 +247,8 @@ async def test_jobs_are_ordered_by_any_column_and_then_by_id(
 
     found = await queries.search_jobs(projection, search)
 
-    by_id = sorted(await all_jobs(projection), key=lambda job: job.id)
-    assert found == sorted(by_id, key=key, reverse=direction == "desc")
+    everything = await all_jobs(projection)
+    assert found == sorted(everything, key=lambda job: (key(job), job.id), reverse=direction == "desc")
 
 
 async def test_several_keys_of_order_and_null_last_when_ascending(projection: Database, many: list[UUID]) -> None:
@@ -247,8 +256,7 @@ async def test_several_keys_of_order_and_null_last_when_ascending(projection: Da
 
     found = await queries.search_jobs(projection, search)
 
-    by_id = sorted(await all_jobs(projection), key=lambda job: job.id)
-    by_type = sorted(by_id, key=lambda job: job.type, reverse=True)
+    by_type = sorted(await all_jobs(projection), key=lambda job: (job.type, job.id), reverse=True)
     assert found == sorted(by_type, key=lambda job: (job.name is None, job.name or ""))
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from jabba import Job, Producer, installation
 from jabba.errors import NotReady
+from jabba.filters import tasks_of_job
 from jabba.persistence import queries
 from jabba.persistence.database import Database
 from jabba.persistence.projector import Projector
@@ -67,5 +68,5 @@ async def test_unfinished_jobs_go_on_in_a_new_log(
         job = await eventually(ended, 60, "end of the job")
     assert job is not None
     assert job.status == "PROCESSED"
-    results = [task.result for task in await queries.get_tasks(projection, submitted.id, 0, 10)]
+    results = [task.result for task in await queries.search_tasks(projection, tasks_of_job(submitted.id))]
     assert results == [{"args": [n]} for n in range(3)]

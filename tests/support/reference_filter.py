@@ -30,9 +30,10 @@ class Rows:
         return [job for job in self.jobs if name == "job" and job.id == row.job_id]
 
     def search(self, rows: Iterable[Row], conditions: list[Any], order_by: list[Any]) -> list[Row]:
-        """Answer the rows that meet all conditions, in order; equal ones by id, null after everything."""
-        found = sorted((row for row in rows if self.meets(row, conditions)), key=lambda row: row.id)
-        for direction, name in reversed(order_by):
+        """Answer the rows that meet all conditions, in order: equal ones by id, as the last key; null after all."""
+        found = [row for row in rows if self.meets(row, conditions)]
+        last = order_by[-1][0] if order_by else "asc"
+        for direction, name in reversed([*order_by, (last, "id")]):
             found.sort(key=lambda row: _null_last(getattr(row, name)), reverse=direction == "desc")
         return found
 

@@ -55,8 +55,10 @@ def test_every_field_of_an_answer_can_be_searched(collection: Collection, model:
 
 
 def test_an_empty_search_is_the_first_page_newest_first() -> None:
-    assert parse_search({}, JOBS) == Search((), (Order(JOBS.fields["inserted_at"], descending=True),), 0, DEFAULT_LIMIT)
-    assert parse_search({"filter": None, "order_by": None, "cursor": None}, JOBS) == parse_search({}, JOBS)
+    newest_first = (Order(JOBS.fields["inserted_at"], descending=True),)
+    assert parse_search({}, JOBS) == Search(JOBS, (), newest_first, 0, DEFAULT_LIMIT)
+    given = dict.fromkeys(["filter", "order_by", "cursor", "count"])
+    assert parse_search(given, JOBS) == parse_search({}, JOBS)
 
 
 def test_the_example_of_the_contract() -> None:
@@ -232,6 +234,10 @@ def test_an_integer_is_no_other_type(value: Any) -> None:
         ({"cursor": [-1, 10]}, "cursor[0]"),
         ({"cursor": [MAX_OFFSET + 1, 10]}, "cursor[0]"),
         ({"cursor": [0.0, 10]}, "cursor[0]"),
+        ({"cursor": "5"}, "cursor"),
+        ({"cursor": ["5", 10]}, "cursor"),
+        ({"cursor": ["5", 0]}, "cursor[1]"),
+        ({"count": 1}, "count"),
         ({"filters": []}, "filters"),
         ([], ""),
         (None, ""),

@@ -38,36 +38,44 @@ def test_what_is_no_id_is_known_to_nobody(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "query, page",
+    "query, cursor",
     [
-        ({}, (0, 50)),
-        ({"cursor": "20,10"}, (20, 10)),
-        ({"offset": "7"}, (7, 50)),
-        ({"limit": "1000", "offset": "0"}, (0, 1000)),
+        ({}, [0, 50]),
+        ({"cursor": "20,10"}, [20, 10]),
+        ({"offset": "7"}, [7, 50]),
+        ({"limit": "1000", "offset": "0"}, [0, 1000]),
+        ({"cursor": "TOKEN"}, "TOKEN"),
+        ({"cursor": "TOKEN,10"}, ["TOKEN", 10]),
+        ({"cursor": "TOKEN", "limit": "10"}, ["TOKEN", 10]),
     ],
 )
-def test_a_page_is_offset_and_limit(query: dict[str, str], page: tuple[int, int]) -> None:
-    assert requests.read_page(query) == page
+def test_a_page_is_offset_and_limit_or_behind_another(query: dict[str, str], cursor: Any) -> None:
+    assert requests.read_paging(query) == {"cursor": cursor, "count": False}
 
 
 @pytest.mark.parametrize(
     "query, field",
     [
-        ({"cursor": ""}, "cursor"),
-        ({"cursor": "5"}, "cursor"),
         ({"cursor": "1,2,3"}, "cursor"),
         ({"cursor": "0,0"}, "cursor"),
         ({"cursor": "0,1001"}, "cursor"),
-        ({"cursor": "-1,5"}, "cursor"),
         ({"offset": "²"}, "offset"),
         ({"offset": "9" * 5000}, "offset"),
         ({"limit": "many"}, "limit"),
+        ({"count": "yes"}, "count"),
     ],
 )
 def test_a_wrong_page_is_refused_by_the_name_of_its_parameter(query: dict[str, str], field: str) -> None:
     with pytest.raises(InvalidRequest) as refusal:
-        requests.read_page(query)
+        requests.read_paging(query)
     assert [one.field for one in refusal.value.fields] == [field]
+
+
+@pytest.mark.parametrize("cursor", ["", "5", "²,5", "-1,5", "TOKEN", "TOKEN,5"])
+def test_what_no_answer_had_as_next_is_refused(cursor: str) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        requests.read_list([("cursor", cursor)], JOBS)
+    assert [one.field for one in refusal.value.fields] == ["cursor"]
 
 
 def test_a_list_is_a_search_for_equal_values_newest_first() -> None:
