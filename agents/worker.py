@@ -22,8 +22,8 @@ from jabba.lanes.gate import Gate
 from jabba.lanes.lane import Shared
 from jabba.lanes.lease import Lease
 from jabba.lanes.owned import Policy
-from jabba.lanes.room import Room
 from jabba.log import Log
+from jabba.room import Room
 from jabba.settings import Settings
 from jabba.slices import Slice, encode_message
 from jabba.topics import partition_of

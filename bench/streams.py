@@ -137,7 +137,8 @@ class Meter:
 async def submit(settings: Settings, count: int) -> list[UUID]:
     """Submit jobs, and wait until PostgreSQL shows them."""
     async with Producer(settings.kafka) as producer, Client(f"http://127.0.0.1:{settings.web_port}") as client:
-        submitted = await producer.create_jobs([{"tasks": [["local", "bench", "work"]] * 2, "type": "bench"}] * count)
+        jobs = [{"tasks": [["local", "bench", "work"]] * 2, "type": "bench"}] * count
+        submitted = [one.result() async for one in producer.create_jobs(jobs)]
         position: dict[int, int] = {}
         for one in submitted:
             position |= {p: max(offset, position.get(p, 0)) for p, offset in one.position.items()}

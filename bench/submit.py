@@ -2,10 +2,13 @@
 
     python -m bench.submit
     python -m bench.submit --url http://127.0.0.1:8600 --connections 50 --seconds 60
+    python -m bench.submit --rate 2000 --connections 200 --seconds 60
+    python -m bench.submit --bulk 100000
 
-Every connection is kept alive and sends the next submission as soon as the last is answered. Without ``--url``, Kafka
-and a web process are started for the measurement. The client is a bare protocol, so that it takes little of the
-processor from what it measures.
+Every connection is kept alive and sends the next submission as soon as the last is answered. With ``--rate``, so many
+are due a second, whatever is answered: the time that one waits for a connection counts. With ``--bulk``, so many jobs
+are sent in one request, and compared with one POST each. Without ``--url``, Kafka and a web process are started for the
+measurement. The client is a bare protocol, so that it takes little of the processor from what it measures.
 """
 
 import argparse
@@ -14,11 +17,15 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import psutil
+from aiohttp import ClientSession
 
 from jabba import installation
 from jabba.embedded.ports import free_port
@@ -28,6 +35,9 @@ from tests.support.processes import jabba_process
 
 _WARM_UP_SECONDS = 8.0
 """A broker that has just started runs uncompiled code, at half its speed."""
+
+
+_LINES_AT_ONCE = 500
 
 
 @dataclass
@@ -44,34 +54,31 @@ class Tally:
 
 
 class Submitter(asyncio.Protocol):
-    """One connection that submits again and again until ``deadline``."""
+    """One connection: tells ``at_rest`` whenever it may send, at first and after each answer."""
 
-    def __init__(self, request: bytes, tally: Tally, deadline: float) -> None:
+    def __init__(self, request: bytes, tally: Tally, at_rest: Callable[["Submitter"], None]) -> None:
         self._request = request
         self._tally = tally
-        self._deadline = deadline
+        self._at_rest = at_rest
         self._received = b""
-        self._sent_at = 0.0
+        self._due = 0.0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send the first submission."""
+        """Be ready to send."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._send()
+        self._at_rest(self)
 
     def data_received(self, data: bytes) -> None:
-        """Count an answer that is complete, and send the next submission."""
+        """Count an answer that is complete."""
         self._received += data
         head, end, body = self._received.partition(b"\r\n\r\n")
         if not end or len(body) < int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]):
             return
         self._received = b""
-        self._tally.add(int(head[9:12]), time.perf_counter() - self._sent_at)
-        if time.perf_counter() < self._deadline:
-            self._send()
-        else:
-            self._transport.close()
+        self._tally.add(int(head[9:12]), time.perf_counter() - self._due)
+        self._at_rest(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell that this connection is done, or was lost."""
@@ -80,31 +87,99 @@ class Submitter(asyncio.Protocol):
         else:
             self.done.set_result(None)
 
-    def _send(self) -> None:
-        self._sent_at = time.perf_counter()
+    def send(self, due: float) -> None:
+        """Send a submission that was due at a moment, from which its time counts."""
+        self._due = due
         self._transport.write(self._request)
 
+    def close(self) -> None:
+        """Send no more."""
+        self._transport.close()
 
-def request_of(url: str, tasks: int, args_bytes: int) -> bytes:
-    """Answer the bytes of a submission."""
+
+class Pace:
+    """So many submissions a second, sent by whichever connection rests."""
+
+    def __init__(self, rate: float, seconds: float) -> None:
+        self._rate = rate
+        self._seconds = seconds
+        self._due: deque[float] = deque()
+        self._resting: list[Submitter] = []
+        self._over = False
+
+    def at_rest(self, one: Submitter) -> None:
+        """Give a connection what is due, or let it rest."""
+        if self._due:
+            one.send(self._due.popleft())
+        elif self._over:
+            one.close()
+        else:
+            self._resting.append(one)
+
+    async def run(self) -> None:
+        """Let submissions become due, and let the connections close when the last is sent."""
+        begin, made = time.perf_counter(), 0
+        while made < self._rate * self._seconds:
+            while made < (time.perf_counter() - begin) * self._rate:
+                self._due.append(begin + made / self._rate)
+                made += 1
+                if self._resting:
+                    self.at_rest(self._resting.pop())
+            await asyncio.sleep(0.001)
+        self._over = True
+        for one in self._resting:
+            one.close()
+
+
+def job_of(tasks: int, args_bytes: int) -> bytes:
+    """Answer a job as JSON."""
     callback = {"service": "local", "module": "bench", "function": "work", "args": ["x" * args_bytes]}
     document = {"tasks": [{"callback": callback}] * tasks, "type": "bench", "meta": {"request_id": "r-1"}}
-    body = json.dumps(document).encode()
+    return json.dumps(document).encode()
+
+
+def request_of(url: str, body: bytes) -> bytes:
+    """Answer the bytes of a submission."""
     head = f"POST /v1/jobs HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-async def measure(url: str, connections: int, seconds: float, request: bytes) -> tuple[Tally, float]:
+async def measure(url: str, connections: int, seconds: float, request: bytes, rate: float = 0) -> tuple[Tally, float]:
     """Submit over some connections; answer the tally and how long it took."""
-    tally, begin = Tally(), time.perf_counter()
+    tally, begin, pace = Tally(), time.perf_counter(), Pace(rate, seconds)
+
+    def at_once(one: Submitter) -> None:
+        now = time.perf_counter()
+        if now < begin + seconds:
+            one.send(now)
+        else:
+            one.close()
+
     host, port = urlsplit(url).hostname or "", urlsplit(url).port or 80
     loop = asyncio.get_running_loop()
     opened = [
-        await loop.create_connection(lambda: Submitter(request, tally, begin + seconds), host, port)
+        await loop.create_connection(lambda: Submitter(request, tally, pace.at_rest if rate else at_once), host, port)
         for _ in range(connections)
     ]
-    await asyncio.gather(*(protocol.done for _, protocol in opened))
+    await asyncio.gather(pace.run(), *(protocol.done for _, protocol in opened))
     return tally, time.perf_counter() - begin
+
+
+async def measure_bulk(url: str, jobs: int, job: bytes, memory: Callable[[], float]) -> tuple[float, float]:
+    """Submit many jobs in one request; answer how many a second, and the most memory that the process had."""
+
+    async def body() -> AsyncIterator[bytes]:
+        for start in range(0, jobs, _LINES_AT_ONCE):
+            yield job * min(_LINES_AT_ONCE, jobs - start)
+
+    begin, answered, peak = time.perf_counter(), 0, 0.0
+    async with ClientSession() as session, session.post(f"{url}/v1/jobs/bulk", data=body()) as response:
+        async for chunk in response.content.iter_any():
+            answered += chunk.count(b'"position"')
+            peak = max(peak, memory())
+    # A position may have been cut in two.
+    assert jobs * 0.99 < answered <= jobs, answered
+    return jobs / (time.perf_counter() - begin), peak
 
 
 def row(connections: int, tally: Tally, seconds: float) -> str:
@@ -115,31 +190,49 @@ def row(connections: int, tally: Tally, seconds: float) -> str:
 
 
 @contextmanager
-def own_web_process() -> Iterator[str]:
-    """Start Kafka and a web process; answer its URL."""
+def own_web_process() -> Iterator[tuple[str, Callable[[], float]]]:
+    """Start Kafka and a web process; answer its URL, and what tells its memory in MB."""
     with tempfile.TemporaryDirectory() as scratch, KafkaServer(Path(scratch), jvm=BENCHMARK_JVM) as kafka:
         settings = Settings(kafka=kafka.bootstrap, web_port=free_port())
         asyncio.run(installation.install(settings))
         with jabba_process("web", environment=settings.as_environ(), log=Path(scratch, "web.log")) as web:
             web.start().wait_for_port(settings.web_port)
-            yield f"http://127.0.0.1:{settings.web_port}"
+            memory = psutil.Process(web.pid).memory_info
+            yield f"http://127.0.0.1:{settings.web_port}", lambda: memory().rss / 1e6
+
+
+def report(given: argparse.Namespace, url: str, memory: Callable[[], float]) -> None:
+    """Measure and print the table."""
+    job = job_of(given.tasks, given.args_bytes)
+    request = request_of(url, job)
+    asyncio.run(measure(url, 50, _WARM_UP_SECONDS, request))
+    if given.bulk:
+        tally, seconds = asyncio.run(measure(url, 50, given.seconds, request))
+        single, before = len(tally.latencies) / seconds, memory()
+        many, peak = asyncio.run(measure_bulk(url, given.bulk, job + b"\n", memory))
+        print("one request each (jobs/s)  in one request (jobs/s)  ratio  RSS before (MB)  most (MB)")
+        print(f"{single:25.0f}{many:25.0f}{many / single:7.1f}{before:17.0f}{peak:11.0f}")
+        return
+    print("connections    POST/s  p50 (ms)  p95 (ms)  p99 (ms)  answers")
+    for connections in given.connections:
+        measured = asyncio.run(measure(url, connections, given.seconds, request, given.rate))
+        print(row(connections, *measured), flush=True)
 
 
 def main() -> None:
-    """Measure and print the table."""
+    """Read the options, measure and print."""
     parser = argparse.ArgumentParser(description="Measure submissions a second.")
     parser.add_argument("--url", help="a web process that runs already")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 10, 50, 200])
     parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--rate", type=float, default=0.0, help="submissions that are due a second")
+    parser.add_argument("--bulk", type=int, default=0, help="jobs to send in one request")
     parser.add_argument("--tasks", type=int, default=1, help="tasks of a job")
     parser.add_argument("--args-bytes", type=int, default=20, help="size of a task's argument")
     given = parser.parse_args()
-    with nullcontext(given.url) if given.url else own_web_process() as url:
-        request = request_of(url, given.tasks, given.args_bytes)
-        asyncio.run(measure(url, 50, _WARM_UP_SECONDS, request))
-        print("connections    POST/s  p50 (ms)  p95 (ms)  p99 (ms)  answers")
-        for connections in given.connections:
-            print(row(connections, *asyncio.run(measure(url, connections, given.seconds, request))), flush=True)
+    own = nullcontext((given.url, lambda: 0.0)) if given.url else own_web_process()
+    with own as (url, memory):
+        report(given, url, memory)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,8 @@ async def run(load: Load, settings: Settings, scale: int) -> tuple[float, float]
             tasks = [["local", _MODULE, "echo", [n]] for n in range(load.tasks)]
             job: dict[str, Any] = {"tasks": tasks, "type": "bench", "strategy": load.strategy}
             for _ in range(scale):
-                await producer.create_jobs([job] * load.jobs)
+                async for delivery in producer.create_jobs([job] * load.jobs):
+                    delivery.result()
             submitted = time.perf_counter() - began
             await counting
             return submitted, time.perf_counter() - began

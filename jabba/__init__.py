@@ -17,12 +17,14 @@ from jabba.errors import (
 )
 from jabba.lifecycle import JobStatus, Strategy, TaskStatus
 from jabba.models import Callback, Job, JobEvent, Progress, Task, TaskSpec
-from jabba.producer import Producer, Submitted, SyncProducer
+from jabba.producer import Producer, SyncProducer
+from jabba.submission import Delivery, Submitted
 
 __all__ = [
     "Callback",
     "Client",
     "Conflict",
+    "Delivery",
     "FieldError",
     "Forbidden",
     "InternalError",

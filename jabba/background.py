@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Iterator
 from typing import Any, TypeVar
 
 Answer = TypeVar("Answer")
@@ -32,6 +32,15 @@ class BackgroundLoop:
             future.cancel()
             raise
 
+    def iterate(self, answers: AsyncGenerator[Answer]) -> Iterator[Answer]:
+        """Answer one by one what an async generator answers; it is closed with the iterator."""
+        try:
+            while found := self.run(_next(answers)):
+                yield found[0]
+        finally:
+            if not self.closed:
+                self.run(answers.aclose())
+
     @property
     def closed(self) -> bool:
         """Whether the thread has ended."""
@@ -43,3 +52,9 @@ class BackgroundLoop:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
+
+
+async def _next(answers: AsyncGenerator[Answer]) -> tuple[Answer] | None:
+    async for answer in answers:
+        return (answer,)
+    return None

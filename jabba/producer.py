@@ -2,84 +2,32 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Self
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
-from jabba import ids, slices
+from jabba import slices
 from jabba.background import BackgroundLoop
 from jabba.clock import Clock, SystemClock
-from jabba.errors import FieldError, InvalidRequest, Unavailable
+from jabba.errors import RequestError, Unavailable
 from jabba.grouping import GroupCommit
-from jabba.lifecycle import JobStatus
+from jabba.in_order import in_order
 from jabba.log import Log
-from jabba.models import Callback, Job, JobSpec, Limits, TaskSpec
-from jabba.positions import write_position
+from jabba.models import Limits
+from jabba.room import Room
+from jabba.submission import Delivery, Prepared, Submitted, TaskForm, each, given_id, in_pieces, prepare
 from jabba.topics import Topics, partition_of
-
-TaskForm = TaskSpec | Callback | Mapping[str, Any] | Sequence[Any]
-"""A task as a caller may write it: ``{"callback": …, "name", "meta"}``, a callback alone, or the callback as
-``[service, module, function, args]``."""
 
 MAX_WAITING_BYTES = 256 * 1024 * 1024
 """More than this is not queued for Kafka; a submission that would go beyond is refused, and may be sent again."""
 
+IN_FLIGHT_JOBS = 1000
+IN_FLIGHT_BYTES = 16 * 1024 * 1024
+"""So many jobs, and bytes of them, of one ``create_jobs`` are unanswered at a time."""
+
 _INLINE_TASKS = 200
 _CLOSE_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """A job that Kafka has acknowledged in full.
-
-    ``position`` maps each partition of the tasks topic to the highest offset that carries a slice of the job: with
-    its text form a reader waits until PostgreSQL shows the job. ``job`` is the job as accepted, its times the
-    submitter's.
-    """
-
-    id: UUID
-    position: dict[int, int]
-    job: Job
-
-    @property
-    def position_text(self) -> str:
-        """Answer the position as ``partition:offset,partition:offset``."""
-        return write_position(self.position)
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A checked submission, cut into slices; nothing of it has been sent.
-
-    ``named`` says that the submitter chose the id: it may be a repeat, and the ``digest`` tells whether it is.
-    """
-
-    job: Job
-    slices: list[slices.EncodedSlice]
-    named: bool = False
-
-    @property
-    def digest(self) -> str:
-        """Answer the digest of the submission."""
-        return self.slices[0].digest
-
-
-def prepare(document: Any, limits: Limits, now: float) -> Prepared:
-    """Check a submission and cut it into slices; without an ``id`` it gets a new one.
-
-    ``now`` is in seconds since the epoch.
-
-    Raises:
-        InvalidRequest: names every wrong field.
-        LimitExceeded: names what is larger than a limit.
-    """
-    spec = JobSpec.parse(document, limits)
-    if spec.id is not None:
-        ids.check_job_id(spec.id, now)
-    job = spec.id or ids.new_job_id(now)
-    return Prepared(_accepted(spec, job, now), slices.cut(spec, job, limits), named=spec.id is not None)
 
 
 class Producer:
@@ -162,21 +110,25 @@ class Producer:
         document = {"tasks": tasks, "type": type, "strategy": strategy}
         return await self.submit(document | {key: value for key, value in given.items() if value is not None})
 
-    async def create_jobs(self, jobs: Iterable[Mapping[str, Any]]) -> list[Submitted]:
-        """Submit several jobs, each a mapping of ``create_job``'s arguments; the answers have the same order.
+    async def create_jobs(self, jobs: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[Delivery]:
+        """Submit many jobs, each a mapping of ``create_job``'s arguments; answer what became of each, in their order.
 
-        All of them are checked before the first one is sent.
+        ``async for delivery in producer.create_jobs(jobs): delivery.result()``. Jobs are read as fast as Kafka takes
+        them, and at most a thousand, or 16 MiB, wait for it at a time. One that is wrong, or was not acknowledged, has
+        its error, and the others go on.
 
         Raises:
-            InvalidRequest: the fields' paths begin with the job's number, such as ``jobs[3].type``.
-            Unavailable: as for ``create_job``, for at least one of them; the others may have been accepted.
+            NotReady: the topics are missing.
         """
-        prepared = [await self._prepared_member(number, job) for number, job in enumerate(jobs)]
-        answers = await asyncio.gather(*map(self.send, prepared), return_exceptions=True)
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
-        return [answer for answer in answers if isinstance(answer, Submitted)]
+        room = Room(IN_FLIGHT_JOBS, IN_FLIGHT_BYTES)
+        checked = self._checked_each(jobs)
+        async with aclosing(in_order(checked, self._delivered, room=room, size=_size)) as batches:
+            async for batch in batches:
+                for delivery in batch:
+                    yield delivery
+
+    submit_many = create_jobs
+    """To ``submit`` what ``create_jobs`` is to ``create_job``: here the two are the same."""
 
     async def submit(self, document: Any) -> Submitted:
         """Submit a job given as one document, as the HTTP interface takes it; as ``create_job`` otherwise."""
@@ -189,7 +141,7 @@ class Producer:
             Unavailable: it did not in time; some slices may be in the log, and repeating completes them.
             NotReady: the topics are missing.
         """
-        size = sum(len(one.text) for one in prepared.slices)
+        size = prepared.size
         if self._waiting_bytes and self._waiting_bytes + size > MAX_WAITING_BYTES:
             raise Unavailable(f"too much is waiting for Kafka; job {prepared.job.id} may be sent again with this id")
         self._waiting_bytes += size
@@ -225,19 +177,32 @@ class Producer:
             return await asyncio.to_thread(prepare, document, self.limits, self._clock.now())
         return prepare(document, self.limits, self._clock.now())
 
-    async def _prepared_member(self, number: int, document: Any) -> Prepared:
+    async def _checked_each(self, jobs: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator["_Checked"]:
+        number = 0
+        async for document in each(jobs):
+            yield await self._checked(number, document)
+            number += 1
+
+    async def _checked(self, number: int, document: Any) -> "_Checked":
         try:
-            return await self._prepared(document)
-        except InvalidRequest as error:
-            path = f"jobs[{number}]"
-            fields = [FieldError(f"{path}.{one.field}" if one.field else path, one.message) for one in error.fields]
-            raise type(error)(f"{path}: {error.message}", fields) from error
+            return _Checked(number, await self._prepared(document))
+        except RequestError as error:
+            return _Checked(number, Delivery(number, given_id(document), error=error))
+
+    async def _delivered(self, checked: "_Checked") -> Delivery:
+        number, prepared = checked
+        if isinstance(prepared, Delivery):
+            return prepared
+        try:
+            return Delivery(number, prepared.job.id, await self.send(prepared))
+        except Unavailable as error:
+            return Delivery(number, prepared.job.id, error=error)
 
     async def _acknowledged(self, cut: list[slices.EncodedSlice]) -> dict[int, int]:
         partitions = self._partitions or await self.check()
         sent = [(partition, self._groups.add(partition, one.text)) for partition, one in _addressed(cut, partitions)]
         try:
-            offsets = await asyncio.gather(*(acknowledged for _, acknowledged in sent))
+            offsets = await _all([acknowledged for _, acknowledged in sent])
         except Unavailable:
             for _, acknowledged in sent:
                 acknowledged.cancel()
@@ -259,6 +224,13 @@ class Producer:
     async def _write(self, partition: int, texts: list[bytes]) -> int:
         message = slices.encode_message(texts)
         return await self._log.append(self._topic, partition, message, within=self._produce_seconds)
+
+
+class _Checked(NamedTuple):
+    """A job of many, and what was made of it: what can be sent, or what it was refused with."""
+
+    number: int
+    prepared: Prepared | Delivery
 
 
 class SyncProducer:
@@ -305,9 +277,15 @@ class SyncProducer:
         work = self._producer.create_job(tasks, type, strategy=strategy, meta=meta, name=name, id=id)
         return self._background.run(work)
 
-    def create_jobs(self, jobs: Iterable[Mapping[str, Any]]) -> list[Submitted]:
-        """Submit several jobs; see ``Producer.create_jobs``."""
-        return self._background.run(self._producer.create_jobs(jobs))
+    def submit(self, document: Any) -> Submitted:
+        """Submit a job given as one document; see ``Producer.submit``."""
+        return self._background.run(self._producer.submit(document))
+
+    def create_jobs(self, jobs: Iterable[Any]) -> Iterator[Delivery]:
+        """Submit many jobs; see ``Producer.create_jobs``. The caller's thread reads a thousand of them at a time."""
+        return in_pieces(jobs, lambda piece: self._background.iterate(self._producer.create_jobs(piece)))
+
+    submit_many = create_jobs
 
     def close(self) -> None:
         """Give up what is still waiting, close the connection and end the thread."""
@@ -319,23 +297,19 @@ class SyncProducer:
             self._background.close()
 
 
-def _accepted(spec: JobSpec, job: UUID, now: float) -> Job:
-    moment = datetime.fromtimestamp(now, UTC)
-    return Job(
-        id=job,
-        name=spec.name,
-        type=spec.type,
-        status=JobStatus.PENDING,
-        strategy=spec.strategy,
-        meta=spec.meta,
-        ended_at=None,
-        inserted_at=moment,
-        updated_at=moment,
-    )
+def _size(checked: _Checked) -> int:
+    return checked.prepared.size if isinstance(checked.prepared, Prepared) else 0
 
 
 def _addressed(cut: list[slices.EncodedSlice], partitions: int) -> Iterator[tuple[int, slices.EncodedSlice]]:
     return ((partition_of(one.key, partitions), one) for one in cut)
+
+
+async def _all(acknowledged: list[asyncio.Future[int]]) -> list[int]:
+    if len(acknowledged) == 1:
+        # Most jobs have one slice, and gathering costs as much as preparing it.
+        return [await acknowledged[0]]
+    return await asyncio.gather(*acknowledged)
 
 
 def _cancelled_by_caller() -> bool:

@@ -9,9 +9,10 @@ from jabba.persistence import queries
 from jabba.persistence.database import Database
 from jabba.persistence.lag import behind
 from jabba.persistence.queries import Unfinished
-from jabba.producer import Prepared, Producer
+from jabba.producer import Producer
 from jabba.settings import Settings
 from jabba.slices import Rerun, cut
+from jabba.submission import Prepared
 
 _STATEMENT_SECONDS = 60.0
 

@@ -71,6 +71,8 @@ class Settings(BaseModel):
     web_port: int = Field(default=8600, ge=1, le=65535, description="Port that the web process listens on.")
     pool: int = Field(default=10, ge=1, description="PostgreSQL connections of one web process.")
     produce_seconds: float = Field(default=10.0, gt=0, description="How long a submission waits for Kafka, then 503.")
+    bulk_jobs: int = Field(default=1000, ge=1, description="Jobs of one bulk request that are worked on at a time.")
+    bulk_bytes: int = Field(default=8 * 1024 * 1024, ge=1, description="Bytes of those jobs.")
     visible_seconds: float = Field(default=2.0, ge=0, description="How long a get waits for a young job to appear.")
     statement_seconds: float = Field(default=10.0, gt=0, description="Time limit of one query.")
     stream_heartbeat_seconds: float = Field(

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 
 from jabba.errors import InternalError, LimitExceeded, NotReady, RequestError, Unavailable
 from jabba.pages import Page
-from jabba.producer import Submitted
+from jabba.submission import Submitted
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 

@@ -18,8 +18,9 @@ from jabba.models import Job
 from jabba.persistence import queries, watching
 from jabba.persistence.database import Database
 from jabba.positions import Position
-from jabba.producer import Prepared, Producer, Submitted, prepare
+from jabba.producer import Producer
 from jabba.settings import Settings
+from jabba.submission import Prepared, Submitted, prepare
 from web.endings import Endings
 from web.live.feed import Feed
 from web.repeats import Repeats
@@ -82,6 +83,11 @@ class Backends(Service):
         """Close the connections."""
         await self._open.aclose()
         self._large.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def closing(self) -> asyncio.Event:
+        """Answer what is set once this process stops."""
+        return self.feed.hub.closing
 
     async def let_go(self, _: object) -> None:
         """Let those who only listen and wait go, before the server waits for the requests that are under way."""

@@ -86,8 +86,9 @@ def _parameters(operation: Document) -> Iterator[str]:
 
 
 def _body(operation: Document) -> Iterator[str]:
-    for kind, content in operation.get("requestBody", {}).get("content", {}).items():
-        yield f"<h3>Body</h3><p><code>{escape(kind)}</code>: {_form(content['schema'])}</p>"
+    body = operation.get("requestBody", {})
+    for kind, content in body.get("content", {}).items():
+        yield f"<h3>Body</h3><p><code>{escape(kind)}</code>: {_form(content['schema'])}{_item(body)}</p>"
 
 
 def _responses(operation: Document) -> Iterator[str]:
@@ -97,10 +98,13 @@ def _responses(operation: Document) -> Iterator[str]:
             f"<code>{escape(kind)}</code> {_form(content['schema'])}"
             for kind, content in answer.get("content", {}).items()
         ]
-        item = f", each {_form(answer['x-item'])}" if "x-item" in answer else ""
         yield f"<tr><td><code>{status}</code></td><td>{_code(answer['description'])}</td>"
-        yield f"<td>{''.join(forms)}{item}</td></tr>"
+        yield f"<td>{''.join(forms)}{_item(answer)}</td></tr>"
     yield "</table>"
+
+
+def _item(streamed: Document) -> str:
+    return f", each {_form(streamed['x-item'])}" if "x-item" in streamed else ""
 
 
 def _forms(document: Document) -> Iterator[str]:

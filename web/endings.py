@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from uuid import UUID
 
-from jabba.errors import Unavailable
 from jabba.models import Job
+from web.questions import Questions
 
 Ask = Callable[[Iterable[UUID]], Awaitable[Mapping[UUID, Job]]]
 """Answers those of the jobs that have ended."""
@@ -24,8 +24,6 @@ _MOST_SPACING_SECONDS = 0.25
 _SPACING = 0.05
 """A job of which much is heard is asked for this often, as a part of the time that one has waited."""
 
-_MOST_AT_ONCE = 1000
-
 
 class Endings:
     """Tells many waiters of the ends of many jobs, with one question to PostgreSQL at a time."""
@@ -33,7 +31,7 @@ class Endings:
     def __init__(self, ask: Ask, hints: Hints, closing: asyncio.Event) -> None:
         self._hints = hints
         self._closing = closing
-        self._questions = _Questions(ask)
+        self._questions = Questions(ask)
 
     async def ended(self, job: UUID, within: float | None = None) -> Job | None:
         """Answer a job once it has ended; None after ``within`` seconds, or when this process stops."""
@@ -59,45 +57,6 @@ class Endings:
                 else:
                     pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE_SECONDS)
         return None
-
-
-class _Questions:
-    """Gathers what is asked while a question is under way, and asks it all at once."""
-
-    def __init__(self, ask: Ask) -> None:
-        self._ask = ask
-        self._waiting: dict[UUID, asyncio.Future[Job | None]] = {}
-        self._asking: asyncio.Task[None] | None = None
-
-    async def ask(self, job: UUID) -> Job | None:
-        """Answer a job if it has ended and PostgreSQL can tell."""
-        if job not in self._waiting:
-            self._waiting[job] = asyncio.get_running_loop().create_future()
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._ask_all())
-        return await asyncio.shield(self._waiting[job])
-
-    async def _ask_all(self) -> None:
-        try:
-            while self._waiting:
-                asked = dict(list(self._waiting.items())[:_MOST_AT_ONCE])
-                for job in asked:
-                    del self._waiting[job]
-                await self._answer(asked)
-        finally:
-            self._asking = None
-
-    async def _answer(self, asked: Mapping[UUID, asyncio.Future[Job | None]]) -> None:
-        try:
-            found = await self._ask(asked)
-        except Unavailable:
-            found = {}
-        except Exception as error:  # noqa: BLE001 — whatever went wrong belongs to those who wait
-            for waiting in asked.values():
-                waiting.set_exception(error)
-            return
-        for job, waiting in asked.items():
-            waiting.set_result(found.get(job))
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:

@@ -102,7 +102,10 @@ def _described(view: type[View], method: str, operation: Operation, components: 
         content: Document = {"schema": components.schema(operation.body, "validation")}
         if operation.example.body is not None:
             content["example"] = operation.example.body
-        described["requestBody"] = {"required": True, "content": {operation.body_content: content}}
+        body: Document = {"required": True, "content": {operation.body_content: content}}
+        if operation.body_item is not None:
+            body["x-item"] = components.schema(operation.body_item, "validation")
+        described["requestBody"] = body
     return described
 
 

@@ -40,8 +40,8 @@ class Example:
 class Operation:
     """One method of one path.
 
-    ``answer`` and ``body`` are types that Pydantic makes schemas of, or a collection for its search; ``item`` is what a
-    stream carries. ``errors`` are those that a caller should expect.
+    ``answer`` and ``body`` are types that Pydantic makes schemas of, or a collection for its search; ``item`` and
+    ``body_item`` are what a stream carries. ``errors`` are those that a caller should expect.
     """
 
     summary: str
@@ -52,6 +52,7 @@ class Operation:
     item: Any = None
     body: Any = None
     body_content: str = JSON
+    body_item: Any = None
     parameters: tuple[Parameter, ...] = ()
     errors: tuple[type[RequestError], ...] = (InvalidRequest, Unavailable)
     example: Example = field(default_factory=Example)

@@ -1,14 +1,15 @@
 """Submissions under an id that the caller chose: repeated ones get the job there is, another job is refused."""
 
 from collections import OrderedDict
-from contextlib import suppress
+from functools import partial
 from uuid import UUID
 
-from jabba.errors import Conflict, Unavailable
+from jabba.errors import Conflict
 from jabba.models import Job
 from jabba.persistence import queries
 from jabba.persistence.database import Database
-from jabba.producer import Prepared
+from jabba.submission import Prepared
+from web.questions import Questions
 
 _REMEMBERED = 10_000
 """The last submissions of this process; PostgreSQL may not show them yet."""
@@ -21,7 +22,7 @@ class Repeats:
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self._known = Questions(partial(queries.known_jobs, database))
         self._recent: OrderedDict[UUID, str] = OrderedDict()
 
     async def existing(self, prepared: Prepared) -> Job | None:
@@ -33,19 +34,18 @@ class Repeats:
         if not prepared.named:
             return None
         job = prepared.job.id
-        known = self._recent.get(job)
-        found = None
-        if known is None or known == prepared.digest:
-            with suppress(Unavailable):
-                known = await queries.job_digest(self._database, job) or known
-                found = await queries.get_job(self._database, job)
-        if known not in (None, prepared.digest):
-            raise Conflict(f"another job has the id {job}")
-        self._remember(job, prepared.digest)
-        return found
+        # Before anything is awaited: of two jobs that come under one id at the same moment, one is refused.
+        self._agree(job, self._recent.get(job), prepared.digest)
+        found = await self._known.ask(job)
+        if found is None:
+            return None
+        self._agree(job, found.digest, prepared.digest)
+        return found.job
 
-    def _remember(self, job: UUID, digest: str) -> None:
-        self._recent[job] = digest
+    def _agree(self, job: UUID, known: str | None, digest: str) -> None:
+        self._recent[job] = known or digest
         self._recent.move_to_end(job)
         if len(self._recent) > _REMEMBERED:
             self._recent.popitem(last=False)
+        if known not in (None, digest):
+            raise Conflict(f"another job has the id {job}")

@@ -2,10 +2,11 @@
 
 from faust.web import View
 
-from web import documentation, events, health, jobs
+from web import bulk, documentation, events, health, jobs
 
 VIEWS: tuple[type[View], ...] = (
     jobs.Jobs,
+    bulk.BulkOfJobs,
     jobs.JobSearch,
     jobs.TasksOfJob,
     jobs.ProgressOfJob,

@@ -83,6 +83,23 @@ class Error(BaseModel):
     error: Refusal
 
 
+class AcceptedLine(BaseModel):
+    """The job of a line was accepted."""
+
+    line: int
+    data: Accepted
+
+
+class RefusedLine(BaseModel):
+    """The job of a line was refused; with the type `unavailable` it may be sent again, with the same id."""
+
+    line: int
+    error: Refusal
+
+
+BulkResult = AcceptedLine | RefusedLine
+
+
 class Data(BaseModel, Generic[Content]):
     """The form of every answer."""
 

@@ -13,8 +13,8 @@ from jabba.errors import Unavailable
 from jabba.filters import JOBS, MAX_LIMIT, TASKS, Collection, Field, Kind
 from jabba.lifecycle import JobStatus
 from jabba.models import Job
-from jabba.producer import Submitted
 from jabba.settings import Settings
+from jabba.submission import Submitted
 
 Answer = TypeVar("Answer")
 

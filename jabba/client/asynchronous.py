@@ -16,7 +16,7 @@ from jabba.clock import SystemClock
 from jabba.errors import InvalidRequest, Unavailable
 from jabba.models import Job, JobEvent, Progress, Task
 from jabba.positions import Position, read_position, write_position
-from jabba.producer import Submitted, TaskForm
+from jabba.submission import Submitted, TaskForm
 
 _JOBS = TypeAdapter(list[Job])
 _TASKS = TypeAdapter(list[Task])

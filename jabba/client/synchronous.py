@@ -1,6 +1,6 @@
 """The client for code without an event loop."""
 
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from jabba.client.asynchronous import Client
 from jabba.client.forms import Condition, Cursor, Order
 from jabba.models import Job, JobEvent, Progress, Task
 from jabba.positions import Position
-from jabba.producer import Submitted, TaskForm
+from jabba.submission import Submitted, TaskForm
 
 
 class SyncClient:
@@ -78,12 +78,7 @@ class SyncClient:
 
     def watch(self, job: Submitted | UUID | str) -> Iterator[JobEvent]:
         """Answer the events of a job as they happen; see ``Client.watch``."""
-        events = self._client.watch(job)
-        try:
-            while (event := self._background.run(_next(events))) is not None:
-                yield event
-        finally:
-            self._background.run(events.aclose())
+        return self._background.iterate(self._client.watch(job))
 
     def close(self) -> None:
         """Close the connections and end the thread."""
@@ -93,7 +88,3 @@ class SyncClient:
             self._background.run(self._client.close())
         finally:
             self._background.close()
-
-
-async def _next(events: AsyncGenerator[JobEvent]) -> JobEvent | None:
-    return await anext(events, None)

@@ -10,9 +10,9 @@ from jabba.commands import Command
 from jabba.lanes.lane import Shared
 from jabba.lanes.owned import OwnedPartition, Policy
 from jabba.lanes.ports import Table
-from jabba.lanes.room import Room
 from jabba.lanes.store import Retired
 from jabba.lanes.tracker import AckTracker
+from jabba.room import Room
 from jabba.slices import Slice
 
 

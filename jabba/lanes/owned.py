@@ -12,10 +12,10 @@ from jabba.lanes.forgetting import Markers, Window
 from jabba.lanes.lane import OTHER_JOB, Lane, Parked, Refused, Shared
 from jabba.lanes.parking import Parking
 from jabba.lanes.records import LANE_PREFIX, OUTCOME_PREFIX, SLICE_PREFIX, JobRecord, LaneName, LaneRecord, is_marker
-from jabba.lanes.room import Room
 from jabba.lanes.store import Retired, Store
 from jabba.lanes.turns import Turns
 from jabba.lifecycle import JobClosed, Strategy, Version
+from jabba.room import Room
 from jabba.slices import Slice
 
 logger = logging.getLogger(__name__)

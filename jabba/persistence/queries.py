@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Double, Table, Text, and_, bindparam, delete, func, select
+from sqlalchemy import ARRAY, ColumnElement, Double, Table, Text, Uuid, and_, bindparam, cast, delete, func, select
 
 from jabba.filters import Search, write_token
 from jabba.lifecycle import FINAL, UNSUCCESSFUL, Strategy
@@ -57,6 +57,14 @@ class Unfinished:
     digest: str
     ended: frozenset[int]
     failed_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A job, and the digest by which a repeat of its submission is recognised."""
+
+    digest: str
+    job: Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +121,10 @@ async def forget_offsets(database: Database) -> None:
     await database.fetch(_FORGET_OFFSETS)
 
 
-async def job_digest(database: Database, job: UUID) -> str | None:
-    """Answer the digest of the submission under an id, or None when there is none."""
-    found = await database.fetch(_JOB_DIGEST, {"id": str(job)})
-    return found[0]["digest"] if found else None
+async def known_jobs(database: Database, ids: Iterable[UUID]) -> dict[UUID, Known]:
+    """Answer the jobs there are under some ids, each with the digest of its submission."""
+    found = await database.fetch(_KNOWN_JOBS, {"ids": [str(job) for job in ids]})
+    return {row["id"]: Known(row.pop("digest"), Job(**row)) for row in map(dict, found)}
 
 
 async def incomplete_jobs(database: Database, before: float) -> list[Incomplete]:
@@ -186,7 +194,9 @@ _FORGET_OFFSET = delete(projection_offsets).where(
 
 _FORGET_OFFSETS = delete(projection_offsets)
 
-_JOB_DIGEST = select(jobs.c.digest).where(jobs.c.id == _given("id"), _SHOWN_JOB)
+_IDS = cast(bindparam("ids", type_=ARRAY(Text)), ARRAY(Uuid))
+
+_KNOWN_JOBS = select(*_JOB, jobs.c.digest).where(jobs.c.id == func.any(_IDS), _SHOWN_JOB)
 
 _ARRIVED = select(func.count()).where(tasks.c.job_id == jobs.c.id, _SHOWN_TASK).scalar_subquery()
 _LAST_ARRIVED = select(func.max(tasks.c.inserted_at)).where(tasks.c.job_id == jobs.c.id).scalar_subquery()

@@ -66,11 +66,19 @@ def answer(up: Up, call: str, variables: dict[str, str], expected: str) -> Any:
 
 def compared(expected: str, said: str) -> tuple[Any, str]:
     """Read an answer, as JSON or as a text of which some lines are told, and say what is not as told."""
-    if expected.startswith("{"):
+    if is_json(expected):
         actual = json.loads(said)
         return actual, difference(json.loads(expected), actual)
     wrong = (line for line in expected.splitlines() if not any(matches(line, other) for other in said.splitlines()))
     return said, next(wrong, "")
+
+
+def is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def matches(expected: str, actual: str) -> bool:

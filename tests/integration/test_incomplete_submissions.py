@@ -15,9 +15,9 @@ from jabba.log import Log
 from jabba.models import Job
 from jabba.persistence import queries
 from jabba.persistence.database import Database
-from jabba.producer import prepare
 from jabba.settings import Settings
 from jabba.slices import Slice
+from jabba.submission import prepare
 from jabba.topics import partition_of
 from tests.support.kafka import KafkaServer
 from tests.support.processes import eventually, jabba_process

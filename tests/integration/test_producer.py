@@ -72,7 +72,7 @@ async def test_a_slice_ends_at_half_a_megabyte_and_a_large_task_travels_alone(
 
 async def test_submissions_of_one_moment_share_messages(settings: Settings, producer: Producer) -> None:
     jobs = [{"tasks": TASK, "type": f"t{number}"} for number in range(2000)]
-    submitted = await producer.create_jobs(jobs)
+    submitted = [one.result() async for one in producer.create_jobs(jobs)]
     found = await read_slices(settings)
     assert {part.job: part.type for _, _, part in found} == {one.id: one.job.type for one in submitted}
     assert len({(partition, offset) for partition, offset, _ in found}) < 200

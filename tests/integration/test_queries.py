@@ -106,7 +106,7 @@ async def test_there_is_no_unknown_job_and_a_stub_is_not_shown(projection: Datab
     assert await queries.search_tasks(projection, tasks_of_job(job, cursor=[0, 10])) == []
     assert await all_jobs(projection) == []
     assert await all_tasks(projection) == []
-    assert await queries.job_digest(projection, job) is None
+    assert await queries.known_jobs(projection, [job]) == {}
 
 
 async def test_a_job_is_shown_with_its_first_slice(projection: Database) -> None:
@@ -302,13 +302,20 @@ async def test_is_projected_tells_of_every_partition(projection: Database) -> No
     assert await queries.projected_offsets(projection, [TOPIC]) == {}
 
 
+async def shown(projection: Database, job: UUID) -> Job:
+    found = await queries.get_job(projection, job)
+    assert found is not None
+    return found
+
+
 async def test_the_digest_tells_one_submission_from_another(projection: Database) -> None:
     job = new_job()
     (slice_,) = slices_of(job, job_spec(1))
 
     await project(projection, facts([slice_]))
 
-    assert await queries.job_digest(projection, job) == slice_.digest
+    known = await queries.known_jobs(projection, [job, new_job()])
+    assert known == {job: queries.Known(slice_.digest, await shown(projection, job))}
 
 
 async def test_unfinished_jobs_come_with_all_that_submits_them_again(projection: Database) -> None:

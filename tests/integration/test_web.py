@@ -24,6 +24,7 @@ TASK = ["local", "shop", "ship", [1]]
 JOB = {"tasks": [TASK], "type": "shipping"}
 ROUTES = {
     ("POST", "/v1/jobs"),
+    ("POST", "/v1/jobs/bulk"),
     ("GET", "/v1/jobs"),
     ("GET", "/v1/jobs/{id}"),
     ("GET", "/v1/jobs/{id}/tasks"),

@@ -26,13 +26,19 @@ from tests.support.http import post, serving
 from tests.support.kafka import KafkaServer
 from web import openapi
 from web.backends import Backends
-from web.operations import EVENT_STREAM, JSON, operations_of
+from web.operations import EVENT_STREAM, JSON, NDJSON, operations_of
 from web.routes import VIEWS
 
 EXAMPLES = 15
 """Requests of each kind to each route."""
 
 STREAM = "/v1/events"
+BULK = "/v1/jobs/bulk"
+
+
+@schemathesis.serializer(NDJSON)
+def as_line(_: object, value: Any) -> bytes:
+    return value if isinstance(value, bytes) else json.dumps(value).encode() + b"\n"
 
 
 @pytest.fixture
@@ -82,13 +88,21 @@ async def test_every_example_works_and_is_answered_as_the_schema_says(
         path = openapi.path_of(view).replace("{id}", job["id"])
         for method, operation in operations_of(view).items():
             described = document["paths"][openapi.path_of(view)][method.lower()]
-            body = None if operation.example.body is None else json.dumps(operation.example.body)
+            body = operation.example.body
+            body = json.dumps(body) if operation.body_content == JSON and body is not None else body
             async with http.request(method, path, params=operation.example.query, data=body) as response:
                 assert (response.status, response.content_type) == (operation.status, operation.content), path
                 if operation.content == JSON:
                     content = described["responses"][str(operation.status)]["content"][JSON]
                     schema = content["schema"] | {"components": document["components"]}
                     jsonschema_rs.validate(schema, json.loads(await response.read()))
+                elif operation.content == NDJSON:
+                    schema = described["responses"]["200"]["x-item"] | {"components": document["components"]}
+                    results = [json.loads(line) async for line in response.content]
+                    assert len(results) == len(body.splitlines())
+                    for one in results:
+                        assert "data" in one
+                        jsonschema_rs.validate(schema, one)
                 elif operation.content == EVENT_STREAM:
                     assert (await response.content.readany()).startswith(b"retry: ")
 
@@ -106,6 +120,8 @@ async def test_no_request_gets_what_the_document_does_not_say(
     monkeypatch.setattr(Backends, "ended", at_once)
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     del document["paths"][STREAM]
+    in_lines = document["paths"][BULK]["post"]["requestBody"]
+    in_lines["content"][NDJSON]["schema"] = in_lines["x-item"]
     await asyncio.to_thread(send_all, document, f"http://127.0.0.1:{settings.web_port}")
 
 

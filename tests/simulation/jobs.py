@@ -12,8 +12,9 @@ from jabba import ids
 from jabba.errors import Unavailable
 from jabba.lifecycle import JobStatus, Strategy
 from jabba.models import Callback, Job, TaskSpec
-from jabba.producer import Prepared, Producer
+from jabba.producer import Producer
 from jabba.slices import EncodedSlice, Slice
+from jabba.submission import Prepared
 from tests.simulation.loop import Process
 from tests.simulation.rules import IMPOSTOR, TOPICS
 from tests.simulation.world import EPOCH_SECONDS, World

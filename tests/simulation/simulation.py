@@ -141,7 +141,7 @@ class Simulation:
             if committed != end:
                 yield f"{topic} {number} is committed to {committed} of {end}"
         for worker in self.living_workers():
-            held = {"steps": worker.gate.running, "lanes": worker.engine.lanes, "room": worker.room._used_slices}
+            held = {"steps": worker.gate.running, "lanes": worker.engine.lanes, "room": worker.room._used_count}
             yield from (f"{worker.process} holds {count} {what}" for what, count in held.items() if count)
 
     async def _supervise(self) -> None:

@@ -22,9 +22,9 @@ from jabba.lanes.gate import Gate
 from jabba.lanes.lane import Shared
 from jabba.lanes.lease import Lease
 from jabba.lanes.owned import Policy
-from jabba.lanes.room import Room
 from jabba.log import Log
 from jabba.models import Callback
+from jabba.room import Room
 from jabba.slices import Slice
 from tables.lanes import LaneTable
 from tests.simulation.group import Assignment, Coordinator

@@ -12,7 +12,7 @@ from jabba.errors import InvalidRequest
 from jabba.events import KINDS
 from jabba.filters import parse_search
 from jabba.models import JobSpec, Limits
-from jabba.producer import prepare
+from jabba.submission import prepare
 from web import docs_page, openapi, schemas
 from web.operations import Operation, operations_of
 from web.routes import VIEWS

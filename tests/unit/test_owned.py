@@ -10,10 +10,10 @@ from jabba.lanes.gate import Gate
 from jabba.lanes.lane import Shared
 from jabba.lanes.owned import OwnedPartition, Policy
 from jabba.lanes.records import LaneName, LaneRecord
-from jabba.lanes.room import Room
 from jabba.lanes.store import Store
 from jabba.lifecycle import Strategy
 from jabba.models import Callback, TaskSpec
+from jabba.room import Room
 from jabba.slices import Slice
 
 

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, cast
 from uuid import UUID
 
@@ -9,8 +9,9 @@ from jabba import ids, producer
 from jabba.errors import InvalidRequest, LimitExceeded, NotReady, Unavailable
 from jabba.log import Log
 from jabba.models import Callback, Job, Limits, TaskSpec
-from jabba.producer import Producer, SyncProducer, prepare
+from jabba.producer import Producer, SyncProducer
 from jabba.slices import Slice, decode_message
+from jabba.submission import prepare
 
 NOW = 1_700_000_000.0
 TASK = ["local", "shop", "ship", [1]]
@@ -174,19 +175,63 @@ def test_limits_hold_for_every_submitter() -> None:
 
 async def test_several_jobs_are_answered_in_their_order(log: MemoryLog, submitting: Callable[..., Producer]) -> None:
     jobs = [{"tasks": TASK, "type": f"t{number}"} for number in range(100)]
-    submitted = await submitting().create_jobs(jobs)
-    assert [one.job.type for one in submitted] == [job["type"] for job in jobs]
-    assert {one.job for _, _, one in log.slices()} == {one.id for one in submitted}
+    deliveries = [one async for one in submitting().create_jobs(jobs)]
+    assert [one.number for one in deliveries] == list(range(100))
+    assert [one.result().job.type for one in deliveries] == [job["type"] for job in jobs]
+    assert {one.job for _, _, one in log.slices()} == {one.id for one in deliveries}
     assert sum(map(len, log.messages.values())) < 100, "what waits together travels together"
 
 
-async def test_of_several_jobs_none_is_sent_when_one_is_wrong(
+async def test_of_several_jobs_a_wrong_one_has_its_error_and_the_others_go_on(
     log: MemoryLog, submitting: Callable[..., Producer]
 ) -> None:
-    with pytest.raises(InvalidRequest) as refusal:
-        await submitting().create_jobs([{"tasks": TASK, "type": "a"}, {"tasks": TASK, "type": ""}])
-    assert [one.field for one in refusal.value.fields] == ["jobs[1].type"]
-    assert log.slices() == []
+    job = ids.new_job_id(NOW)
+
+    async def jobs() -> AsyncIterator[Any]:
+        yield {"tasks": TASK, "type": "a"}
+        yield {"tasks": TASK, "type": "", "id": str(job)}
+        yield 7
+        yield {"tasks": TASK, "type": "b"}
+
+    first, wrong, none, last = [one async for one in submitting().submit_many(jobs())]
+    assert {one.type for _, _, one in log.slices()} == {"a", "b"}
+    assert (first.result().job.type, last.result().job.type) == ("a", "b")
+    assert (wrong.number, wrong.id, wrong.submitted) == (1, job, None)
+    assert isinstance(wrong.error, InvalidRequest)
+    assert [one.field for one in wrong.error.fields] == ["type"]
+    assert none.id is None
+    with pytest.raises(InvalidRequest):
+        none.result()
+
+
+async def test_of_several_jobs_those_that_kafka_did_not_acknowledge_say_so_with_their_ids(
+    log: MemoryLog, submitting: Callable[..., Producer]
+) -> None:
+    log.open.clear()
+    deliveries = [one async for one in submitting(produce_seconds=0.05).create_jobs([{"tasks": TASK, "type": "a"}] * 3)]
+    assert [type(one.error) for one in deliveries] == [Unavailable] * 3
+    assert len({one.id for one in deliveries} - {None}) == 3
+
+
+async def test_jobs_are_read_no_faster_than_kafka_takes_them(
+    log: MemoryLog, submitting: Callable[..., Producer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(producer, "IN_FLIGHT_JOBS", 5)
+    read = 0
+
+    def jobs() -> Iterator[Any]:
+        nonlocal read
+        for read in range(1, 101):  # noqa: B007 — counted for the test
+            yield {"tasks": TASK, "type": "a"}
+
+    log.open.clear()
+    deliveries = submitting().create_jobs(jobs())
+    first = asyncio.ensure_future(anext(deliveries))
+    await asyncio.sleep(0.05)
+    assert read == 6
+    log.open.set()
+    await first
+    assert len([one async for one in deliveries]) == 99
 
 
 async def test_a_silent_kafka_is_an_error_with_the_id_to_repeat(
@@ -259,10 +304,10 @@ def test_code_without_an_event_loop_submits_too(log: MemoryLog) -> None:
     submit._producer._log = cast("Log", log)
     with submit:
         one = submit.create_job(TASK, "shipping", meta={"a": 1})
-        two = submit.create_jobs([{"tasks": TASK, "type": "billing"}])
+        two = [one.result() for one in submit.create_jobs({"tasks": TASK, "type": "billing"} for _ in range(2001))]
         with pytest.raises(InvalidRequest):
             submit.create_job(TASK, "")
-    assert {found.job for _, _, found in log.slices()} == {one.id, two[0].id}
+    assert {found.job for _, _, found in log.slices()} == {one.id, *(each.id for each in two)}
     submit.close()
     with pytest.raises(RuntimeError):
         submit.create_job(TASK, "shipping")

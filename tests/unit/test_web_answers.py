@@ -9,7 +9,7 @@ from jabba import ids
 from jabba.errors import Conflict, FieldError, InvalidRequest, LimitExceeded, NotFound, NotReady, Unavailable
 from jabba.lifecycle import JobStatus, Strategy
 from jabba.models import Job
-from jabba.producer import Submitted
+from jabba.submission import Submitted
 from web import answers
 
 MOMENT = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)

@@ -1,0 +1,141 @@
+"""A submission: checked and cut by its submitter, then acknowledged by Kafka, or not."""
+
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+from jabba import ids, slices
+from jabba.errors import RequestError
+from jabba.lifecycle import JobStatus
+from jabba.models import Callback, Job, JobSpec, Limits, TaskSpec
+from jabba.positions import write_position
+
+TaskForm = TaskSpec | Callback | Mapping[str, Any] | Sequence[Any]
+"""A task as a caller may write it: ``{"callback": …, "name", "meta"}``, a callback alone, or the callback as
+``[service, module, function, args]``."""
+
+PIECE = 1000
+"""So many jobs are read ahead of those that were answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A job that Kafka has acknowledged in full.
+
+    ``position`` maps each partition of the tasks topic to the highest offset that carries a slice of the job: with
+    its text form a reader waits until PostgreSQL shows the job. ``job`` is the job as accepted, its times the
+    submitter's.
+    """
+
+    id: UUID
+    position: dict[int, int]
+    job: Job
+
+    @property
+    def position_text(self) -> str:
+        """Answer the position as ``partition:offset,partition:offset``."""
+        return write_position(self.position)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of one of many jobs: it was ``submitted``, or there is an ``error``.
+
+    ``number`` is its place among them, from 0. ``id`` is the job's, None when the job was so wrong that it has none. A
+    job whose error is ``Unavailable`` may be in the log all the same: submit it again with this id.
+    """
+
+    number: int
+    id: UUID | None
+    submitted: Submitted | None = None
+    error: RequestError | None = None
+
+    def result(self) -> Submitted:
+        """Answer the submitted job, or raise the error."""
+        if self.submitted is None:
+            raise self.error or RuntimeError("neither submitted nor refused")
+        return self.submitted
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A checked submission, cut into slices; nothing of it has been sent.
+
+    ``named`` says that the submitter chose the id: it may be a repeat, and the ``digest`` tells whether it is.
+    """
+
+    job: Job
+    slices: list[slices.EncodedSlice]
+    named: bool = False
+
+    @property
+    def digest(self) -> str:
+        """Answer the digest of the submission."""
+        return self.slices[0].digest
+
+    @property
+    def size(self) -> int:
+        """Answer how many bytes it has in the log."""
+        return sum(len(one.text) for one in self.slices)
+
+
+def prepare(document: Any, limits: Limits, now: float) -> Prepared:
+    """Check a submission and cut it into slices; without an ``id`` it gets a new one.
+
+    ``now`` is in seconds since the epoch.
+
+    Raises:
+        InvalidRequest: names every wrong field.
+        LimitExceeded: names what is larger than a limit.
+    """
+    spec = JobSpec.parse(document, limits)
+    if spec.id is not None:
+        ids.check_job_id(spec.id, now)
+    job = spec.id or ids.new_job_id(now)
+    return Prepared(_accepted(spec, job, now), slices.cut(spec, job, limits), named=spec.id is not None)
+
+
+def _accepted(spec: JobSpec, job: UUID, now: float) -> Job:
+    moment = datetime.fromtimestamp(now, UTC)
+    return Job(
+        id=job,
+        name=spec.name,
+        type=spec.type,
+        status=JobStatus.PENDING,
+        strategy=spec.strategy,
+        meta=spec.meta,
+        ended_at=None,
+        inserted_at=moment,
+        updated_at=moment,
+    )
+
+
+async def each(jobs: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[Any]:
+    """Answer one job after the other, from whatever has them."""
+    if isinstance(jobs, AsyncIterable):
+        async for job in jobs:
+            yield job
+    else:
+        for job in jobs:
+            yield job
+
+
+def in_pieces(jobs: Iterable[Any], submit: Callable[[list[Any]], Iterable[Delivery]]) -> Iterator[Delivery]:
+    """Submit jobs piece by piece, reading each when the one before is answered, in the thread of who takes answers."""
+    rest, before = iter(jobs), 0
+    while piece := list(islice(rest, PIECE)):
+        for one in submit(piece):
+            yield replace(one, number=before + one.number)
+        before += len(piece)
+
+
+def given_id(document: Any) -> UUID | None:
+    """Answer the id that a submission gives itself, if it is one."""
+    given = document.get("id") if isinstance(document, Mapping) else None
+    with suppress(ValueError):
+        return UUID(str(given))
+    return None

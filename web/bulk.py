@@ -1,0 +1,144 @@
+"""``POST /v1/jobs/bulk``: many jobs in one request, streamed both ways, in bounded memory."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from aiohttp.web import HTTPRequestTimeout, Request, StreamResponse
+
+from jabba.errors import LimitExceeded, Unavailable
+from jabba.in_order import in_order
+from jabba.room import Room
+from web import answers, schemas
+from web.answers import Answer
+from web.api import BODY_SECONDS, HEADERS, ApiView, backends
+from web.backends import Backends
+from web.lines import Line, Lines
+from web.operations import NDJSON, Example, Operation, operation
+
+logger = logging.getLogger(__name__)
+
+STALL_SECONDS = 60.0
+"""How long a caller may take no results while some wait for it."""
+
+_HEADERS = {
+    **HEADERS,
+    "Content-Type": NDJSON,
+    # Without it, nginx would collect the results before it passes them on.
+    "X-Accel-Buffering": "no",
+}
+
+
+class BulkOfJobs(ApiView):
+    """``POST /v1/jobs/bulk`` submits the job of each line, and answers a line for each."""
+
+    view_name = "jobs_bulk"
+    view_path = "/v1/jobs/bulk"
+
+    @operation(
+        Operation(
+            "Submit many jobs",
+            "A job a line, as `POST /v1/jobs` takes it, and as many lines as you like. A result a line, in the order "
+            'of the jobs and while more of them are sent: `{"line", "data"}` as for a single submission, or '
+            '`{"line", "error"}`, and the others go on. Take the results while you send: as soon as too many wait, '
+            "no more is read. Jobs without a result line, and those with the error `unavailable`, may be sent again "
+            "with the same ids. A last line with an error may say why the rest was not read.",
+            answer=str,
+            content=NDJSON,
+            item=schemas.BulkResult,
+            body=str,
+            body_content=NDJSON,
+            body_item=schemas.Submission,
+            errors=(),
+            example=Example(
+                body='{"type": "shipping", "tasks": ["local", "shop.callbacks", "ship", [17]]}\n'
+                '{"type": "shipping", "tasks": ["local", "shop.callbacks", "ship", [18]]}\n'
+            ),
+        )
+    )
+    async def post(self, request: Request) -> StreamResponse:
+        """Answer 200 and the results as they come."""
+        response = StreamResponse(headers=_HEADERS)
+        await response.prepare(request)
+        try:
+            await _answer_lines(request, response)
+        except (ConnectionError, TimeoutError) as error:
+            logger.debug("a bulk submission ends: %r", error)
+            if request.transport is not None:
+                request.transport.abort()
+        return response
+
+
+async def _answer_lines(request: Request, response: StreamResponse) -> None:
+    behind = backends(request)
+    lines = Lines(behind.settings.request_bytes)
+    room = Room(behind.settings.bulk_jobs, behind.settings.bulk_bytes)
+
+    async def result(line: Line) -> bytes:
+        return _result(line.number, await _submitted(behind, line))
+
+    try:
+        # Whoever is gone has its last jobs accepted or refused all the same: the closing waits for them.
+        async with aclosing(in_order(_read(request, lines), result, room=room, size=_size)) as batches:
+            async for batch in batches:
+                await _write(response, b"".join(batch))
+    except Exception as error:
+        if not answers.is_expected(error):
+            raise
+        await _write(response, _result(lines.number, answers.of_error(error)))
+
+
+async def _write(response: StreamResponse, results: bytes) -> None:
+    async with asyncio.timeout(STALL_SECONDS):
+        await response.write(results)
+
+
+async def _submitted(behind: Backends, line: Line) -> Answer:
+    try:
+        return answers.of_submission(await behind.submit(_text(line, behind.settings.request_bytes)))
+    except Exception as error:
+        if not answers.is_expected(error):
+            logger.exception("line %d of a bulk submission", line.number)
+        return answers.of_error(error)
+
+
+def _text(line: Line, limit: int) -> bytes:
+    if line.text is None:
+        raise LimitExceeded(f"the line is longer than {limit:,} bytes")
+    return line.text
+
+
+async def _read(request: Request, lines: Lines) -> AsyncGenerator[Line]:
+    """Answer the lines as they come.
+
+    Raises:
+        HTTPRequestTimeout: nothing came for a minute.
+        Unavailable: this process stops.
+    """
+    while chunk := await _chunk(request):
+        for line in lines.feed(chunk):
+            yield line
+    for line in lines.end():
+        yield line
+
+
+async def _chunk(request: Request) -> bytes:
+    closing = asyncio.ensure_future(backends(request).closing.wait())
+    reading = asyncio.ensure_future(request.content.readany())
+    try:
+        await asyncio.wait({closing, reading}, timeout=BODY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if reading.done():
+            return reading.result()
+        raise Unavailable("this web process stops; send the rest again") if closing.done() else HTTPRequestTimeout
+    finally:
+        closing.cancel()
+        reading.cancel()
+
+
+def _size(line: Line) -> int:
+    return line.size
+
+
+def _result(number: int, answer: Answer) -> bytes:
+    return b'{"line":%d,%b\n' % (number, answer.body[1:])
