@@ -17,11 +17,12 @@ _STOP_SECONDS = 3.0
 
 
 class LogMessage(NamedTuple):
-    """A message, and where it stands."""
+    """A message, and where it stands; ``at`` is its time in milliseconds since the epoch."""
 
     partition: int
     offset: int
     value: bytes
+    at: int = 0
 
 
 class LogReader:
@@ -100,7 +101,7 @@ class LogReader:
         with _told_as_unavailable():
             fetched = await self._consumer.getmany(timeout_ms=int(within * 1000))
         return [
-            LogMessage(record.partition, record.offset, record.value or b"")
+            LogMessage(record.partition, record.offset, record.value or b"", record.timestamp)
             for records in fetched.values()
             for record in records
         ]

@@ -23,9 +23,10 @@ from jabba.settings import Settings
 from jabba.submission import Prepared, Submitted, prepare
 from web.endings import Endings
 from web.live.feed import Feed
+from web.overview import Overview
 from web.repeats import Repeats
 from web.requests import decode_json
-from web.waiting import Progress, until_answered
+from web.waiting import Fresh, Progress, until_answered
 
 LARGE_BODY_BYTES = 128 * 1024
 """A submission from here on is read in a thread, one at a time, so that health checks and small ones go on."""
@@ -41,6 +42,9 @@ _PATIENCE_SECONDS = 0.5
 
 _SHOWN = {0: 0}
 """The position of what PostgreSQL shows already: that of the empty first message."""
+
+STATS_SECONDS = 1.0
+"""How old what an operator is told may be."""
 
 PROBE_SECONDS = 3.0
 """How long a backend may take to show that it is ready."""
@@ -71,6 +75,8 @@ class Backends(Service):
         self._endings = Endings(partial(watching.ended_jobs, self.database), hub.hints, hub.closing)
         self._repeats = Repeats(self.database)
         self._progress = Progress(self._projected)
+        self._overview = Overview(settings, self.database, self.clock)
+        self.stats = Fresh(self._overview.look, STATS_SECONDS)
         self._large = ThreadPoolExecutor(1, "large-submission")
         self._open = AsyncExitStack()
 
@@ -78,6 +84,8 @@ class Backends(Service):
         """Open what connects when it is needed."""
         await self._open.enter_async_context(self.database)
         self._open.push_async_callback(self.producer.close)
+        await self._open.enter_async_context(self._overview)
+        self._open.push_async_callback(self.stats.close)
 
     async def on_stop(self) -> None:
         """Close the connections."""

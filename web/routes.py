@@ -2,7 +2,7 @@
 
 from faust.web import View
 
-from web import bulk, documentation, events, health, jobs
+from web import bulk, documentation, events, health, jobs, stats
 
 VIEWS: tuple[type[View], ...] = (
     jobs.Jobs,
@@ -13,6 +13,7 @@ VIEWS: tuple[type[View], ...] = (
     jobs.JobById,
     jobs.TaskSearch,
     events.Events,
+    stats.StatsNow,
     health.Live,
     health.Ready,
     documentation.OpenApi,

@@ -1,13 +1,17 @@
 """The forms of requests and answers that no model of the library has: for the documentation, made by Pydantic."""
 
+from datetime import datetime
 from typing import Annotated, Generic, Literal, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from jabba.backlog import Waiting
 from jabba.filters import MAX_LIMIT, MAX_OFFSET
+from jabba.lifecycle import JobStatus
 from jabba.models import Callback, Job, Meta, ShortText
 from jabba.pages import Count
+from jabba.persistence.statistics import Oldest, Recent
 
 Content = TypeVar("Content")
 Item = TypeVar("Item")
@@ -126,6 +130,41 @@ class Ready(BaseModel):
 
     kafka: Literal["ok"]
     database: Literal["ok"]
+
+
+class StatsOfJobs(BaseModel):
+    """Jobs: how many there are of each status, those that have not ended, and the one that has not for longest.
+
+    Many are not counted one by one: where `exact` is false, it is what PostgreSQL estimates.
+    """
+
+    by_status: dict[JobStatus, Count]
+    unfinished: Count
+    oldest_unfinished: Oldest | None
+
+
+class Missing(BaseModel):
+    """A part that cannot be told now, and why."""
+
+    part: str
+    reason: str
+
+
+class Stats(BaseModel):
+    """How it goes, at a look; at most a second old.
+
+    `jobs` and `recent` are as far as PostgreSQL has come. `projection` is what waits for PostgreSQL, by topic;
+    `workers` what waits in the tasks topic until a worker is done with it. A part that cannot be told is null, and
+    stands in `missing`.
+    """
+
+    at: datetime
+    jobs: StatsOfJobs | None = None
+    recent: Recent | None = None
+    projection: dict[Literal["tasks", "events"], Waiting] | None = None
+    workers: Waiting | None = None
+    dead_letters: int | None = None
+    missing: list[Missing] = Field(default_factory=list)
 
 
 Document = dict[str, JsonValue]

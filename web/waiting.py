@@ -1,8 +1,8 @@
-"""Waiting for the projection, which is always a little behind the log."""
+"""Waiting for answers that many want: for the projection, which is always a little behind, and for what is dear."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 from jabba.positions import Position
 
@@ -58,12 +58,46 @@ class Progress:
         return await self._ask()
 
 
+class Fresh(Generic[Answer]):
+    """What is dear to find out: asked once at a time for all who want it, and good for ``seconds``.
+
+    Errors are those of asking; they go to everyone who waits, and the next one asks again.
+    """
+
+    def __init__(self, ask: Callable[[], Awaitable[Answer]], seconds: float) -> None:
+        self._ask = ask
+        self._seconds = seconds
+        self._asked: asyncio.Task[Answer] | None = None
+        self._good_until = 0.0
+
+    async def get(self) -> Answer:
+        """Answer it."""
+        now = asyncio.get_running_loop().time()
+        if self._asked is None or (self._asked.done() and now >= self._good_until):
+            self._good_until = 0.0
+            self._asked = asyncio.create_task(self._ask_now())
+            self._asked.add_done_callback(_retrieve)
+        # Who gives up waiting must not take the answer away from the others.
+        return await asyncio.shield(self._asked)
+
+    async def close(self) -> None:
+        """Give up what is being asked."""
+        if self._asked is not None:
+            self._asked.cancel()
+            await asyncio.wait({self._asked})
+
+    async def _ask_now(self) -> Answer:
+        answer = await self._ask()
+        self._good_until = asyncio.get_running_loop().time() + self._seconds
+        return answer
+
+
 def covers(offsets: Offsets, position: Position) -> bool:
     """Answer whether the messages of a position, and all before them, are projected."""
     return all(offsets.get(partition, 0) > offset for partition, offset in position.items())
 
 
-def _retrieve(asked: "asyncio.Task[Offsets]") -> None:
+def _retrieve(asked: "asyncio.Task[Any]") -> None:
     """Mark an error as seen even when nobody waits any more."""
     if not asked.cancelled():
         asked.exception()

@@ -36,6 +36,8 @@ jobs = Table(
     Column("callback", JSONB),
     Index("jobs_by_type", "type", "status", "inserted_at"),
     Index("jobs_by_time", "inserted_at"),
+    # Those that have not ended stand together in it, the oldest of them first or last.
+    Index("jobs_by_end", "ended_at", "inserted_at"),
     # The few that may be incomplete: most jobs have one slice, and most others have ended.
     Index("jobs_in_slices", "inserted_at", postgresql_where=text("ended_at IS NULL AND n_slices > 1")),
     Index("jobs_by_meta", "meta", postgresql_using="gin", postgresql_ops={"meta": "jsonb_path_ops"}),

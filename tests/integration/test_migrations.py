@@ -67,10 +67,10 @@ def test_a_missing_schema_names_the_command(database: str) -> None:
 
 
 def test_an_old_schema_names_the_command(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    migrations.upgrade(database)
-    monkeypatch.setattr("alembic.script.ScriptDirectory.get_current_head", lambda _: "0002")
+    revision = migrations.upgrade(database)
+    monkeypatch.setattr("alembic.script.ScriptDirectory.get_current_head", lambda _: "9999")
 
-    with pytest.raises(NotReady, match=r"schema is old \(0001\): run `python -m jabba init`"):
+    with pytest.raises(NotReady, match=rf"schema is old \({revision}\): run `python -m jabba init`"):
         migrations.check(database)
 
 

@@ -32,6 +32,7 @@ ROUTES = {
     ("POST", "/v1/jobs/search"),
     ("POST", "/v1/tasks/search"),
     ("GET", "/v1/events"),
+    ("GET", "/v1/stats"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
     ("GET", "/openapi.json"),

@@ -108,6 +108,11 @@ async def refuse_until_kafka_is_back(http: ClientSession, kafka: KafkaServer) ->
 
     await eventually(accepts, what="acceptance")
     assert await faults(http) == []
+    await eventually(lambda: tells_all(http), what="all of the stats")
+
+
+async def tells_all(http: ClientSession) -> bool:
+    return (await get(http, "/v1/stats"))[1]["missing"] == []
 
 
 async def test_missing_topics_and_another_schema_are_told_with_the_command_to_run(

@@ -1,0 +1,149 @@
+"""``GET /v1/stats`` on a running web process, with and without what it asks."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from aiohttp import ClientSession
+from pydantic import SecretStr
+
+from jabba import installation
+from jabba.events import encode_event, encode_events
+from jabba.lifecycle import TaskFailed, TaskSucceeded, Version
+from jabba.log import Log
+from jabba.persistence.projector import Projector
+from jabba.settings import Settings
+from jabba.topics import partition_of
+from tests.support.http import get, post, serving
+from tests.support.kafka import KafkaServer
+from tests.support.processes import eventually
+from web.overview import Overview
+from web.schemas import Stats
+
+JOB = {"tasks": [["local", "shop", "ship", [1]]] * 2, "type": "shipping", "strategy": "concurrent"}
+NOWHERE = "127.0.0.1:1"
+
+
+@pytest.fixture
+async def settings(kafka: KafkaServer, migrated: str, unused_tcp_port: int) -> Settings:
+    made = Settings(
+        kafka=kafka.bootstrap,
+        database=SecretStr(migrated),
+        prefix=f"s-{uuid4().hex}",
+        partitions=2,
+        web_port=unused_tcp_port,
+        visible_seconds=0,
+    )
+    await installation.install(made)
+    return made
+
+
+async def stats(http: ClientSession) -> dict[str, Any]:
+    status, data = await get(http, "/v1/stats")
+    assert status == 200
+    found: dict[str, Any] = data
+    return found
+
+
+async def test_it_tells_what_waits_what_has_failed_and_what_nobody_could_read(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.backends.STATS_SECONDS", 0.0)
+    async with serving(settings) as http, Log(settings.kafka) as log:
+        job = (await post(http, "/v1/jobs", JOB))[1]["id"]
+        await post(http, "/v1/jobs", JOB | {"type": "packing"})
+        await log.append(settings.topics.tasks, 0, b"no JSON")
+        before = await stats(http)
+        assert before["missing"] == []
+        assert before["jobs"]["unfinished"] == {"value": 0, "exact": True}
+        # The workers' group begins behind the empty first messages; the projection reads them as well.
+        assert before["workers"]["messages"] == 3
+        assert before["projection"]["tasks"]["messages"] == 5
+        assert sum(before["projection"]["tasks"]["partitions"].values()) == 5
+        assert before["workers"]["seconds"] > 0
+        assert before["projection"]["events"] == {"messages": 0, "seconds": 0.0, "partitions": {"0": 0, "1": 0}}
+        await end_tasks(log, settings, UUID(job))
+        projector = Projector(settings)
+        await projector.start()
+        try:
+            await eventually(lambda: is_projected(http), what="everything projected")
+        finally:
+            await projector.stop()
+        after = await stats(http)
+    assert after["jobs"]["by_status"]["PENDING"] == after["jobs"]["unfinished"] == {"value": 1, "exact": True}
+    assert after["jobs"]["by_status"]["FAILED"] == {"value": 1, "exact": True}
+    assert after["jobs"]["oldest_unfinished"]["type"] == "packing"
+    assert (after["recent"]["hour"]["tasks"], after["recent"]["hour"]["unsuccessful_tasks"]) == (2, 1)
+    assert after["recent"]["failures"] == {"shipping": 1}
+    assert after["workers"]["messages"] == 3
+    assert after["dead_letters"] == 1
+
+
+async def end_tasks(log: Log, settings: Settings, job: UUID) -> None:
+    events = [TaskSucceeded(job, 0, Version(0, 1, 1), 1, {}), TaskFailed(job, 1, Version(0, 1, 2), 1, {})]
+    message = encode_events([encode_event(one) for one in events])
+    await log.append(settings.topics.events, partition_of(str(job), settings.partitions), message)
+
+
+async def is_projected(http: ClientSession) -> bool:
+    found = (await stats(http))["projection"]
+    return found["tasks"]["messages"] == found["events"]["messages"] == 0
+
+
+async def test_one_look_is_for_all_who_ask_within_a_second(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    look = Overview.look
+
+    async def counted(overview: Overview) -> Stats:
+        looks.append(1)
+        return await look(overview)
+
+    monkeypatch.setattr(Overview, "look", counted)
+    monkeypatch.setattr("web.backends.STATS_SECONDS", 600.0)
+    async with serving(settings) as http:
+        found = await asyncio.gather(*(stats(http) for _ in range(50)))
+    assert len(looks) == 1
+    assert len({one["at"] for one in found}) == 1
+
+
+PARTS = {
+    "database": ["jobs", "recent", "projection"],
+    "kafka": ["projection", "workers", "dead_letters"],
+}
+
+
+@pytest.fixture(params=PARTS)
+async def missing(request: pytest.FixtureRequest) -> str:
+    part: str = request.param
+    return part
+
+
+@pytest.fixture
+async def half(settings: Settings, missing: str) -> AsyncIterator[ClientSession]:
+    """A web process that misses one of its backends."""
+    nowhere = {"database": SecretStr(f"postgresql://{NOWHERE}/jabba"), "kafka": NOWHERE}
+    async with serving(settings.model_copy(update={missing: nowhere[missing]})) as session:
+        yield session
+
+
+async def test_what_a_missing_backend_cannot_tell_is_null_and_the_reason_is_told(
+    half: ClientSession, missing: str
+) -> None:
+    found = await stats(half)
+    assert nulls(found) == PARTS[missing]
+    assert sorted(one["part"] for one in found["missing"]) == sorted(PARTS[missing])
+    assert all(one["reason"] for one in found["missing"])
+
+
+def nulls(found: dict[str, Any]) -> Sequence[str]:
+    return [name for name, value in found.items() if value is None]
+
+
+async def test_without_both_there_is_nothing_to_tell(settings: Settings) -> None:
+    nowhere = {"database": SecretStr(f"postgresql://{NOWHERE}/jabba"), "kafka": NOWHERE}
+    async with serving(settings.model_copy(update=nowhere)) as http:
+        status, error = await get(http, "/v1/stats")
+    assert (status, error["type"]) == (503, "unavailable")
+    assert len(error["fields"]) == 5
