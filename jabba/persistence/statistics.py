@@ -58,7 +58,9 @@ async def unfinished(database: Database) -> dict[JobStatus, Count]:
     """Answer how many jobs have not ended, by status: those of which a task has failed are FAILED already."""
     found = {row["status"]: row["count"] for row in await database.fetch(_UNFINISHED)}
     if sum(found.values()) <= MOST:
-        return {status: Count(value=found.get(status, 0), exact=True) for status in (JobStatus.PENDING, JobStatus.FAILED)}
+        return {
+            status: Count(value=found.get(status, 0), exact=True) for status in (JobStatus.PENDING, JobStatus.FAILED)
+        }
     failed = found.get(JobStatus.FAILED, 0) / sum(found.values())
     about = max(MOST, await database.estimate(_ALL_UNFINISHED))
     return {
@@ -72,10 +74,9 @@ async def by_status(database: Database, open_ones: Mapping[JobStatus, Count]) ->
     found = {row["status"]: row["count"] for row in await database.fetch(_BY_STATUS)}
     if sum(found.values()) <= MOST:
         return {status: Count(value=found.get(status, 0), exact=True) for status in JobStatus}
-    ended = (status for status in JobStatus if status is not JobStatus.PENDING)
-    about = {one: await database.estimate(select(jobs.c.id).where(jobs.c.status == one)) for one in ended}
+    about = {status: await database.estimate(alike) for status, alike in _ENDED_BY_STATUS.items()}
     return {JobStatus.PENDING: open_ones[JobStatus.PENDING]} | {
-        one: Count(value=value, exact=False) for one, value in about.items()
+        status: Count(value=value, exact=False) for status, value in about.items()
     }
 
 
@@ -123,6 +124,9 @@ _UNFINISHED = select(_FIRST_UNFINISHED.c.status, func.count().label("count")).gr
 _OLDEST = _UNFINISHED_IN_ORDER.limit(1)
 
 _FIRST = select(jobs.c.status).where(_SHOWN).limit(MOST + 1).subquery()
+_ENDED_BY_STATUS = {
+    status: select(jobs.c.id).where(jobs.c.status == status) for status in JobStatus if status is not JobStatus.PENDING
+}
 _BY_STATUS = select(_FIRST.c.status, func.count().label("count")).group_by(_FIRST.c.status)
 
 _LAST_ENDED = (

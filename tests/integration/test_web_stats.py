@@ -89,7 +89,7 @@ async def end_tasks(log: Log, settings: Settings, job: UUID) -> None:
 
 async def is_projected(http: ClientSession) -> bool:
     found = (await stats(http))["projection"]
-    return found["tasks"]["messages"] == found["events"]["messages"] == 0
+    return bool(found["tasks"]["messages"] == found["events"]["messages"] == 0)
 
 
 async def test_one_look_is_for_all_who_ask_within_a_second(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
