@@ -112,7 +112,7 @@ async def refuse_until_kafka_is_back(http: ClientSession, kafka: KafkaServer) ->
 
 
 async def tells_all(http: ClientSession) -> bool:
-    return (await get(http, "/v1/stats"))[1]["missing"] == []
+    return bool((await get(http, "/v1/stats"))[1]["missing"] == [])
 
 
 async def test_missing_topics_and_another_schema_are_told_with_the_command_to_run(
