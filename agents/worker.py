@@ -42,7 +42,7 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
     callbacks.load(settings.callbacks)
     app = worker_app(settings, partitions)
     app.flow_control = SteadyFlow()
-    log = Log(settings.kafka, client_id=f"{settings.prefix}-worker")
+    log = Log(settings.kafka_access, client_id=f"{settings.prefix}-worker")
     clock = SystemClock()
     lease = Lease(settings.session_seconds, clock.monotonic)
     # Faust names the class once for all applications.

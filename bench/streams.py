@@ -98,7 +98,7 @@ def request_of(job: UUID | None) -> bytes:
 
 async def emit(settings: Settings, jobs: Sequence[UUID], rate: float, seconds: float) -> int:
     """Write events of these jobs, one after the other, at a steady rate; answer how many."""
-    async with Log(settings.kafka) as log:
+    async with Log(settings.kafka_access) as log:
         emitter = Emitter(partial(log.append, settings.topics.events), settings.partitions)
         # The connection is not what is measured.
         await emitter.send(ids.new_job_id(time.time()), b"[]")

@@ -11,10 +11,13 @@ from jabba.errors import (
     JabbaError,
     LimitExceeded,
     NotFound,
+    Refused,
     RequestError,
     TaskError,
     Unavailable,
+    WrongSecurity,
 )
+from jabba.kafka import KafkaSecurity
 from jabba.lifecycle import JobStatus, Strategy, TaskStatus
 from jabba.models import Callback, Job, JobEvent, Progress, Task, TaskSpec
 from jabba.producer import Producer, SyncProducer
@@ -33,10 +36,12 @@ __all__ = [
     "Job",
     "JobEvent",
     "JobStatus",
+    "KafkaSecurity",
     "LimitExceeded",
     "NotFound",
     "Producer",
     "Progress",
+    "Refused",
     "RequestError",
     "Strategy",
     "Submitted",
@@ -48,6 +53,7 @@ __all__ = [
     "TaskSpec",
     "TaskStatus",
     "Unavailable",
+    "WrongSecurity",
     "callback",
     "current_task",
 ]

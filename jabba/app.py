@@ -11,9 +11,11 @@ import faust.app
 import mode
 from aiohttp.typedefs import Middleware
 from aiohttp.web import AppRunner
+from faust.auth import Credentials
 from faust.web.drivers.aiohttp import Web as AiohttpWeb
 from mode import ServiceT
 
+from jabba.kafka import KafkaSecurity
 from jabba.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -144,6 +146,7 @@ def common_options(settings: Settings) -> dict[str, Any]:
     """Answer the options that every application of Jabba shares."""
     return {
         "broker": ";".join(f"kafka://{server}" for server in settings.kafka.split(",")),
+        "broker_credentials": _credentials(settings.kafka_access.security),
         "store": "memory://",
         # `jabba init` creates the topics, with the configuration that they need.
         "topic_allow_declare": False,
@@ -151,6 +154,18 @@ def common_options(settings: Settings) -> dict[str, Any]:
         "logging_config": None,
         "worker_redirect_stdouts": False,
     }
+
+
+def _credentials(security: KafkaSecurity) -> Credentials | None:
+    """Answer what Faust hands to its clients of aiokafka's."""
+    if security.by_sasl:
+        return faust.SASLCredentials(
+            username=security.user,
+            password=security.password,
+            ssl_context=security.tls,
+            mechanism=str(security.sasl).upper(),
+        )
+    return faust.SSLCredentials(security.tls) if security.by_tls else None
 
 
 class _QuickEnd(mode.Worker):

@@ -85,12 +85,12 @@ class Backlog:
     async def _reader(self, topic: str) -> LogReader:
         if topic not in self._readers:
             client_id = f"{self._settings.prefix}-backlog"
-            made = LogReader(self._settings.kafka, topic, client_id=client_id, fetch_bytes=_FETCH_BYTES)
+            made = LogReader(self._settings.kafka_access, topic, client_id=client_id, fetch_bytes=_FETCH_BYTES)
             self._readers[topic] = await self._open.enter_async_context(made)
         return self._readers[topic]
 
     async def _connected(self) -> AIOKafkaAdminClient:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._settings.kafka)
+        admin = AIOKafkaAdminClient(**self._settings.kafka_access.client_options())
         try:
             await admin.start()
         except BaseException:

@@ -93,6 +93,10 @@ class Unavailable(RequestError):
     type = "unavailable"
 
 
+class Refused(Unavailable):
+    """Kafka does not let this client in, or shows a certificate that is not to be trusted: waiting will not help."""
+
+
 class InternalError(RequestError):
     """The web process met a defect; its log has it."""
 
@@ -106,6 +110,15 @@ class TaskError(JabbaError):
     def __init__(self, result: Any = None) -> None:
         super().__init__(result)
         self.result = result
+
+
+class WrongSecurity(JabbaError):
+    """How to reach Kafka is told wrongly; ``field`` is the field of ``KafkaSecurity`` that is to blame."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
 
 
 class NotReady(JabbaError):

@@ -53,7 +53,7 @@ async def install(settings: Settings) -> None:
 
     Raises:
         NotReady: the topics exist with other numbers of partitions, or a worker group cannot be prepared.
-        Unavailable: Kafka does not answer.
+        Unavailable: Kafka does not answer, or does not let us in.
     """
     try:
         await _create_topics(settings)
@@ -61,7 +61,7 @@ async def install(settings: Settings) -> None:
         await _write_first_messages(settings, partitions)
         await _commit_first_offsets(settings, partitions)
     except (KafkaError, OSError) as error:
-        raise Unavailable(f"Kafka at {settings.kafka} does not answer as it should: {error}") from error
+        raise await settings.kafka_access.unavailable(error) from error
 
 
 async def check(settings: Settings) -> int:
@@ -69,14 +69,14 @@ async def check(settings: Settings) -> int:
 
     Raises:
         NotReady: topics or first offsets are missing; the message names the command to run.
-        Unavailable: Kafka does not answer.
+        Unavailable: Kafka does not answer, or does not let us in.
     """
     try:
         partitions = await _partitions(settings)
         async with _group_member(settings) as consumer:
             missing = [place async for place in _without_offset(consumer, settings, partitions)]
     except (KafkaError, OSError) as error:
-        raise Unavailable(f"Kafka at {settings.kafka} does not answer as it should: {error}") from error
+        raise await settings.kafka_access.unavailable(error) from error
     if missing:
         raise NotReady(f"{len(missing)} partitions have no committed offset, as {missing[0]}: run `{COMMAND}`")
     return partitions
@@ -84,7 +84,7 @@ async def check(settings: Settings) -> int:
 
 async def _create_topics(settings: Settings) -> None:
     configs = topic_configs(settings.topics)
-    client = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    client = AIOKafkaAdminClient(**settings.kafka_access.client_options())
     await client.start()
     try:
         known = set(await client.list_topics())
@@ -142,7 +142,7 @@ async def _await_metadata(settings: Settings) -> None:
 
 async def _partitions(settings: Settings) -> int:
     """Answer how many partitions the topics have, which is the same number for all."""
-    client = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    client = AIOKafkaAdminClient(**settings.kafka_access.client_options())
     await client.start()
     try:
         # Asked for all topics and not for ours, Kafka creates none.
@@ -167,7 +167,9 @@ def _consumed(settings: Settings, partitions: int) -> Iterable[TopicPartition]:
 async def _group_member(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
     """Open a consumer that reads and writes the worker group's offsets without joining it."""
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka, group_id=settings.topics.worker_group, enable_auto_commit=False
+        **settings.kafka_access.client_options(),
+        group_id=settings.topics.worker_group,
+        enable_auto_commit=False,
     )
     await consumer.start()
     try:
@@ -177,7 +179,7 @@ async def _group_member(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
 
 
 async def _write_first_messages(settings: Settings, partitions: int) -> None:
-    async with _group_member(settings) as consumer, Log(settings.kafka) as log:
+    async with _group_member(settings) as consumer, Log(settings.kafka_access) as log:
         ends = await consumer.end_offsets(list(_consumed(settings, partitions)))
         for place, end in ends.items():
             if end == 0:

@@ -12,7 +12,7 @@ from aiokafka.structs import ConsumerRecord
 
 from jabba import strictjson
 from jabba.dead_letters import UNKNOWN_OFFSET
-from jabba.errors import NotFound, Unavailable
+from jabba.errors import NotFound
 from jabba.log import Log
 from jabba.positions import read_position
 from jabba.settings import Settings
@@ -63,7 +63,7 @@ class DeadLetters:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._topic = settings.topics.dead_letters
-        self._log = Log(settings.kafka, client_id=f"{settings.prefix}-letters")
+        self._log = Log(settings.kafka_access, client_id=f"{settings.prefix}-letters")
 
     async def __aenter__(self) -> Self:
         return self
@@ -123,7 +123,7 @@ class DeadLetters:
     @asynccontextmanager
     async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._settings.kafka,
+            **self._settings.kafka_access.client_options(),
             enable_auto_commit=False,
             max_partition_fetch_bytes=_MAX_FETCH_BYTES,
         )
@@ -131,6 +131,6 @@ class DeadLetters:
             await consumer.start()
             yield consumer
         except (KafkaError, OSError) as error:
-            raise Unavailable(f"Kafka at {self._settings.kafka}: {error!r}") from error
+            raise await self._settings.kafka_access.unavailable(error) from error
         finally:
             await consumer.stop()

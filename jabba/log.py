@@ -8,7 +8,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, NoError, UnknownTopicOrPartitionError, for_code
 from aiokafka.protocol.metadata import MetadataRequest
 
-from jabba.errors import NotReady, Unavailable
+from jabba.errors import NotReady, Refused, Unavailable
+from jabba.kafka import KafkaAccess
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +27,8 @@ class Log:
     ones: Kafka keeps no order between producers, and what the old one has sent may still be on its way.
     """
 
-    def __init__(self, bootstrap: str, *, client_id: str = "jabba") -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, access: KafkaAccess, *, client_id: str = "jabba") -> None:
+        self._access = access
         self._client_id = client_id
         self._producer: AIOKafkaProducer | None = None
         self._lock = asyncio.Lock()
@@ -68,6 +69,7 @@ class Log:
         Raises:
             NotReady: there is no such topic.
             Unavailable: Kafka did not tell within ``within`` seconds.
+            Refused: it does not let this client in.
         """
         try:
             async with asyncio.timeout(within):
@@ -94,6 +96,9 @@ class Log:
                 client = (await self._started()).client
                 answer = await client.send(client.get_random_node(), request)
             except (KafkaError, OSError) as error:
+                trouble = await self._access.unavailable(error)
+                if isinstance(trouble, Refused):
+                    raise trouble from error
                 logger.warning("no answer about %s, asking again: %r", topic, error)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
@@ -131,7 +136,7 @@ class Log:
 
     async def _start_new(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap,
+            **self._access.client_options(),
             client_id=self._client_id,
             acks="all",
             enable_idempotence=True,

@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from jabba.errors import Unavailable
+from jabba.kafka import KafkaAccess
 
 _FETCH_WAIT_MILLISECONDS = 50
 """aiokafka asks a broker once at a time: while it waits for more of one partition, the others' news wait too."""
@@ -26,23 +27,25 @@ class LogMessage(NamedTuple):
 
 
 class LogReader:
-    """Reads one topic; ``async with LogReader(bootstrap, topic) as reader``.
+    """Reads one topic; ``async with LogReader(access, topic) as reader``.
 
     Where it is told to go it reads everything once, each partition in order. Commits nothing, belongs to no group. All
     offsets are answered by partition. Every method raises ``Unavailable`` when Kafka does not answer.
 
     Args:
-        bootstrap: Kafka's bootstrap servers.
+        access: how to connect to Kafka.
         topic: must exist.
         client_id: how the broker's logs name this reader.
         fetch_bytes: how much of a partition is fetched ahead.
     """
 
-    def __init__(self, bootstrap: str, topic: str, *, client_id: str = "jabba", fetch_bytes: int = 1024 * 1024) -> None:
+    def __init__(
+        self, access: KafkaAccess, topic: str, *, client_id: str = "jabba", fetch_bytes: int = 1024 * 1024
+    ) -> None:
         self._topic = topic
         self._consumer = AIOKafkaConsumer(
             topic,
-            bootstrap_servers=bootstrap,
+            **access.client_options(),
             client_id=client_id,
             group_id=None,
             enable_auto_commit=False,

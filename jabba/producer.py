@@ -13,6 +13,7 @@ from jabba.clock import Clock, SystemClock
 from jabba.errors import RequestError, Unavailable
 from jabba.grouping import GroupCommit
 from jabba.in_order import in_order
+from jabba.kafka import KafkaAccess, KafkaSecurity
 from jabba.log import Log
 from jabba.models import Limits
 from jabba.room import Room
@@ -39,6 +40,7 @@ class Producer:
     Args:
         bootstrap: Kafka's bootstrap servers, ``host:port,host:port``.
         prefix: the first part of the installation's topic names.
+        security: how to connect to brokers that want TLS, a user or a certificate.
         limits: how large a submission may be.
         clock: where ids and times come from.
         produce_seconds: how long a submission waits for Kafka's acknowledgement.
@@ -49,6 +51,7 @@ class Producer:
         bootstrap: str = "127.0.0.1:9092",
         *,
         prefix: str = "jabba",
+        security: KafkaSecurity | None = None,
         limits: Limits | None = None,
         clock: Clock | None = None,
         produce_seconds: float = 10.0,
@@ -57,7 +60,7 @@ class Producer:
         self._topic = Topics(prefix).tasks
         self._clock = clock or SystemClock()
         self._produce_seconds = produce_seconds
-        self._log = Log(bootstrap, client_id=f"{prefix}-producer")
+        self._log = Log(KafkaAccess(bootstrap, security or KafkaSecurity()), client_id=f"{prefix}-producer")
         self._groups = GroupCommit(self._write)
         self._partitions: int | None = None
         self._waiting_bytes = 0
@@ -244,11 +247,14 @@ class SyncProducer:
         bootstrap: str = "127.0.0.1:9092",
         *,
         prefix: str = "jabba",
+        security: KafkaSecurity | None = None,
         limits: Limits | None = None,
         clock: Clock | None = None,
         produce_seconds: float = 10.0,
     ) -> None:
-        self._producer = Producer(bootstrap, prefix=prefix, limits=limits, clock=clock, produce_seconds=produce_seconds)
+        self._producer = Producer(
+            bootstrap, prefix=prefix, security=security, limits=limits, clock=clock, produce_seconds=produce_seconds
+        )
         self._background = BackgroundLoop("jabba-producer")
 
     def __enter__(self) -> Self:

@@ -27,7 +27,7 @@ async def reconcile(settings: Settings) -> int:
     interrupted, sends the same slices once more, which workers recognise.
     """
     count = 0
-    async with _database(settings) as database, Producer(settings.kafka, prefix=settings.prefix) as producer:
+    async with _database(settings) as database, _producer(settings) as producer:
         async for one in queries.unfinished_jobs(database):
             await producer.send(await _prepared(database, one))
             count += 1
@@ -43,7 +43,7 @@ async def unfinished(settings: Settings) -> list[UUID]:
         NotReady: the log still holds what is projected, so that these jobs go on by themselves.
     """
     async with _database(settings) as database:
-        waiting = await behind(database, settings.kafka, settings.topics.tasks)
+        waiting = await behind(database, settings.kafka_access, settings.topics.tasks)
         if all(messages >= 0 for messages in waiting.values()):
             raise NotReady("the log holds all that is projected: unfinished jobs go on by themselves")
         return [one.id async for one in queries.unfinished_jobs(database)]
@@ -51,6 +51,10 @@ async def unfinished(settings: Settings) -> list[UUID]:
 
 def _database(settings: Settings) -> Database:
     return Database(settings.database.get_secret_value(), size=2, statement_seconds=_STATEMENT_SECONDS)
+
+
+def _producer(settings: Settings) -> Producer:
+    return Producer(settings.kafka, prefix=settings.prefix, security=settings.kafka_access.security)
 
 
 async def _prepared(database: Database, unfinished: Unfinished) -> Prepared:

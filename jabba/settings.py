@@ -5,13 +5,15 @@ A field ``kafka`` is set by ``JABBA_KAFKA``. Lists are separated by commas.
 
 import os
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 
-from jabba.errors import JabbaError
+from jabba.errors import JabbaError, WrongSecurity
+from jabba.kafka import KafkaAccess, KafkaProtocol, KafkaSecurity, SaslMechanism
 from jabba.models import Limits, field_path
 from jabba.topics import Topics
 
@@ -27,15 +29,39 @@ def _listed(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _none_if_empty(value: Any) -> Any:
+    return None if value == "" else value
+
+
 Names = Annotated[list[str], BeforeValidator(_listed)]
+File = Annotated[Path | None, BeforeValidator(_none_if_empty)]
 
 
 class Settings(BaseModel):
     """The settings of every process of one installation."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # What was put in may be a password.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     kafka: str = Field(default="127.0.0.1:9092", description="Bootstrap servers, `host:port,host:port`.")
+    kafka_protocol: KafkaProtocol = Field(
+        default="plaintext", description="`plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`."
+    )
+    kafka_sasl: Annotated[SaslMechanism | None, BeforeValidator(_none_if_empty)] = Field(
+        default=None, description="`plain`, `scram-sha-256` or `scram-sha-512`."
+    )
+    kafka_user: str = Field(default="", description="The name that SASL shows to Kafka.")
+    kafka_password: SecretStr = Field(default=SecretStr(""), description="Its password.")
+    kafka_ca: File = Field(
+        default=None, description="PEM file of the authorities to trust; without it, those of the system."
+    )
+    kafka_cert: File = Field(
+        default=None, description="PEM file of the client's certificate, for brokers that ask for one."
+    )
+    kafka_cert_key: File = Field(
+        default=None, description="PEM file of the certificate's key, if it is not in the same file."
+    )
+    kafka_cert_key_password: SecretStr = Field(default=SecretStr(""), description="Password of that key.")
     database: SecretStr = Field(
         default=SecretStr("postgresql://127.0.0.1:5432/jabba"), description="Where the projection lives."
     )
@@ -129,6 +155,40 @@ class Settings(BaseModel):
         """Answer the whole environment of such a child: this process's own, with these settings."""
         return {**os.environ, **self.as_environ()}
 
+    @model_validator(mode="after")
+    def _refuse_contradictions(self) -> Self:
+        try:
+            self._security()
+        except WrongSecurity as error:
+            raise PydanticCustomError("security", "{fault}", {"fault": _told(error)}) from error
+        return self
+
+    @cached_property
+    def kafka_access(self) -> KafkaAccess:
+        """Answer how to connect to Kafka.
+
+        Raises:
+            SettingsError: a file cannot be read, or does not hold what it should.
+        """
+        access = KafkaAccess(self.kafka, self._security())
+        try:
+            access.client_options()
+        except WrongSecurity as error:
+            raise SettingsError(_told(error)) from error
+        return access
+
+    def _security(self) -> KafkaSecurity:
+        return KafkaSecurity(
+            protocol=self.kafka_protocol,
+            sasl=self.kafka_sasl,
+            user=self.kafka_user,
+            password=self.kafka_password.get_secret_value(),
+            ca=self.kafka_ca,
+            cert=self.kafka_cert,
+            cert_key=self.kafka_cert_key,
+            cert_key_password=self.kafka_cert_key_password.get_secret_value(),
+        )
+
     @property
     def topics(self) -> Topics:
         """Answer the names of the topics and groups."""
@@ -149,12 +209,22 @@ class Settings(BaseModel):
 def _as_text(value: Any) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
+    if value is None:
+        return ""
     return ",".join(value) if isinstance(value, list) else str(value)
 
 
 def _explain(error: ValidationError) -> str:
-    faults = error.errors(include_url=False)
-    return "; ".join(f"{PREFIX}{field_path(one['loc']).upper()}: {_fault(one)}" for one in faults)
+    return "; ".join(map(_explain_one, error.errors(include_url=False, include_input=False)))
+
+
+def _explain_one(one: ErrorDetails) -> str:
+    # What contradicts something else has no place of its own, and names its variable.
+    return f"{PREFIX}{field_path(one['loc']).upper()}: {_fault(one)}" if one["loc"] else one["msg"]
+
+
+def _told(error: WrongSecurity) -> str:
+    return f"{PREFIX}KAFKA_{error.field.upper()}: {error.message}"
 
 
 def _fault(one: ErrorDetails) -> str:

@@ -16,7 +16,7 @@ from jabba.embedded.database import EmbeddedDatabase
 from jabba.embedded.ports import check_port
 from jabba.persistence import migrations
 from jabba.reconcile import reconcile
-from jabba.settings import Settings
+from jabba.settings import Settings, SettingsError
 from jabba.supervisor import SUPERVISOR, Program, Say, Supervisor
 
 Announce = Callable[[str, Settings], None]
@@ -41,8 +41,11 @@ def run(house: House, say: Say, announce: Announce) -> None:
 
     Raises:
         NotReady: the port is taken, or a module with callbacks is missing.
+        SettingsError: the embedded broker is to be reached in a way that it does not know.
         DatabaseFailed: the embedded database does not start.
     """
+    if house.own_broker and house.settings.kafka_protocol != "plaintext":
+        raise SettingsError("JABBA_KAFKA_PROTOCOL: the embedded broker speaks plaintext; --kafka names another one")
     callbacks.check(house.settings.callbacks)
     check_port(house.settings.web_host, house.settings.web_port)
     broker = EmbeddedBroker(house.settings.data / "broker") if house.own_broker else None

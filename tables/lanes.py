@@ -45,7 +45,7 @@ class LaneTable(faust.Table[Any, Any]):
         **options: Any,
     ) -> None:
         super().__init__(app, name=settings.topics.lanes_table, partitions=partitions, **options)
-        self._bootstrap = settings.kafka
+        self._access = settings.kafka_access
         self._topic = settings.topics.changelog
         self._log = log
         self._may_write = may_write
@@ -91,7 +91,7 @@ class LaneTable(faust.Table[Any, Any]):
     async def _read(self, partition: int, start: int) -> AsyncIterator[tuple[int, bytes, bytes | None]]:
         place = TopicPartition(self._topic, partition)
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
+            **self._access.client_options(),
             auto_offset_reset="earliest",
             enable_auto_commit=False,
             max_partition_fetch_bytes=8 * 1024 * 1024,

@@ -7,14 +7,24 @@ from uuid import uuid4
 
 import pytest
 
+from tests.support.certificates import Authority
 from tests.support.kafka import KafkaServer
 from tests.support.postgres import PostgresServer
 
 
 @pytest.fixture(scope="session")
-def kafka() -> Iterator[KafkaServer]:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Whoever vouches for Kafka's and PostgreSQL's certificates."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def kafka(authority: Authority) -> Iterator[KafkaServer]:
     """Apache Kafka; create the topics you use under names of your own."""
-    with tempfile.TemporaryDirectory(prefix="jabba-kafka-") as directory, KafkaServer(Path(directory)) as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="jabba-kafka-") as directory,
+        KafkaServer(Path(directory), authority=authority) as server,
+    ):
         yield server
 
 

@@ -62,6 +62,7 @@ class Backends(Service):
         self.producer = Producer(
             settings.kafka,
             prefix=settings.prefix,
+            security=settings.kafka_access.security,
             limits=settings.limits,
             clock=self.clock,
             produce_seconds=settings.produce_seconds,
@@ -151,7 +152,7 @@ class Backends(Service):
     async def _until_projected(self, position: Position) -> None:
         if await self._progress.reaches(position, _PATIENCE_SECONDS):
             return
-        async with LogReader(self.settings.kafka, self.settings.topics.tasks) as log:
+        async with LogReader(self.settings.kafka_access, self.settings.topics.tasks) as log:
             ends = await log.ends()
         if not all(offset < ends.get(partition, 0) for partition, offset in position.items()):
             raise InvalidRequest.at("after", "there is no such position: it is not what a submission was answered with")

@@ -7,7 +7,7 @@ from typing import cast
 
 from jabba.app import WebApp, WebServer, web_app
 from jabba.clock import Clock
-from jabba.errors import Unavailable
+from jabba.errors import Refused, Unavailable
 from jabba.persistence import migrations
 from jabba.producer import Producer
 from jabba.settings import Settings
@@ -25,6 +25,7 @@ async def check(settings: Settings) -> None:
 
     Raises:
         NotReady: the message names the command to run.
+        Refused: Kafka is there, and does not let us in.
     """
     schema = asyncio.to_thread(migrations.check, settings.database.get_secret_value())
     await asyncio.gather(_unless_down(_check_topics(settings)), _unless_down(schema))
@@ -45,9 +46,12 @@ def build(settings: Settings, *, clock: Clock | None = None) -> WebApp:
 
 
 async def _check_topics(settings: Settings) -> None:
-    producer = Producer(settings.kafka, prefix=settings.prefix)
+    producer = Producer(settings.kafka, prefix=settings.prefix, security=settings.kafka_access.security)
     try:
         await producer.check(within=_CHECK_SECONDS)
+    except Unavailable as error:
+        # Also on a machine that is too busy to be refused in time.
+        raise await settings.kafka_access.unavailable(error) from error
     finally:
         await producer.close()
 
@@ -55,5 +59,7 @@ async def _check_topics(settings: Settings) -> None:
 async def _unless_down(checking: Awaitable[None]) -> None:
     try:
         await checking
+    except Refused:
+        raise
     except Unavailable as error:
         logger.warning("starting all the same: %s", error)

@@ -119,10 +119,11 @@ def described(error: Mapping[str, Any]) -> RequestError:
 
 
 def _tree(root: type[RequestError]) -> dict[str, type[RequestError]]:
-    found = {root.type: root}
+    found: dict[str, type[RequestError]] = {}
     for cls in root.__subclasses__():
         found |= _tree(cls)
-    return found
+    # A class that shares its name with the one above it means something here only.
+    return found | {root.type: root}
 
 
 _CLASSES = _tree(RequestError)

@@ -60,5 +60,5 @@ class Closing:
         return len(found)
 
     async def _all_is_projected(self) -> bool:
-        waiting = await behind(self._database, self._settings.kafka, self._settings.topics.tasks)
+        waiting = await behind(self._database, self._settings.kafka_access, self._settings.topics.tasks)
         return all(messages <= 0 for messages in waiting.values())

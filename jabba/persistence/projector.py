@@ -56,7 +56,7 @@ class Projector(Service):
         self._settings = settings
         self._topics = settings.topics
         self._database = Database(settings.database.get_secret_value(), size=2, statement_seconds=_STATEMENT_SECONDS)
-        self._log = Log(settings.kafka, client_id=f"{settings.prefix}-projector")
+        self._log = Log(settings.kafka_access, client_id=f"{settings.prefix}-projector")
         self._writer = Writer(self._database)
         self._open = contextlib.AsyncExitStack()
         self._running: asyncio.Task[None] | None = None
@@ -103,7 +103,7 @@ class Projector(Service):
     async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
         seconds = self._settings.session_seconds
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._settings.kafka,
+            **self._settings.kafka_access.client_options(),
             group_id=self._topics.projector_group,
             client_id=f"{self._settings.prefix}-projector",
             auto_offset_reset="earliest",

@@ -58,7 +58,7 @@ async def submit_in_part(settings: Settings, strategy: str, missing: set[int]) -
     """Send the slices of a job of four slices, without some."""
     tasks = [["local", MODULE, "echo", [n]] for n in range(400)]
     prepared = prepare({"tasks": tasks, "type": "part", "strategy": strategy}, settings.limits, SystemClock().now())
-    async with Log(settings.kafka) as log:
+    async with Log(settings.kafka_access) as log:
         for k, slice_ in enumerate(prepared.slices):
             if k not in missing:
                 partition = partition_of(slice_.key, settings.partitions)

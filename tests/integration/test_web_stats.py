@@ -51,7 +51,7 @@ async def test_it_tells_what_waits_what_has_failed_and_what_nobody_could_read(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("web.backends.STATS_SECONDS", 0.0)
-    async with serving(settings) as http, Log(settings.kafka) as log:
+    async with serving(settings) as http, Log(settings.kafka_access) as log:
         job = (await post(http, "/v1/jobs", JOB))[1]["id"]
         await post(http, "/v1/jobs", JOB | {"type": "packing"})
         await log.append(settings.topics.tasks, 0, b"no JSON")

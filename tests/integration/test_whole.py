@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer
 
 from jabba import Client, Conflict, InvalidRequest, LimitExceeded, NotFound, Producer, ids, strictjson
 from jabba.embedded.ports import free_port
+from jabba.kafka import KafkaAccess
 from jabba.letters import DeadLetters, Letter
 from jabba.log import Log
 from jabba.models import Job, Task
@@ -215,7 +216,7 @@ async def test_a_hundred_thousand_tasks(client: Client, producer: Producer) -> N
 
 async def test_a_message_that_is_none_goes_to_the_dead_letters_and_work_goes_on(client: Client, house: House) -> None:
     garbage = f"not json {uuid4().hex}".encode()
-    async with Log(house.kafka) as log:
+    async with Log(KafkaAccess(house.kafka)) as log:
         for partition in range(4):
             await log.append(house.topics.tasks, partition, garbage)
     job, _ = await finished(client, [call("echo") for _ in range(8)], strategy="concurrent")
@@ -229,7 +230,7 @@ async def test_a_message_that_is_none_goes_to_the_dead_letters_and_work_goes_on(
 async def test_dead_letters_are_listed_shown_and_sent_again(house: House) -> None:
     garbage = f"garbage {uuid4().hex}"
     settings = Settings(kafka=house.kafka, prefix=house.prefix)
-    async with Log(house.kafka) as log, DeadLetters(settings) as letters:
+    async with Log(KafkaAccess(house.kafka)) as log, DeadLetters(settings) as letters:
         offset = await log.append(house.topics.tasks, 1, garbage.encode())
 
         async def put_aside() -> list[Letter]:

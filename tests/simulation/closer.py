@@ -4,6 +4,7 @@ import asyncio
 from uuid import UUID
 
 from jabba.commands import CloseJob, encode_commands
+from jabba.kafka import KafkaAccess
 from jabba.log import Log
 from jabba.topics import partition_of
 from tests.simulation.kafka import Kafka
@@ -26,7 +27,7 @@ class Closer:
         Process(world.loop, "closer").start(self._run())
 
     async def _run(self) -> None:
-        log = Log("simulated")
+        log = Log(KafkaAccess("simulated"))
         while True:
             await asyncio.sleep(self._world.rng.uniform(1, 15))
             if not self._projector.caught_up(TOPICS.tasks):

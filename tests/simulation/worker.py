@@ -14,6 +14,7 @@ from agents.worker import Ownership
 from jabba.callbacks import TaskContext
 from jabba.dead_letters import UNKNOWN_OFFSET, dead_letter
 from jabba.emitter import Emitter
+from jabba.kafka import KafkaAccess
 from jabba.lanes import answers
 from jabba.lanes.answers import Answer
 from jabba.lanes.engine import Engine
@@ -211,7 +212,7 @@ class Worker:
         lease = Lease(SETTINGS.session_seconds, self.world.loop.time)
         self.member = Member(self.world, self.group, self.process, lease)
         self.app = SimulatedApp(self.member)
-        self.log = Log("simulated")
+        self.log = Log(KafkaAccess("simulated"))
         self.gate = Gate(profile.slots, lease.valid)
         self.emitter = Emitter(partial(self.log.append, TOPICS.events), self.kafka.partitions)
         table = SimulatedTable(self.kafka, self.log, self.gate.may_write, self._now)

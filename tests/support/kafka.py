@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from jabba.embedded.ports import free_port
+from tests.support.certificates import Authority
 from tests.support.processes import ChildProcess
 
 VERSION = "4.3.1"
@@ -21,11 +22,15 @@ BENCHMARK_JVM = ("-Xmx1g",)
 _HERE = Path(__file__).parent
 _CLUSTER_ID = "SmFiYmFUZXN0Q2x1c3RlcQ"
 _INSTALL = "apt-get install -y openjdk-17-jdk-headless maven"
+USER = "shop"
+PASSWORD = "horse-battery-staple"  # noqa: S105 — of a broker that lives as long as a test
+_LISTENERS = {"PLAINTEXT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT"}
+_SECURE_LISTENERS = {"NAMED": "SASL_PLAINTEXT", "SECURE": "SASL_SSL", "MUTUAL": "SSL"}
+_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 _PROPERTIES = {
     "process.roles": "broker,controller",
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
-    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
     "auto.create.topics.enable": "false",
     "group.initial.rebalance.delay.ms": "0",
     "offsets.topic.num.partitions": "5",
@@ -45,20 +50,33 @@ class KafkaServer:
 
     ``stop`` or ``kill`` and ``start`` again keep port and data. Start it from the main thread: on Linux it is killed
     when the thread that started it ends. ``properties`` are added to the broker's own.
+
+    With an ``authority`` it has more listeners: ``named`` wants ``USER`` and ``PASSWORD``, ``secure`` the same over
+    TLS, ``mutual`` a certificate of the authority's.
     """
 
     def __init__(
-        self, directory: Path, *, jvm: Sequence[str] = TEST_JVM, properties: Mapping[str, str] | None = None
+        self,
+        directory: Path,
+        *,
+        jvm: Sequence[str] = TEST_JVM,
+        properties: Mapping[str, str] | None = None,
+        authority: Authority | None = None,
     ) -> None:
-        port, controller = free_port(), free_port()
-        self.bootstrap = f"127.0.0.1:{port}"
+        listeners = _LISTENERS | (_SECURE_LISTENERS if authority else {})
+        places = {name: f"127.0.0.1:{free_port()}" for name in listeners}
+        self.bootstrap = places["PLAINTEXT"]
+        self.named, self.secure, self.mutual = (places.get(name, "") for name in _SECURE_LISTENERS)
         self._directory = directory
+        self._users = authority is not None
         self._jvm = jvm
         self._properties = {
             **_PROPERTIES,
-            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
+            **(_security(authority) if authority else {}),
+            "controller.quorum.voters": f"1@{places['CONTROLLER']}",
+            "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in listeners.items()),
+            "listeners": ",".join(f"{name}://{place}" for name, place in places.items()),
+            "advertised.listeners": ",".join(f"{name}://{places[name]}" for name in places if name != "CONTROLLER"),
             "log.dirs": str(directory / "data"),
             **(properties or {}),
         }
@@ -104,9 +122,33 @@ class KafkaServer:
         config = self._directory / "server.properties"
         config.write_text("".join(f"{name}={value}\n" for name, value in self._properties.items()))
         tool = [*_java("-XX:TieredStopAtLevel=1", jars=jars), "kafka.tools.StorageTool", "format"]
-        _run([*tool, "--cluster-id", _CLUSTER_ID, "--config", str(config), "--ignore-formatted"])
+        users = [part for one in _MECHANISMS[1:] for part in ("--add-scram", _scram(one))] if self._users else []
+        _run([*tool, "--cluster-id", _CLUSTER_ID, "--config", str(config), "--ignore-formatted", *users])
         server = [*_java(*self._jvm, jars=jars), "kafka.Kafka", str(config)]
         return ChildProcess("kafka", server, environment=os.environ, log=self._directory / "kafka.log")
+
+
+def _security(authority: Authority) -> dict[str, str]:
+    login = "org.apache.kafka.common.security"
+    plain = f'{login}.plain.PlainLoginModule required user_{USER}="{PASSWORD}";'
+    logins = dict.fromkeys(_MECHANISMS, f"{login}.scram.ScramLoginModule required;") | {"PLAIN": plain}
+    store = {"type": "PEM", "location": str(authority.issue("broker"))}
+    trust = {"type": "PEM", "location": str(authority.ca)}
+    return {
+        **{f"ssl.keystore.{name}": value for name, value in store.items()},
+        **{f"ssl.truststore.{name}": value for name, value in trust.items()},
+        "listener.name.mutual.ssl.client.auth": "required",
+        "sasl.enabled.mechanisms": ",".join(_MECHANISMS),
+        **{
+            f"listener.name.{listener}.{one.lower()}.sasl.jaas.config": how
+            for listener in ("named", "secure")
+            for one, how in logins.items()
+        },
+    }
+
+
+def _scram(mechanism: str) -> str:
+    return f"{mechanism}=[name={USER},password={PASSWORD}]"
 
 
 def kafka_jars() -> Path:

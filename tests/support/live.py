@@ -36,7 +36,7 @@ def transitions(job: UUID, tasks: int) -> list[Event]:
 @asynccontextmanager
 async def emitter(settings: Settings) -> AsyncIterator[Emitter]:
     """Answer what workers send their events with."""
-    async with Log(settings.kafka) as log:
+    async with Log(settings.kafka_access) as log:
         made = Emitter(partial(log.append, settings.topics.events), settings.partitions)
         yield made
         await made.close()

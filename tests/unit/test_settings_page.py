@@ -34,6 +34,8 @@ def row(name: str, field: FieldInfo) -> str:
 def shown(value: Any) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
+    if value is None:
+        return ""
     return ",".join(value) if isinstance(value, list) else str(value)
 
 

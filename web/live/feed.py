@@ -142,7 +142,7 @@ class Feed(Service):
 
     def _reader(self, what: str) -> LogReader:
         settings = self._settings
-        return LogReader(settings.kafka, settings.topics.events, client_id=f"{settings.prefix}-web-{what}")
+        return LogReader(settings.kafka_access, settings.topics.events, client_id=f"{settings.prefix}-web-{what}")
 
     def _connected(self) -> LogReader:
         if self._log is None:
