@@ -17,6 +17,7 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 """What topics and producers allow; a slice of one large task fits."""
 
 _RETRY_SECONDS = 0.2
+_CLOSE_SECONDS = 2.0
 
 
 class Log:
@@ -156,7 +157,13 @@ class Log:
         if self._producer is None or self._producer is not failed:
             return
         self._producer = None
-        try:
-            await asyncio.wait_for(failed.stop(), 2.0)
-        except (KafkaError, OSError, TimeoutError) as error:
-            logger.warning("closing a failed producer: %r", error)
+        # In a task of its own: it would swallow a cancellation of this one, which would then write on for ever.
+        closing = asyncio.create_task(failed.stop())
+        closing.add_done_callback(_told)
+        await asyncio.wait({closing}, timeout=_CLOSE_SECONDS)
+        closing.cancel()
+
+
+def _told(closing: asyncio.Task[None]) -> None:
+    if not closing.cancelled() and (error := closing.exception()) is not None:
+        logger.warning("closing a failed producer: %r", error)

@@ -106,7 +106,8 @@ class LaneTable(faust.Table[Any, Any]):
                     for message in messages:
                         yield message.offset, message.key, message.value
         finally:
-            await consumer.stop()
+            # In a task of its own: it would swallow a cancellation of this one, and so the loss of the partition.
+            await asyncio.shield(asyncio.create_task(consumer.stop()))
 
     # What Faust asks of a table.
 

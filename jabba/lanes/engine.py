@@ -15,6 +15,8 @@ from jabba.lanes.tracker import AckTracker
 from jabba.room import Room
 from jabba.slices import Slice
 
+_CANCEL_SECONDS = 0.1
+
 
 class Origin(NamedTuple):
     """Where a message stood in the tasks topic, how many bytes it had, and under which generation it was fetched."""
@@ -43,7 +45,7 @@ class Engine:
         self._obeying: set[asyncio.Task[None]] = set()
         self._owned: dict[int, OwnedPartition] = {}
         self._committed: dict[int, int] = {}
-        self._loading: asyncio.Task[None] | None = None
+        self._loadings: set[asyncio.Task[None]] = set()
         self._marking: asyncio.Task[None] | None = None
         self._generation = -1
         self._reading = False
@@ -100,9 +102,7 @@ class Engine:
         """Cancel all lanes; what was not recorded runs again elsewhere."""
         for partition in list(self._owned):
             self._lose(partition)
-        if self._loading is not None:
-            self._loading.cancel()
-            await asyncio.gather(self._loading, return_exceptions=True)
+        await _ended(self._loadings)
 
     def committable(self) -> dict[int, int]:
         """Answer the next offset to read of each partition, as far as it may be committed."""
@@ -185,15 +185,34 @@ class Engine:
         self._table.drop(partition)
 
     def _load_missing(self) -> None:
-        if self._loading is not None:
-            self._loading.cancel()
         missing = [partition for partition, owned in self._owned.items() if not owned.store.done()]
-        self._loading = asyncio.create_task(self._load(missing)) if missing else None
+        loading = asyncio.create_task(self._load(missing, after=set(self._loadings)))
+        self._loadings.add(loading)
+        loading.add_done_callback(self._loadings.discard)
 
-    async def _load(self, partitions: list[int]) -> None:
+    async def _load(self, partitions: list[int], *, after: set[asyncio.Task[None]]) -> None:
+        # Two loadings at a time would claim the same partitions against each other.
+        await _ended(after)
+        if not partitions:
+            return
         stores = await self._table.take(partitions)
-        for partition, store in stores.items():
-            self._owned[partition].loaded(store)
+        if not _is_cancelled():
+            for partition, store in stores.items():
+                self._owned[partition].loaded(store)
+
+
+async def _ended(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended: aiokafka swallows a cancellation that meets it while it closes."""
+    while left := [task for task in tasks if not task.done()]:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=_CANCEL_SECONDS)
+
+
+def _is_cancelled() -> bool:
+    """Whether the running task was cancelled, though something below it has swallowed that."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _shares(size: int, slices: int) -> list[int]:

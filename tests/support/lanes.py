@@ -1,0 +1,43 @@
+"""What a lane needs from the world, in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+from jabba.callbacks import TaskContext
+from jabba.lanes.answers import Answer, succeeded
+from jabba.models import Callback
+
+
+class Log:
+    """A changelog partition in memory."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[bytes, bytes | None]] = []
+
+    async def append(self, key: bytes, value: bytes | None) -> int:
+        self.messages.append((key, value))
+        return len(self.messages) - 1
+
+    async def read(self, start: int) -> AsyncIterator[tuple[int, bytes, bytes | None]]:
+        for offset, (key, value) in enumerate(self.messages[start:], start):
+            yield offset, key, value
+
+
+class Runner:
+    """Answers every callback at once, and counts them."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def run(self, callback: Callback, context: TaskContext) -> Answer:
+        self.calls += 1
+        await asyncio.sleep(0.01)
+        return succeeded({})
+
+
+class Events:
+    def send(self, job: UUID, event: bytes) -> asyncio.Future[int]:
+        sent = asyncio.get_running_loop().create_future()
+        sent.set_result(0)
+        return sent

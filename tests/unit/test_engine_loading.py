@@ -1,0 +1,116 @@
+"""Loading the changelog while partitions change hands, though a library swallows cancellations."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from jabba.lanes.engine import Engine
+from jabba.lanes.gate import Gate
+from jabba.lanes.lane import Shared
+from jabba.lanes.store import Store
+from jabba.room import Room
+from tests.support.lanes import Events, Log, Runner
+from tests.support.processes import eventually
+
+
+class StubbornTable:
+    """Swallows the first cancellation of every loading, and then goes on until ``release`` or the next one."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+        self.log = Log()
+        self.release = asyncio.Event()
+        self.under_way = self.most_under_way = self.begun = 0
+        self.dropped: list[int] = []
+
+    async def take(self, partitions: Iterable[int]) -> Mapping[int, Store]:
+        self.begun += 1
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            with suppress(asyncio.CancelledError):
+                await self.release.wait()
+            await self.release.wait()
+            return {partition: await self._store() for partition in partitions}
+        finally:
+            self.under_way -= 1
+
+    def drop(self, partition: int) -> None:
+        self.dropped.append(partition)
+
+    async def _store(self) -> Store:
+        store = Store(self.log.append, self.log.read, self.gate.may_write, lambda: 0.0)
+        await store.take()
+        return store
+
+
+class Worker:
+    """An engine on such a table."""
+
+    def __init__(self) -> None:
+        gate = Gate(10, lambda: True)
+        gate.open()
+        self.table = StubbornTable(gate)
+        shared = Shared(gate, Events(), Runner(), 1000, 3, lambda: 0.0)
+        self.engine = Engine(self.table, shared, Room(10, 1000))
+
+    @property
+    def loaded(self) -> list[int]:
+        return [number for number, owned in self.engine._owned.items() if owned.store.done()]
+
+
+@pytest.fixture
+async def worker() -> AsyncIterator[Worker]:
+    worker = Worker()
+    yield worker
+    worker.table.release.set()
+    await worker.engine.stop()
+
+
+async def until_begun(worker: Worker, loadings: int) -> None:
+    await eventually(_answer(lambda: worker.table.begun == loadings), 5, f"{loadings} loadings")
+
+
+async def until_loaded(worker: Worker, partitions: list[int]) -> None:
+    await eventually(_answer(lambda: worker.loaded == partitions), 5, f"the partitions {partitions}")
+
+
+def _answer(holds: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:
+    async def ask() -> bool:
+        return holds()
+
+    return ask
+
+
+async def test_stopping_ends_a_loading_that_swallows_its_cancellation(worker: Worker) -> None:
+    worker.engine.assign(1, [0, 1])
+    await until_begun(worker, 1)
+    async with asyncio.timeout(5):
+        await worker.engine.stop()
+    assert worker.table.under_way == 0
+
+
+async def test_a_new_loading_begins_when_the_one_before_has_ended(worker: Worker) -> None:
+    for generation in (1, 2, 3):
+        worker.engine.assign(generation, [0, generation])
+        await asyncio.sleep(0.01)
+    await until_begun(worker, 2)
+    worker.table.release.set()
+    await until_loaded(worker, [0, 3])
+    assert worker.table.most_under_way == 1
+
+
+async def test_what_a_cancelled_loading_brings_is_not_used(worker: Worker) -> None:
+    worker.engine.assign(1, [0])
+    await until_begun(worker, 1)
+    # The partition leaves in the very moment in which its loading closes a connection: it goes on all the same.
+    worker.engine.assign(3, [1])
+    worker.table.release.set()
+    failures: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+    await until_loaded(worker, [1])
+    assert failures == []
+    assert worker.table.dropped == [0]
