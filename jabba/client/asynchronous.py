@@ -1,7 +1,8 @@
 """The client for code with an event loop."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, Self
 from urllib.parse import quote
 from uuid import UUID
@@ -9,14 +10,14 @@ from uuid import UUID
 from pydantic import TypeAdapter
 
 from jabba import ids
-from jabba.client import watching
+from jabba.client import many, watching
 from jabba.client.connection import Connection
 from jabba.client.forms import Condition, Cursor, Order
 from jabba.clock import SystemClock
 from jabba.errors import InvalidRequest, Unavailable
 from jabba.models import Job, JobEvent, Progress, Task
 from jabba.positions import Position, read_position, write_position
-from jabba.submission import Submitted, TaskForm
+from jabba.submission import Delivery, Submitted, TaskForm
 
 _JOBS = TypeAdapter(list[Job])
 _TASKS = TypeAdapter(list[Task])
@@ -83,6 +84,24 @@ class Client:
                 raise
         # The clock here is far from the server's, which then chooses the id; such a submission must not be repeated.
         return await self._submit(document, retries=0)
+
+    async def create_jobs(self, jobs: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[Delivery]:
+        """Submit many jobs, each a mapping of ``create_job``'s arguments; answer what became of each, in their order.
+
+        ``async for delivery in client.create_jobs(jobs): delivery.result()``. Up to a thousand of them, or 4 MiB, share
+        a request, and two requests are under way at a time; ``timeout`` is how long the server may say nothing. Those
+        that were not acknowledged are sent again, under the ids they had. One that is wrong, or was not acknowledged
+        for all of that, has its error, and the others go on.
+
+        Raises:
+            RequestError: the server takes no jobs from here at all.
+        """
+        async with aclosing(many.create_jobs(self._connection, jobs)) as deliveries:
+            async for delivery in deliveries:
+                yield delivery
+
+    submit_many = create_jobs
+    """To ``submit`` what ``create_jobs`` is to ``create_job``: here the two are the same."""
 
     async def get_job(self, job: UUID | str, *, after: Position | None = None) -> Job:
         """Answer a job; with the position of its submission, wait until the database has all of it.

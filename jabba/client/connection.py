@@ -27,7 +27,7 @@ class Connection:
     def __init__(self, url: str, timeout: float, retries: int) -> None:
         self.timeout = timeout
         self._url = url.rstrip("/")
-        self._retries = retries
+        self.retries = retries
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -68,16 +68,15 @@ class Connection:
         self, method: str, path: str, body: bytes | None = None, retries: int | None = None, **options: Any
     ) -> Any:
         loop = asyncio.get_running_loop()
-        deadline, pause = loop.time() + self.timeout, _FIRST_PAUSE_SECONDS
-        left = self._retries if retries is None else retries
-        while True:
+        deadline = loop.time() + self.timeout
+        for pause in pauses(self.retries if retries is None else retries):
             try:
                 return await self._once(method, path, body, deadline - loop.time(), **options)
             except Unavailable:
-                if left <= 0 or loop.time() + pause >= deadline:
+                if loop.time() + pause >= deadline:
                     raise
             await asyncio.sleep(pause)
-            left, pause = left - 1, pause * _PAUSE_GROWTH
+        return await self._once(method, path, body, deadline - loop.time(), **options)
 
     async def _once(self, method: str, path: str, body: bytes | None, within: float, **options: Any) -> Any:
         timeout = aiohttp.ClientTimeout(total=within, sock_connect=_CONNECT_SECONDS)
@@ -101,6 +100,11 @@ class Connection:
 
     def _silent(self, error: Exception) -> Unavailable:
         return Unavailable(f"{self._url} does not answer: {str(error) or repr(error)}")
+
+
+def pauses(retries: int) -> list[float]:
+    """Answer how many seconds to wait before each repeat."""
+    return [_FIRST_PAUSE_SECONDS * _PAUSE_GROWTH**number for number in range(retries)]
 
 
 def error_of(status: int, body: bytes) -> RequestError:

@@ -1,6 +1,6 @@
 """The client for code without an event loop."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from jabba.client.asynchronous import Client
 from jabba.client.forms import Condition, Cursor, Order
 from jabba.models import Job, JobEvent, Progress, Task
 from jabba.positions import Position
-from jabba.submission import Submitted, TaskForm
+from jabba.submission import Delivery, Submitted, TaskForm, in_pieces
 
 
 class SyncClient:
@@ -41,6 +41,16 @@ class SyncClient:
         """Submit a job; see ``Client.create_job``."""
         work = self._client.create_job(tasks, type, strategy=strategy, meta=meta, name=name, id=id)
         return self._background.run(work)
+
+    def submit(self, document: Any) -> Submitted:
+        """Submit a job given as one document; see ``Client.submit``."""
+        return self._background.run(self._client.submit(document))
+
+    def create_jobs(self, jobs: Iterable[Any]) -> Iterator[Delivery]:
+        """Submit many jobs; see ``Client.create_jobs``. The caller's thread reads a thousand of them at a time."""
+        return in_pieces(jobs, lambda piece: self._background.iterate(self._client.create_jobs(piece)))
+
+    submit_many = create_jobs
 
     def get_job(self, job: UUID | str, *, after: Position | None = None) -> Job:
         """Answer a job; see ``Client.get_job``."""

@@ -16,7 +16,7 @@ import pytest
 from aiohttp import ClientResponse, ClientSession
 from pydantic import SecretStr
 
-from jabba import ids, installation
+from jabba import Client, ids, installation
 from jabba.persistence.projector import Projector
 from jabba.settings import Settings
 from tests.support.http import get, serving
@@ -159,6 +159,13 @@ async def test_one_request_shares_messages(settings: Settings, http: ClientSessi
     found = await read_slices(settings)
     assert len(found) == 2000
     assert len({(partition, offset) for partition, offset, _ in found}) < 400
+
+
+async def test_the_client_submits_any_number_of_jobs(settings: Settings, http: ClientSession) -> None:
+    async with Client(f"http://127.0.0.1:{settings.web_port}") as client:
+        deliveries = [one async for one in client.create_jobs(JOB | {"type": f"t{n}"} for n in range(2500))]
+    assert [one.result().job.type for one in deliveries] == [f"t{n}" for n in range(2500)]
+    assert {part.job for _, _, part in await read_slices(settings)} == {one.id for one in deliveries}
 
 
 async def test_who_takes_no_results_is_not_read_any_further(

@@ -48,6 +48,8 @@ async def test_without_postgresql_it_starts_and_accepts_jobs_and_reads_as_soon_a
         async with serving(settings) as http:
             status, accepted = await post(http, "/v1/jobs", JOB)
             assert status == 201
+            named = JOB | {"id": str(ids.new_job_id(time.time()))}
+            assert [(await post(http, "/v1/jobs", named))[0] for _ in range(2)] == [201, 201]
             assert await faults(http) == ["database"]
             for path in (
                 f"/v1/jobs/{accepted['id']}",
