@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 LOCK := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
 
-.PHONY: help venv demo up test lint simulate faults format lock
+.PHONY: help venv demo up test lint simulate searches faults format lock
 
 help: ## List the commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -46,6 +46,9 @@ test: lint ## Lint, then every test
 
 simulate: venv ## Many schedules of the simulator (SEEDS=1000)
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000)
+
+searches: venv ## Random searches of PostgreSQL and of plain Python (EXAMPLES=5000 of jobs and of tasks)
+	SEARCHES=$(or $(EXAMPLES),5000) $(BIN)/python -m pytest tests/integration/test_search_property.py
 
 faults: venv ## Rounds of real faults under load (ROUNDS=20)
 	$(BIN)/python -m tests.fault --rounds $(or $(ROUNDS),20)

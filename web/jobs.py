@@ -1,4 +1,4 @@
-"""Jobs over HTTP: submit, get, list, search."""
+"""Jobs and tasks over HTTP: submit, get, list, search."""
 
 from aiohttp.web import Request, Response
 
@@ -10,13 +10,13 @@ from jabba.positions import read_position
 from web import answers, requests, schemas
 from web.api import ApiView, backends, read_body, read_search, respond
 from web.operations import Example, Operation, operation
-from web.parameters import AFTER, COUNT, CURSOR, LIMIT, OFFSET, WAIT, of_fields
+from web.parameters import AFTER, COUNT, CURSOR, LIMIT, OFFSET, QUERY, WAIT, of_fields
 
 _ABOUT_ONE: tuple[type[RequestError], ...] = (NotFound, InvalidRequest, Unavailable)
 
 
 class Jobs(ApiView):
-    """``POST /v1/jobs`` submits a job; ``GET /v1/jobs?type=…`` lists the jobs with these very values."""
+    """``POST /v1/jobs`` submits a job; ``GET /v1/jobs?type=…`` lists the jobs with these very values, or ``?q=…``."""
 
     view_name = "jobs"
     view_path = "/v1/jobs"
@@ -50,10 +50,10 @@ class Jobs(ApiView):
     @operation(
         Operation(
             "List jobs",
-            "The newest first, those with these very values. Search for anything else.",
+            "The newest first, those with these very values that meet the conditions in `q`.",
             answer=schemas.Paged[Job],
-            parameters=(*of_fields(filters.JOBS), CURSOR, OFFSET, LIMIT, COUNT),
-            example=Example({"type": "shipping", "limit": "10"}),
+            parameters=(QUERY, *of_fields(filters.JOBS), CURSOR, OFFSET, LIMIT, COUNT),
+            example=Example({"q": "status:PENDING meta.order>10", "type": "shipping", "limit": "10"}),
             more_parameters=True,
         )
     )
@@ -155,6 +155,7 @@ class JobSearch(ApiView):
             example=Example(
                 body={
                     "filter": [["status", "equal", "PENDING"], ["meta", None, [["order", "equal", 17]]]],
+                    "query": "type:shipping",
                     "order_by": [["desc", "inserted_at"]],
                     "cursor": [0, 10],
                 }
@@ -165,6 +166,28 @@ class JobSearch(ApiView):
         """Answer a page of jobs."""
         search = filters.parse_search(await read_search(request), filters.JOBS)
         return respond(answers.of_page(await queries.search_jobs(backends(request).database, search)))
+
+
+class Tasks(ApiView):
+    """``GET /v1/tasks?status=…`` lists the tasks with these very values."""
+
+    view_name = "tasks"
+    view_path = "/v1/tasks"
+
+    @operation(
+        Operation(
+            "List tasks",
+            "The newest first, those with these very values that meet the conditions in `q`.",
+            answer=schemas.Paged[models.Task],
+            parameters=(QUERY, *of_fields(filters.TASKS), CURSOR, OFFSET, LIMIT, COUNT),
+            example=Example({"q": "status:FAILED,RESCUED job.type:audit_*", "count": "true"}),
+            more_parameters=True,
+        )
+    )
+    async def get(self, request: Request) -> Response:
+        """Answer a page of tasks, newest first."""
+        search = requests.read_list(request.query.items(), filters.TASKS)
+        return respond(answers.of_page(await queries.search_tasks(backends(request).database, search)))
 
 
 class TaskSearch(ApiView):

@@ -7,7 +7,7 @@ from pydantic import Field
 from jabba.filters import DEFAULT_LIMIT, MAX_LIMIT, Collection, Kind
 from web.operations import Parameter
 from web.requests import MAX_WAIT_SECONDS
-from web.schemas import CursorText, Limit, Offset, PositionText
+from web.schemas import CursorText, Limit, Offset, PositionText, Text
 
 AFTER = Parameter(
     "after", PositionText, "The position that a submission was answered with: PostgreSQL then has all of it.", "0:0"
@@ -26,6 +26,7 @@ CURSOR = Parameter(
 )
 OFFSET = Parameter("offset", Offset, "How many to pass over.", "0")
 COUNT = Parameter("count", bool, "Tell how many there are on all pages.", "true")
+QUERY = Parameter("q", Text, "Conditions as a text, as in the `query` of a search.", "status:FAILED type:audit_*")
 LIMIT = Parameter("limit", Limit, f"How many to answer: {DEFAULT_LIMIT}, at most {MAX_LIMIT}.", "50")
 
 

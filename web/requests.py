@@ -73,30 +73,34 @@ def read_wait(query: Mapping[str, str]) -> int:
 
 
 def read_list(query: Iterable[tuple[str, str]], collection: Collection) -> Search:
-    """Read the parameters of a list as the search they stand for: every value equal, newest first.
+    """Read the parameters of a list as the search they stand for: every value equal, and ``q=``, newest first.
 
     Raises:
-        InvalidRequest: names the parameters.
+        InvalidRequest: names the parameters, and the place in ``q``.
     """
     parameters = list(query)
     paging = read_paging(dict(parameters))
     conditions: list[list[str]] = []
+    texts: list[str] = []
     mistakes: list[FieldError] = []
     for name, value in parameters:
-        if name not in _PAGE_PARAMETERS:
+        if name == "q":
+            texts.append(value)
+            mistakes += [FieldError(f"q{place}", said) for place, said in _mistakes(collection, query=value)]
+        elif name not in _PAGE_PARAMETERS:
             conditions.append([name, "equal", value])
-            mistakes += _mistakes(conditions[-1], collection)
+            mistakes += [FieldError(name, said) for _, said in _mistakes(collection, filter=conditions[-1:])]
     if mistakes:
         raise InvalidRequest("; ".join(f"{one.field}: {one.message}" for one in mistakes), mistakes)
-    return parse_search({"filter": conditions, **paging}, collection)
+    return parse_search({"filter": conditions, "query": " ".join(texts), **paging}, collection)
 
 
-def _mistakes(condition: list[str], collection: Collection) -> list[FieldError]:
-    """Answer what is wrong with a condition, by the name of its parameter."""
+def _mistakes(collection: Collection, **search: Any) -> list[tuple[str, str]]:
+    """Answer what is wrong with a part of a search, and where in it."""
     try:
-        parse_search({"filter": [condition]}, collection)
+        parse_search(search, collection)
     except InvalidRequest as error:
-        return [FieldError(condition[0], one.message) for one in error.fields]
+        return [(one.field.removeprefix("query"), one.message) for one in error.fields]
     return []
 
 

@@ -11,6 +11,7 @@ VIEWS: tuple[type[View], ...] = (
     jobs.TasksOfJob,
     jobs.ProgressOfJob,
     jobs.JobById,
+    jobs.Tasks,
     jobs.TaskSearch,
     events.Events,
     stats.StatsNow,

@@ -17,6 +17,7 @@ Content = TypeVar("Content")
 Item = TypeVar("Item")
 
 Id = UUID
+Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 JobId = Annotated[str, Field(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")]
 Offset = Annotated[int, Field(ge=0, le=MAX_OFFSET)]
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT)]

@@ -41,6 +41,10 @@ A condition is `[field, rule, value]`. With null as its rule it holds others: be
 job or task, or joined by `and`, `or` and `not`. The cursor is offset and limit, or what the answer before had as
 `next`, alone or with another limit. With `count`, the answer tells how many there are on all pages."""
 
+_QUERY = """\
+Conditions as a text, which hold beside those of `filter`: `status:FAILED -type:audit_* meta.order>17 name~part
+tasks(status:RESCUED name:x) (name:a or name:"b c")`. A mistake is named by its place, such as `query[17]`."""
+
 
 def search_of(collection: Collection) -> str:
     """Answer the name under which the form of a search stands among the components."""
@@ -103,6 +107,7 @@ def _search(collection: Collection) -> Schema:
         "description": _ABOUT.format(collection.name),
         "properties": {
             "filter": _or_null(_list_of(_reference(_condition_on(collection.name)), filters.MAX_CONDITIONS)),
+            "query": _or_null(TEXT | {"description": _QUERY}),
             "order_by": _or_null(_list_of(order, len(collection.fields))),
             "cursor": _or_null(cursor),
             "count": {"type": ["boolean", "null"]},

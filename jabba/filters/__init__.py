@@ -9,6 +9,7 @@ and ``not``.
 from jabba.filters.language import (
     DEFAULT_LIMIT,
     JOBS,
+    MAX_DEPTH,
     ONE_OF,
     ORDERED,
     TASKS,
@@ -28,7 +29,8 @@ from jabba.filters.language import (
     Search,
 )
 from jabba.filters.paging import MAX_LIMIT, MAX_OFFSET, write_token
-from jabba.filters.parsing import MAX_CONDITIONS, MAX_DEPTH, parse_search, tasks_of_job
+from jabba.filters.parsing import MAX_CONDITIONS, parse_search, tasks_of_job
+from jabba.filters.text_writing import write_text
 from jabba.filters.values import MAX_VALUES
 
 __all__ = [
@@ -58,5 +60,6 @@ __all__ = [
     "Search",
     "parse_search",
     "tasks_of_job",
+    "write_text",
     "write_token",
 ]

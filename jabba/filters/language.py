@@ -8,6 +8,8 @@ from typing import Any
 from jabba.lifecycle import JobStatus, Strategy, TaskStatus
 
 DEFAULT_LIMIT = 50
+MAX_DEPTH = 20
+"""How deep conditions may stand in others."""
 
 
 class Kind(Enum):

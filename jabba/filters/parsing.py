@@ -7,6 +7,7 @@ from uuid import UUID
 from jabba.errors import FieldError, InvalidRequest
 from jabba.filters.language import (
     COLLECTIONS,
+    MAX_DEPTH,
     POSITION,
     TASKS,
     Below,
@@ -25,6 +26,7 @@ from jabba.filters.language import (
     Search,
 )
 from jabba.filters.paging import Cursor, begin_at, read_cursor
+from jabba.filters.text import read_text
 from jabba.filters.values import (
     list_of,
     listed,
@@ -37,11 +39,9 @@ from jabba.filters.values import (
 
 MAX_CONDITIONS = 100
 """How many conditions a filter may have, those that hold others included."""
-MAX_DEPTH = 20
-"""How deep conditions may stand in others."""
 
 _ALIASES = {"started_at": "inserted_at"}
-_PARTS = ("filter", "order_by", "cursor", "count")
+_PARTS = ("filter", "query", "order_by", "cursor", "count")
 
 Item = TypeVar("Item")
 Reader = Callable[[Any, str, int], Condition]
@@ -58,11 +58,14 @@ def parse_search(body: Any, collection: Collection) -> Search:
         raise InvalidRequest.at("", f"a search is an object with some of {listed(_PARTS)}")
     mistakes = [FieldError(str(key), f"must be one of {listed(_PARTS)}") for key in body if key not in _PARTS]
     conditions: list[Condition] = _collect(mistakes, lambda: _filter(body.get("filter"), collection), [])
+    conditions += _collect(mistakes, lambda: _query(body.get("query"), collection), [])
     order_by: list[Order] = _collect(mistakes, lambda: _order_by(body.get("order_by"), collection), [])
     cursor = _collect(mistakes, lambda: read_cursor(body.get("cursor")), Cursor())
     counted = _collect(mistakes, lambda: _count(body.get("count")), otherwise=False)
     if mistakes:
         raise refused(mistakes)
+    if (number := _number(tuple(conditions))) > MAX_CONDITIONS:
+        raise InvalidRequest.at("filter", f"{number} conditions, and the limit is {MAX_CONDITIONS}")
     return begin_at(Search(collection, tuple(conditions), tuple(order_by), counted=counted), cursor)
 
 
@@ -99,10 +102,18 @@ def _each(items: Any, path: str, parse: Callable[[Any, str], Item]) -> list[Item
 def _filter(conditions: Any, collection: Collection) -> list[Condition]:
     if conditions is None:
         return []
-    parsed = _each(conditions, "filter", lambda item, path: _condition_on(collection)(item, path, 0))
-    if (number := _number(tuple(parsed))) > MAX_CONDITIONS:
-        raise InvalidRequest.at("filter", f"{number} conditions, and the limit is {MAX_CONDITIONS}")
-    return parsed
+    return _each(conditions, "filter", lambda item, path: _condition_on(collection)(item, path, 0))
+
+
+def _query(query: Any, collection: Collection) -> list[Condition]:
+    """Read the conditions that are given as a text."""
+    if query is None:
+        return []
+    conditions, places = read_text(text(query, "query"), collection)
+    try:
+        return _filter(conditions, collection)
+    except InvalidRequest as error:
+        raise refused([FieldError(places.of(one.field), one.message) for one in error.fields]) from error
 
 
 def _number(conditions: tuple[Condition, ...]) -> int:

@@ -34,7 +34,7 @@ class Rows:
         found = [row for row in rows if self.meets(row, conditions)]
         last = order_by[-1][0] if order_by else "asc"
         for direction, name in reversed([*order_by, (last, "id")]):
-            found.sort(key=lambda row: _null_last(getattr(row, name)), reverse=direction == "desc")
+            found.sort(key=lambda row: _null_last(_held(row, name)), reverse=direction == "desc")
         return found
 
     def meets(self, row: Row, conditions: list[Any]) -> bool:
@@ -42,18 +42,34 @@ class Rows:
 
     def _row_meets(self, row: Row, name: str, rule: str | None, value: Any) -> bool:
         if rule is not None:
-            held = getattr(row, name)
-            return _compares(held.model_dump() if name == "callback" and held else held, rule, value)
+            return _compares(_held(row, name), rule, value)
         if name in ("and", "or", "not"):
             return _joined(name, [self._row_meets(row, *one) for one in value])
         if name in ("tasks", "job"):
             return any(self.meets(other, value) for other in self.related(row, name))
-        document = row.model_dump()[name]
+        document = _held(row, name)
         return isinstance(document, dict) and _map_meets(document, value)
 
 
+def _held(row: Row, name: str) -> Any:
+    value = getattr(row, name)
+    return value.model_dump() if name == "callback" and value else value
+
+
 def _null_last(value: Any) -> Any:
-    return (value is None, value if value is not None else 0)
+    return (value is None, _place(value) if isinstance(value, dict) else value)
+
+
+def _place(value: Any) -> tuple[Any, ...]:
+    """Answer where JSON stands in the order of ``jsonb``: by its sort, its size, then by what is in it."""
+    sorts = ["NoneType", "str", "number", "bool", "list", "dict"]
+    sort = sorts.index(_sort(value))
+    if isinstance(value, list):
+        return (sort, len(value), *map(_place, value))
+    if isinstance(value, dict):
+        keys = sorted(value, key=lambda key: (len(key.encode()), key))
+        return (sort, len(value), *((key, _place(value[key])) for key in keys))
+    return (sort, value)
 
 
 def _joined(name: str, held: list[bool]) -> bool:

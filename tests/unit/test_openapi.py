@@ -113,6 +113,10 @@ SEARCHES: list[tuple[Any, bool]] = [
     ({"filter": [["tasks", "equal", 1]]}, False),
     ({"order_by": [["up", "name"]]}, False),
     ({"cursor": [0, 1001]}, False),
+    ({"query": "status:FAILED", "count": True, "cursor": None}, True),
+    ({"query": 1}, False),
+    ({"count": 1}, False),
+    ({"cursor": ["A", 10]}, False),
     ({"filters": []}, False),
 ]
 

@@ -96,6 +96,14 @@ def test_the_mistakes_of_a_list_go_by_the_names_of_its_parameters() -> None:
     assert [one.field for one in refusal.value.fields] == ["status", "typ"]
 
 
+def test_a_list_takes_conditions_in_a_text() -> None:
+    found = requests.read_list([("q", "type:a,b"), ("name", "n"), ("q", "-status:FAILED")], JOBS)
+    assert found == parse_search({"filter": [["name", "equal", "n"]], "query": "type:a,b -status:FAILED"}, JOBS)
+    with pytest.raises(InvalidRequest) as refusal:
+        requests.read_list([("q", "type:a state:b"), ("status", "x")], JOBS)
+    assert [one.field for one in refusal.value.fields] == ["q[7]", "status"]
+
+
 def test_a_misspelt_parameter_is_not_passed_over() -> None:
     with pytest.raises(InvalidRequest) as refusal:
         requests.refuse_unknown(["afer"], frozenset({"after"}))
