@@ -21,12 +21,14 @@ COMMAND = "python -m jabba init"
 FIRST_OFFSET = 1
 """Where a worker group starts: behind the empty first message."""
 
-_SEVEN_DAYS_MS = 7 * 24 * 3600 * 1000
+RETENTION_SECONDS = 7 * 24 * 3600
+"""How long messages are kept, at least."""
+
 _CREATION_SECONDS = 15.0
 
 _LOG_CONFIG = {
     "cleanup.policy": "delete",
-    "retention.ms": str(_SEVEN_DAYS_MS),
+    "retention.ms": str(RETENTION_SECONDS * 1000),
     # Times come from the log, so that submitters with wrong clocks do no harm.
     "message.timestamp.type": "LogAppendTime",
     "max.message.bytes": str(MAX_MESSAGE_BYTES),

@@ -91,6 +91,12 @@ class LogReader:
             found = await self._consumer.offsets_for_times(moments)
         return {place.partition: at.offset if at else ends[place.partition] for place, at in found.items()}
 
+    async def reached(self) -> dict[int, int]:
+        """Answer the offset behind what was read, of the partitions that are read."""
+        reading = self._consumer.assignment() - self._consumer.paused()
+        with _told_as_unavailable():
+            return self._by_partition({place: await self._consumer.position(place) for place in reading})
+
     def go_to(self, offsets: Mapping[int, int]) -> None:
         """Read these partitions from these offsets on, and no others."""
         wanted = {TopicPartition(self._topic, partition): offset for partition, offset in offsets.items()}

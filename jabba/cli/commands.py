@@ -6,7 +6,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from jabba.cli import jobs, letters, roles
+from jabba.cli import jobs, letters, projections, roles
 from jabba.errors import JabbaError, MissingExtra, NotReady, RequestError, Unavailable
 from jabba.settings import SettingsError
 
@@ -69,6 +69,7 @@ for command in (
     roles.up,
     roles.init,
     roles.reconcile,
+    projections.verify,
     roles.worker,
     roles.web,
     roles.projector,

@@ -24,7 +24,7 @@ from jabba.settings import Settings
 @options.database
 def init(**given: str | None) -> None:
     """Prepare Kafka and PostgreSQL: topics, first offsets, schema. Doing it again changes nothing."""
-    settings = _settings_of_role(given)
+    settings = settings_of_role(given)
     asyncio.run(installation.install(settings))
     click.echo(f"Kafka at {settings.kafka} is ready: topics {settings.prefix}-*")
     dsn = settings.database.get_secret_value()
@@ -44,9 +44,9 @@ def reconcile(*, yes: bool, **given: str | None) -> None:
 
     Run `jabba init` on the new Kafka first, and this before any worker, web or projector.
     """
-    settings = _settings_of_role(given)
+    settings = settings_of_role(given)
     asyncio.run(installation.check(settings))
-    _check_schema(settings)
+    check_schema(settings)
     module = importlib.import_module("jabba.reconcile")
     jobs = asyncio.run(module.unfinished(settings))
     for job in jobs:
@@ -62,7 +62,7 @@ def reconcile(*, yes: bool, **given: str | None) -> None:
 @options.callbacks
 def worker(**given: Any) -> None:
     """Run the callbacks of submitted tasks. Needs Kafka, not PostgreSQL."""
-    settings = _settings_of_role(given)
+    settings = settings_of_role(given)
     callbacks.check(settings.callbacks)
     partitions = asyncio.run(installation.check(settings))
     _run_app("agents.worker", settings, partitions)
@@ -75,7 +75,7 @@ def worker(**given: Any) -> None:
 @click.option("--port", "web_port", type=int, help="Port to listen on. [JABBA_WEB_PORT]")
 def web(**given: Any) -> None:
     """Serve the HTTP interface."""
-    settings = _settings_of_role(given)
+    settings = settings_of_role(given)
     check_port(settings.web_host, settings.web_port)
     asyncio.run(_from_checkout("web.service").check(settings))
     _run_app("web.service", settings)
@@ -86,9 +86,9 @@ def web(**given: Any) -> None:
 @options.database
 def projector(**given: Any) -> None:
     """Write what happens in Kafka to PostgreSQL, where it can be searched."""
-    settings = _settings_of_role(given)
+    settings = settings_of_role(given)
     asyncio.run(installation.check(settings))
-    _check_schema(settings)
+    check_schema(settings)
     app = importlib.import_module("jabba.app")
     app.quiet_libraries(settings.log_level)
     app.run_service(importlib.import_module("jabba.persistence.projector").Projector(settings))
@@ -111,13 +111,13 @@ def up(workers: int, **given: Any) -> None:
     """
     if given["web_port"] == 0:
         given["web_port"] = free_port()
-    settings = _settings_of_role(given, lambda line: show.said("up", line))
+    settings = settings_of_role(given, lambda line: show.said("up", line))
     own_broker, own_database = (name not in settings.model_fields_set for name in ("kafka", "database"))
     house = importlib.import_module("jabba.up")
     house.run(house.House(settings, workers, own_broker, own_database), show.said, show.announced)
 
 
-def _settings_of_role(given: dict[str, Any], say: Callable[[str], None] | None = None) -> Settings:
+def settings_of_role(given: dict[str, Any], say: Callable[[str], None] | None = None) -> Settings:
     """Read the settings, options first, and set logging up."""
     settings = Settings.from_environ(**{name: value or None for name, value in given.items()})
     logs.to_standard_error(settings.log_level, say)
@@ -138,5 +138,6 @@ def _from_checkout(module: str) -> Any:
     return importlib.import_module(module)
 
 
-def _check_schema(settings: Settings) -> None:
+def check_schema(settings: Settings) -> None:
+    """Refuse to go on with another schema than this code needs."""
     importlib.import_module("jabba.persistence.migrations").check(settings.database.get_secret_value())

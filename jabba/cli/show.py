@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 from pydantic_core import to_json
 from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
@@ -17,6 +17,10 @@ from jabba.letters import Letter
 from jabba.lifecycle import JobStatus, TaskStatus
 from jabba.models import Callback, Job, Progress, Task
 from jabba.settings import Settings
+
+if TYPE_CHECKING:
+    from jabba.persistence.verification.comparing import Difference
+    from jabba.persistence.verification.verifying import Report
 
 _NAME_WIDTH = len("projector")
 _COLORS = {"up": "yellow", "web": "cyan", "projector": "magenta"}
@@ -37,6 +41,7 @@ _WIDTHS = {"id": 36, "status": 9, "submitted": 14, "#": 3}
 """Columns that are never cut; the others share what is left."""
 
 _SHOWN_BYTES = 4000
+_VALUE_CHARACTERS = 200
 
 out = Console(highlight=False)
 
@@ -55,6 +60,32 @@ def announced(url: str, settings: Settings) -> None:
 def as_json(value: Any) -> None:
     """Print a model or a list of models as JSON."""
     click.echo(to_json(value, indent=2).decode())
+
+
+def as_line(value: Any) -> None:
+    """Print JSON in one line."""
+    click.echo(to_json(value).decode())
+
+
+def difference(found: "Difference") -> None:
+    """Print a difference in one line; of long values as much as tells them apart from nothing."""
+    what = f"job {found.job}" if found.index is None else f"task {found.index} of job {found.job}"
+    log, postgresql = (_cut(_short(value)) for value in (found.log, found.postgresql))
+    click.echo(f"{what}: {found.column}: log {log}, PostgreSQL {postgresql}")
+
+
+def verified(found: "Report") -> None:
+    """Say what was compared, and what came of it."""
+    in_part = (
+        f", {found.jobs_in_part:,} of them in part, for they began before the log does" if found.jobs_in_part else ""
+    )
+    click.echo(f"{found.messages:,} messages; {found.jobs:,} jobs with {found.tasks:,} tasks compared{in_part}")
+    for (topic, partition), count in sorted(found.waiting.items()):
+        click.echo(f"{topic}[{partition}]: {count:,} messages are not projected yet, and were not compared")
+    if found.differences:
+        click.echo(f"{found.differences:,} differences in {len(found.different):,} jobs")
+    else:
+        click.echo("no difference")
 
 
 def job(found: Job, progress: Progress | None = None) -> None:
@@ -147,6 +178,44 @@ class Advance:
         self._bar.update(self._task, news=f"[yellow]{escape(message)}")
 
 
+class Work:
+    """A bar on standard error: what a long command does, how much of it is done, how fast, and when it will be."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        columns = ("[bold]{task.description}", BarColumn(), MofNCompleteColumn(), "{task.fields[rate]}")
+        self._bar = Bar(
+            *(TextColumn(one) if isinstance(one, str) else one for one in columns),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+            redirect_stdout=False,
+        )
+        self._task: TaskID | None = None
+        self._doing = ""
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def stop(self) -> None:
+        """Leave the screen to what is printed."""
+        self._bar.stop()
+
+    def tell(self, doing: str, done: int, total: int) -> None:
+        """Move the bar, or begin a new one for another thing to do."""
+        if self._task is None or doing != self._doing:
+            if self._task is not None:
+                self._bar.remove_task(self._task)
+            self._task, self._doing = self._bar.add_task(doing, total=total, completed=done, rate=""), doing
+        speed = self._bar.tasks[0].speed
+        self._bar.update(self._task, completed=done, total=total, rate=f"{speed:,.0f}/s" if speed else "")
+
+
 def _table(*headers: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
     for header in headers:
@@ -189,3 +258,7 @@ def _duration(found: Job) -> str | None:
 
 def _short(value: Any) -> str:
     return to_json(value).decode()
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _VALUE_CHARACTERS else f"{text[:_VALUE_CHARACTERS]}…"

@@ -93,15 +93,17 @@ class Database:
         return int(plan[0]["Plan"]["Plan Rows"])
 
     @contextlib.asynccontextmanager
-    async def transaction(self) -> AsyncIterator["Transaction"]:
+    async def transaction(self, *, repeatable: bool = False) -> AsyncIterator["Transaction"]:
         """Open a transaction that is committed at the end of the block, and rolled back by an exception.
+
+        In a ``repeatable`` one all statements see the rows of one moment.
 
         Raises:
             Unavailable: there is no connection any more; a commit may have happened all the same.
             TransactionLost: another transaction was in the way.
         """
         async with self._cursor() as cursor:
-            await _run(cursor, "BEGIN")
+            await _run(cursor, "BEGIN ISOLATION LEVEL REPEATABLE READ" if repeatable else "BEGIN")
             try:
                 yield Transaction(cursor)
             except BaseException:

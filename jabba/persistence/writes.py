@@ -50,9 +50,11 @@ TASK_COLUMNS = (
     *(tasks.c.status, tasks.c.updated_at, tasks.c.ended_at, tasks.c.attempt, tasks.c.result),
     *(tasks.c.run, tasks.c.epoch, tasks.c.seq),
 )
-_TOLD_BY_SLICES = ("n_slices", "total", "strategy", "type", "digest", "name", "meta")
-_SPECIFIED = ("priority", "name", "callback", "meta")
-_HAPPENED = ("status", "updated_at", "ended_at", "attempt", "result", "run", "epoch", "seq")
+TOLD_BY_SLICES = ("n_slices", "total", "strategy", "type", "digest", "name", "meta")
+SPECIFIED = ("priority", "name", "callback", "meta")
+HAPPENED = ("status", "updated_at", "ended_at", "attempt", "result", "run", "epoch", "seq")
+
+_NOTHING: ColumnElement[Any] = literal_column("'{}'::jsonb", JSONB)
 
 
 async def write(transaction: Transaction, batch: Batch, offsets: Offsets) -> None:
@@ -116,6 +118,18 @@ def status_rule(
     )
 
 
+def _ended_at(
+    closed_at: ColumnElement[Any], total: ColumnElement[Any], ended: ColumnElement[Any], last: ColumnElement[Any]
+) -> ColumnElement[Any]:
+    """Answer when a job ended: when it was closed, else with its last task. The same in whatever order that is read."""
+    return func.coalesce(closed_at, case((ended >= total, last)))
+
+
+def _shown_as_it_is(closed_at: ColumnElement[Any], total: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Answer the meta of a job that was closed before its first slice came; null for any other."""
+    return case((and_(closed_at.is_not(None), total.is_not(None)), _NOTHING))
+
+
 def _progressed_at() -> ColumnElement[Any]:
     """Answer when a known job was last brought further; null before its first outcome."""
     return case((or_(jobs.c.ended > 0, jobs.c.closed_at.is_not(None)), jobs.c.updated_at))
@@ -125,25 +139,25 @@ def _lock_jobs() -> Any:
     incoming = _incoming("jobs", JOB_COLUMNS)
     statement = _inserted_jobs(incoming)
     new = statement.excluded
-    told = {name: func.coalesce(jobs.c[name], new[name]) for name in _TOLD_BY_SLICES}
+    told = {name: func.coalesce(jobs.c[name], new[name]) for name in TOLD_BY_SLICES}
     first = func.least(jobs.c.inserted_at, new.inserted_at)
     closed_at = func.least(jobs.c.closed_at, new.closed_at)
-    # A job that was closed before its first slice came is shown as it is.
-    nothing = case((closed_at.is_not(None), literal_column("'{}'::jsonb", JSONB)))
-    told["meta"] = func.coalesce(jobs.c.meta, new.meta, nothing)
-    all_ended_at = case((jobs.c.ended >= told["total"], jobs.c.updated_at))
+    # What stands in for a meta that has not come gives way to it, in whatever order they are read.
+    told_meta = func.nullif(new.meta, _NOTHING)
+    told["meta"] = func.coalesce(told_meta, jobs.c.meta, new.meta, _shown_as_it_is(closed_at, told["total"]))
+    updated_at = func.coalesce(func.greatest(_progressed_at(), closed_at), first)
     changed: dict[str, Any] = {
         **told,
         "run": func.greatest(jobs.c.run, new.run),
         "inserted_at": first,
-        "updated_at": func.coalesce(func.greatest(_progressed_at(), new.closed_at), first),
+        "updated_at": updated_at,
         "closed_at": closed_at,
         "reason": func.coalesce(jobs.c.reason, new.reason),
         "status": status_rule(jobs.c.status, told["total"], jobs.c.ended, jobs.c.unsuccessful, closed_at),
-        "ended_at": func.least(jobs.c.ended_at, closed_at, all_ended_at),
+        "ended_at": _ended_at(closed_at, told["total"], jobs.c.ended, updated_at),
     }
     news = or_(
-        and_(jobs.c.meta.is_(None), new.meta.is_not(None)),
+        and_(new.meta.is_not(None), jobs.c.meta.is_distinct_from(new.meta)),
         and_(jobs.c.total.is_(None), new.total.is_not(None)),
         and_(jobs.c.closed_at.is_(None), new.closed_at.is_not(None)),
         jobs.c.digest != new.digest,
@@ -160,7 +174,9 @@ def _inserted_jobs(incoming: CTE) -> Insert:
         "ended_at": incoming.c.closed_at,
         "status": case((incoming.c.closed_at.is_(None), _word(JobStatus.PENDING)), else_=_word(JobStatus.FAILED)),
     }
-    rows = select(*incoming.c, *derived.values()).order_by(incoming.c.id)
+    shown = func.coalesce(incoming.c.meta, _shown_as_it_is(incoming.c.closed_at, incoming.c.total))
+    told = [shown if name == "meta" else column for name, column in incoming.c.items()]
+    rows = select(*told, *derived.values()).order_by(incoming.c.id)
     return insert(jobs).from_select([*incoming.c.keys(), *derived], rows)
 
 
@@ -180,8 +196,8 @@ def _upserted_tasks(incoming: CTE) -> CTE:
     wins = and_(later, _may_follow(new.status, tasks.c.status))
     changed: dict[str, Any] = {
         "inserted_at": func.least(tasks.c.inserted_at, new.inserted_at),
-        **{name: func.coalesce(tasks.c[name], new[name]) for name in _SPECIFIED},
-        **{name: case((wins, new[name]), else_=tasks.c[name]) for name in _HAPPENED},
+        **{name: func.coalesce(tasks.c[name], new[name]) for name in SPECIFIED},
+        **{name: case((wins, new[name]), else_=tasks.c[name]) for name in HAPPENED},
     }
     specifies = and_(tasks.c.callback.is_(None), new.callback.is_not(None))
     news = or_(wins, specifies, new.inserted_at < tasks.c.inserted_at)
@@ -230,7 +246,7 @@ def _write_tasks() -> Any:
         "unsuccessful": unsuccessful,
         "status": status_rule(jobs.c.status, jobs.c.total, ended, unsuccessful, jobs.c.closed_at),
         "updated_at": last,
-        "ended_at": func.least(jobs.c.ended_at, case((ended >= jobs.c.total, last))),
+        "ended_at": _ended_at(jobs.c.closed_at, jobs.c.total, ended, last),
     }
     goes_on = and_(jobs.c.strategy == _word(Strategy.SEQUENTIAL), jobs.c.status == _word(JobStatus.PENDING))
     return (

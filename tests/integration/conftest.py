@@ -1,13 +1,18 @@
-"""Fixtures of the tests that need the projection's tables."""
+"""Fixtures of the tests that need the projection's tables, or a log beside them."""
 
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
 import pytest
+from pydantic import SecretStr
 
+from jabba import installation
 from jabba.persistence import migrations
 from jabba.persistence.database import Database
+from jabba.settings import Settings
+from tests.support.kafka import KafkaServer
 from tests.support.postgres import PostgresServer
+from tests.support.sending import Sender, sending
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +36,20 @@ async def projection(migrated: str) -> AsyncIterator[Database]:
     """An open ``migrated`` database."""
     async with Database(migrated) as database:
         yield database
+
+
+@pytest.fixture
+async def installed(kafka: KafkaServer, migrated: str) -> Settings:
+    """An installation of the test's own: topics of two partitions, and the schema."""
+    settings = Settings(
+        kafka=kafka.bootstrap, database=SecretStr(migrated), prefix=f"p{uuid4().hex[:12]}", partitions=2
+    )
+    await installation.install(settings)
+    return settings
+
+
+@pytest.fixture
+async def sender(installed: Settings) -> AsyncIterator[Sender]:
+    """What writes to the log of the installation."""
+    async with sending(installed) as opened:
+        yield opened

@@ -4,20 +4,18 @@ import asyncio
 import base64
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from pydantic import SecretStr
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from sqlalchemy import text
 
-from jabba import ids, installation, slices
+from jabba import ids, slices
 from jabba.clock import SystemClock
 from jabba.events import encode_event, encode_events
-from jabba.lifecycle import Event, Strategy, TaskFailed, TasksAborted, TaskSucceeded
+from jabba.lifecycle import Strategy, TaskFailed, TasksAborted, TaskSucceeded
 from jabba.models import Limits
 from jabba.persistence import queries
 from jabba.persistence.database import Database
@@ -28,66 +26,10 @@ from tests.support.kafka import KafkaServer
 from tests.support.postgres import PostgresServer
 from tests.support.processes import eventually
 from tests.support.projecting import job_row, job_spec, statuses, version
+from tests.support.sending import Sender, running, succeeded
 
 PARTITIONS = 2
-
-
-@pytest.fixture
-async def installed(kafka: KafkaServer, migrated: str) -> Settings:
-    """An installation of the test's own: topics and schema."""
-    settings = Settings(
-        kafka=kafka.bootstrap,
-        database=SecretStr(migrated),
-        prefix=f"p{uuid4().hex[:12]}",
-        partitions=PARTITIONS,
-    )
-    await installation.install(settings)
-    return settings
-
-
-@asynccontextmanager
-async def running(*projectors: Projector) -> AsyncIterator[None]:
-    for projector in projectors:
-        await projector.start()
-    try:
-        yield
-    finally:
-        for projector in projectors:
-            await projector.stop()
-
-
-class Sender:
-    """Writes slices and events as producers and workers do."""
-
-    def __init__(self, settings: Settings, producer: AIOKafkaProducer) -> None:
-        self._topics = settings.topics
-        self._producer = producer
-
-    async def job(self, count: int, strategy: Strategy = Strategy.SEQUENTIAL, **given: Any) -> UUID:
-        job = ids.new_job_id(SystemClock().now())
-        for encoded in slices.cut(job_spec(count, strategy=strategy, **given), job, Limits()):
-            message = slices.encode_message([encoded.text])
-            await self.raw(self._topics.tasks, partition_of(encoded.key, PARTITIONS), message)
-        return job
-
-    async def events(self, events: Sequence[Event]) -> None:
-        partition = partition_of(str(events[0].job), PARTITIONS)
-        await self.raw(self._topics.events, partition, encode_events([encode_event(event) for event in events]))
-
-    async def raw(self, topic: str, partition: int, value: bytes | None) -> int:
-        sent = await self._producer.send_and_wait(topic, value, partition=partition, key=b"k")
-        return int(sent.offset)
-
-
-@pytest.fixture
-async def sender(installed: Settings) -> AsyncIterator[Sender]:
-    producer = AIOKafkaProducer(bootstrap_servers=installed.kafka, acks="all", enable_idempotence=True)
-    async with producer:
-        yield Sender(installed, producer)
-
-
-def succeeded(job: UUID, indices: Iterable[int]) -> list[Event]:
-    return [TaskSucceeded(job, index, version(index + 1), 1, {"n": index}) for index in indices]
+"""Of the installation in ``conftest``."""
 
 
 def has_status(database: Database, job: UUID, status: str) -> Callable[[], Awaitable[bool]]:

@@ -23,7 +23,7 @@ from jabba.lanes.store import Store
 from jabba.lanes.tracker import AckTracker
 from jabba.lifecycle import FINAL
 from jabba.log import Log
-from tests.simulation import projector
+from jabba.persistence.rows import Rows
 from tests.simulation.member import Member
 from tests.simulation.worker import SimulatedTable
 
@@ -404,18 +404,18 @@ def passes_no_verdict() -> list[Patch]:
 
 @_bug("Ended tasks are counted by event instead of by difference", 200)
 def counts_by_event() -> list[Patch]:
-    write = projector.Database._write_task
+    write = Rows._write_task
 
-    def count_always(self: projector.Database, new: Any) -> Any:
+    def count_always(self: Rows, new: Any) -> Any:
         write(self, new)
         return self.tasks[new["id"]] if new["status"] in FINAL else None
 
-    return [(projector.Database, "_write_task", count_always)]
+    return [(Rows, "_write_task", count_always)]
 
 
 @_bug("An event of a lower version takes a task back", 200)
 def takes_tasks_back() -> list[Patch]:
-    return [(projector.Database, "follows", staticmethod(lambda *_: True))]
+    return [(Rows, "follows", staticmethod(lambda *_: True))]
 
 
 @_bug("An event that was refused is not sent again", 200)

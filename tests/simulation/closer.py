@@ -6,10 +6,11 @@ from uuid import UUID
 from jabba.commands import CloseJob, encode_commands
 from jabba.kafka import KafkaAccess
 from jabba.log import Log
+from jabba.persistence.rows import Row
 from jabba.topics import partition_of
 from tests.simulation.kafka import Kafka
 from tests.simulation.loop import Process
-from tests.simulation.projector import Projector, Row
+from tests.simulation.projector import Projector
 from tests.simulation.rules import TOPICS
 from tests.simulation.world import EPOCH_SECONDS, World
 

@@ -1,0 +1,59 @@
+"""The commands that look after the projection: ``verify``."""
+
+import asyncio
+import importlib
+from typing import Any
+
+import click
+
+from jabba.cli import logs, options, show
+from jabba.cli.roles import check_schema
+from jabba.clock import SystemClock
+from jabba.settings import Settings
+
+_STATEMENT_SECONDS = 60.0
+_DIFFERENT = 1
+_NOT_READY = 3
+
+
+@click.command
+@options.kafka
+@options.database
+@click.option("--wait", default=60.0, show_default=True, help="Seconds that the projection may need to catch up.")
+@options.json
+@click.pass_context
+def verify(context: click.Context, /, wait: float, *, as_json: bool, **given: str | None) -> None:
+    """Compare what PostgreSQL holds with the log, and name each difference.
+
+    Work may go on meanwhile. Ends with 0 when they agree, with 1 when they differ, and with 3 when the projection is
+    too far behind to tell.
+    """
+    settings = _prepared(given)
+    verifying = importlib.import_module("jabba.persistence.verification.verifying")
+    database = importlib.import_module("jabba.persistence.database").Database
+
+    def told(difference: Any) -> None:
+        bar.stop()
+        show.as_line(difference) if as_json else show.difference(difference)
+
+    async def work(bar: show.Work) -> Any:
+        dsn = settings.database.get_secret_value()
+        async with database(dsn, size=1, statement_seconds=_STATEMENT_SECONDS) as opened:
+            verification = verifying.Verification(settings, opened, SystemClock(), bar.tell)
+            return await verification.run(wait, told)
+
+    with show.Work() as bar:
+        report = asyncio.run(work(bar))
+    show.as_line(report.as_json()) if as_json else show.verified(report)
+    if report.differences:
+        context.exit(_DIFFERENT)
+    if report.waiting:
+        context.exit(_NOT_READY)
+
+
+def _prepared(given: dict[str, Any]) -> Settings:
+    """Read the settings, and look whether the schema is the one that this code needs."""
+    logs.errors_only()
+    settings = Settings.from_environ(**{name: value or None for name, value in given.items()})
+    check_schema(settings)
+    return settings

@@ -1,0 +1,113 @@
+"""Jobs in every state, and the verification of their projection."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from jabba.clock import SystemClock
+from jabba.lifecycle import (
+    Event,
+    JobClosed,
+    Strategy,
+    TaskFailed,
+    TaskRescued,
+    TasksAborted,
+    TaskStarted,
+    TaskSucceeded,
+)
+from jabba.persistence import queries
+from jabba.persistence.database import Database
+from jabba.persistence.lag import log_ends
+from jabba.persistence.projector import Projector
+from jabba.persistence.verification.comparing import Difference
+from jabba.persistence.verification.verifying import Report, Verification
+from jabba.settings import Settings
+from tests.support.processes import eventually
+from tests.support.projecting import version
+from tests.support.sending import Sender, running, succeeded
+
+
+@dataclass
+class Load:
+    """One job of each kind that there is, by what has become of it."""
+
+    processed: UUID
+    sliced: UUID
+    concurrent: UUID
+    failed: UUID
+    rescued: UUID
+    running: UUID
+    waiting: UUID
+    closed: UUID
+    repeated: UUID
+
+
+async def send_load(sender: Sender) -> Load:
+    """Submit one job of each kind, and tell what has happened to it."""
+    load = Load(
+        processed=await sender.job(3, meta={"float": 1e21, "small": 1e-7, "deep": [{"a": None}, True, 1, "é\n"]}),
+        sliced=await sender.job(250),
+        concurrent=await sender.job(230, Strategy.CONCURRENT),
+        failed=await sender.job(5),
+        rescued=await sender.job(4, Strategy.CONCURRENT),
+        running=await sender.job(6),
+        waiting=await sender.job(3),
+        closed=await sender.job(250, without=1),
+        repeated=await sender.job(2),
+    )
+    for events in _happened(load):
+        await sender.events(events)
+    return load
+
+
+def _happened(load: Load) -> list[list[Event | JobClosed]]:
+    odd = {"float": 0.1, "large": 1.5e300, "text": "a\\u0000b", "none": None}
+    return [
+        [TaskSucceeded(load.processed, 0, version(1), 1, odd), *succeeded(load.processed, [1, 2])],
+        [*succeeded(load.sliced, range(120))],
+        [*succeeded(load.sliced, range(120, 250))],
+        [*succeeded(load.concurrent, range(0, 230, 2))],
+        [*succeeded(load.concurrent, range(1, 230, 2))],
+        [*succeeded(load.failed, [0]), TaskFailed(load.failed, 1, version(2), 2, {"no": 1})],
+        [TasksAborted(load.failed, 2, version(3), 3)],
+        [TaskRescued(load.rescued, 2, version(1), 1, {"error": "bad luck"}), *succeeded(load.rescued, [3])],
+        [*succeeded(load.running, [0, 1]), TaskStarted(load.running, 2, version(5), 1)],
+        [*succeeded(load.closed, range(100)), JobClosed(load.closed, version(0), "incomplete_submission")],
+        [TasksAborted(load.closed, 200, version(300), 50)],
+        [*succeeded(load.repeated, [0, 1])],
+        # The next owner of the partition tells it once more.
+        [TaskSucceeded(load.repeated, 1, version(9, epoch=2), 1, {"n": 1})],
+    ]
+
+
+async def project_all(settings: Settings) -> None:
+    """Run a projector until it has projected what stands in the log."""
+    async with running(Projector(settings)), Database(settings.database.get_secret_value()) as database:
+        await eventually(is_projected(settings, database), 60, "projection of it all")
+
+
+def is_projected(settings: Settings, database: Database) -> Callable[[], Awaitable[bool]]:
+    """Answer what asks whether the projection has come to the end of the log."""
+
+    async def ask() -> bool:
+        for topic in (settings.topics.tasks, settings.topics.events):
+            reached = await queries.projected_offsets(database, [topic])
+            for partition, end in (await log_ends(settings.kafka_access, topic)).items():
+                if reached.get((topic, partition), 0) < end:
+                    return False
+        return True
+
+    return ask
+
+
+async def verified(settings: Settings, wait_seconds: float = 30) -> tuple[Report, list[Difference]]:
+    """Answer what the verification reports, and the differences it found."""
+    found: list[Difference] = []
+    async with Database(settings.database.get_secret_value(), size=1, statement_seconds=60) as database:
+        verification = Verification(settings, database, SystemClock(), lambda *_: None)
+        return await verification.run(wait_seconds, found.append), found
+
+
+def places(found: list[Difference]) -> set[tuple[UUID, int | None, str]]:
+    """Answer where differences are."""
+    return {(one.job, one.index, one.column) for one in found}
