@@ -51,7 +51,7 @@ def _later(content: object) -> Event | JobClosed:
     return TaskSucceeded(content.job, content.index, Version(0, 99, 1), 1, {"later": True})
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(reading=readings())
 async def test_the_account_in_python_agrees_with_postgresql(
     projection: Database, reading: tuple[History, list[list[Fact]]]
