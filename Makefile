@@ -44,8 +44,8 @@ up: venv ## Run all of Jabba on this machine, with the callbacks of demo/shop.py
 test: lint ## Lint, then every test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-simulate: venv ## Many schedules of the simulator (SEEDS=1000)
-	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000)
+simulate: venv ## Many schedules of the simulator (SEEDS=1000); does it find planted bugs? (BUGS=1)
+	$(BIN)/python -m tests.simulation $(if $(BUGS),--bugs,--seeds $(or $(SEEDS),1000))
 
 searches: venv ## Random searches of PostgreSQL and of plain Python (EXAMPLES=5000 of jobs and of tasks)
 	SEARCHES=$(or $(EXAMPLES),5000) $(BIN)/python -m pytest tests/integration/test_search_property.py

@@ -26,6 +26,7 @@ class Faults:
         profile = self._world.profile
         kinds: list[tuple[float, Callable[[], None]]] = [
             (profile.crashes, self._crash),
+            (profile.chains, self._crash_in_turn),
             (profile.pauses, self._pause),
             (profile.blocks, self._block),
             (profile.cuts, self._cut),
@@ -51,6 +52,15 @@ class Faults:
     def _crash(self) -> None:
         if worker := self._any_worker():
             worker.process.crash()
+
+    def _crash_in_turn(self) -> None:
+        """A worker dies as it sends a record, which lands when others own its partitions; and soon those die, too."""
+        self._doom()
+        self._world.loop.later(self._rng.uniform(10, 15), self._rng.choice((self._crash, self._doom)))
+
+    def _doom(self) -> None:
+        if worker := self._any_worker():
+            self._simulation.kafka.dooms[worker.process] = self._rng.uniform(9, 16)
 
     def _pause(self) -> None:
         if worker := self._any_worker():

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self, cast
 from aiokafka.errors import KafkaConnectionError
 
 from tests.simulation.loop import Process, current_process
+from tests.simulation.rules import TOPICS
 from tests.simulation.world import EPOCH_SECONDS, World
 
 _STEP = 1e-7
@@ -85,6 +86,7 @@ class Kafka:
         self._broken_pipes: set[tuple[SimulatedProducer, str, int]] = set()
         self._closed_until: dict[tuple[str, int], float] = {}
         self._cut_until: dict[Process, float] = {}
+        self.dooms: dict[Process, float] = {}
         self._flights: dict[int, _Flight] = {}
         self._waiting: list[asyncio.Future[None]] = []
 
@@ -115,7 +117,11 @@ class Kafka:
             flight = _Flight(producer, topic, partition, key, value, answer)
             if self.world.chance(self.world.profile.refused):
                 flight.refused, flight.lands = True, self.world.rng.random() < 0.5
-            self._take_off(flight, self._reserve(flight))
+            if topic == TOPICS.changelog and (seconds := self.dooms.pop(producer.process, None)):
+                producer.process.crash()
+                self._take_off(flight, seconds)
+            else:
+                self._take_off(flight, self._reserve(flight))
         return answer
 
     def break_connection(self, process: Process) -> None:

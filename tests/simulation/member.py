@@ -138,7 +138,7 @@ class Member:
         self._world.loop.later(self._delay(), _settle, answer, error, result)
 
     def _delay(self) -> float:
-        return self._world.rng.uniform(0.001, 0.01)
+        return self._world.delay()
 
 
 def _settle(answer: asyncio.Future[Any], error: Exception | None, result: Any) -> None:

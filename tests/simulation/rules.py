@@ -24,7 +24,7 @@ from uuid import UUID
 
 from jabba import strictjson
 from jabba.lanes.answers import Answer
-from jabba.lanes.records import LaneRecord
+from jabba.lanes.records import JobRecord, LaneRecord, Stamp
 from jabba.lifecycle import Event, JobClosed, Strategy, TasksAborted, TaskStarted
 from jabba.slices import Slice, decode_message
 from jabba.topics import Topics, decode_events, partition_of
@@ -45,12 +45,13 @@ TaskKey = tuple[UUID, int]
 
 @dataclass(slots=True)
 class Execution:
-    """One run of a task's callback; ``answer`` is None unless it returned one."""
+    """One run of a callback: ``alone`` if its crash would be counted, ``answer`` is None unless it returned one."""
 
     number: int
     task: TaskKey
     process: "Process"
     started_at: float
+    alone: bool = False
     running: bool = True
     answer: Answer | None = None
 
@@ -84,6 +85,7 @@ class Rules:
         self.put_aside: set[tuple[int, int]] = set()
         self.standings: dict[Process, Standing] = defaultdict(Standing)
         self.tried_alone: dict[TaskKey, list[Process]] = defaultdict(list)
+        self._stamps: dict[str, Stamp] = {}
         self.steps = self.crashes = self.rebalances = self.messages = 0
         self._checked: dict[int, int] = defaultdict(int)
         self._trace = hashlib.sha256()
@@ -134,7 +136,8 @@ class Rules:
         for before in self.executions[task]:
             self._check_repeat(before, process)
         self._check_order(task, standing)
-        execution = Execution(self.steps, task, process, self._now)
+        alone = bool(tried := self.tried_alone[task]) and tried[-1] is process
+        execution = Execution(self.steps, task, process, self._now, alone)
         self.executions[task].append(execution)
         return execution
 
@@ -233,13 +236,25 @@ class Rules:
 
     def _note_suspects(self, process: "Process", message: "Message") -> None:
         found = _lane_record(message.key, message.value)
-        if found is not None:
-            for index, crashes in found[2].suspects.items():
-                self._note_crashes((found[0], int(index)), crashes, process)
+        if found is None or self._outranked((message.key or b"").decode()):
+            return
+        for index, crashes in found[2].suspects.items():
+            self._note_crashes((found[0], int(index)), crashes, process)
+
+    def _outranked(self, key: str) -> bool:
+        """Answer whether a record comes so late that it does not count."""
+        name, _, text = key.rpartition("/")
+        stamp = Stamp(*map(int, text.split(".")))
+        self._stamps[name] = max(stamp, self._stamps.get(name, stamp))
+        return stamp < self._stamps[name]
 
     def _note_crashes(self, task: TaskKey, crashes: int, process: "Process") -> None:
+        """Keep who ran a step alone: its end counts as a crash of the step, unless it is taken back."""
         tried = self.tried_alone[task]
         if crashes > len(tried):
+            for other in [one for tasks in self.executions.values() for one in tasks if one.task != task]:
+                if other.alone and other.running and other.process is process:
+                    self.violate(f"{process} runs {other.task} and {task} alone at a time")
             tried.append(process)
         del tried[crashes:]
 
@@ -252,13 +267,23 @@ class Rules:
         """Read a record: the slice that needs the log no more, if so, and the tasks that have ended."""
         found = _lane_record(key, value)
         if found is None:
-            return None, frozenset()
+            return None, self._passed(key, value)
         job, k, record = found
         slice_ = self.jobs[job].slices[k]
         tasks = range(slice_.first, slice_.first + len(slice_.tasks))
         ended = record.ended is not None
         done = frozenset((job, index) for index in tasks if ended or record.done >> (index - slice_.first) & 1)
         return ((job, k) if ended or record.adopted else None), done
+
+    def _passed(self, key: bytes | None, value: bytes | None) -> frozenset[TaskKey]:
+        """Read the record of a job: the tasks of the slices whose turn is over."""
+        name, _, _ = (key or b"").decode().rpartition("/")
+        if value is None or not name.startswith("job/"):
+            return frozenset()
+        job = UUID(name.split("/")[1])
+        record = JobRecord.decode(value)
+        end = self.jobs[job].slices[record.next].first if record.next < record.n_slices else self.jobs[job].total
+        return frozenset((job, index) for index in range(end))
 
 
 def tasks_of(event: Event) -> Iterator[TaskKey]:

@@ -31,6 +31,7 @@ from tests.simulation.world import SETTINGS
 CRASH_LOOP = "crash_loop"
 
 if TYPE_CHECKING:
+    from tests.simulation.loop import Process
     from tests.simulation.simulation import Simulation
 
 
@@ -125,11 +126,19 @@ def _result_problems(rules: Rules, job: SubmittedJob, states: dict[int, TaskStat
         if state.status is TaskStatus.ABORTED and answers:
             yield f"task {index} of {job.id} is ABORTED, but it ran"
         if CRASH_LOOP in str(state.result):
-            for process in rules.tried_alone[job.id, index][: SETTINGS.crash_limit]:
-                if not process.crashed and not rules.standings[process].given_up:
-                    yield f"task {index} of {job.id} ended in {CRASH_LOOP}, but {process} did not crash"
+            for problem in _crash_problems(rules, rules.tried_alone[job.id, index]):
+                yield f"task {index} of {job.id} ended in {CRASH_LOOP}, but {problem}"
         elif state.status in FINAL - {TaskStatus.ABORTED} and not any(_tells(state, answer) for answer in answers):
             yield f"task {index} of {job.id} has the result {state.result}, which none of its runs answered"
+
+
+def _crash_problems(rules: Rules, tried: "list[Process]") -> Iterator[str]:
+    """Chance may end the workers of a step that is none's fault: right, if it did so while each ran that step alone."""
+    if len(tried) < SETTINGS.crash_limit:
+        yield f"only {len(tried)} workers ran it alone"
+    for process in tried[: SETTINGS.crash_limit]:
+        if not process.crashed and not rules.standings[process].given_up:
+            yield f"{process} did not crash"
 
 
 def _tells(state: TaskState, answer: Answer) -> bool:

@@ -221,7 +221,7 @@ class Worker:
             self.gate, self.emitter, runner, SETTINGS.result_bytes, SETTINGS.crash_limit, self._now, refuse=self._refuse
         )
         self.room = Room(profile.lanes, 1_000_000)
-        policy = Policy(profile.adopt_seconds, profile.adopt_bytes, Window(SETTINGS.repeat_seconds), profile.lanes)
+        policy = Policy(profile.adopt_seconds, profile.adopt_bytes, Window(profile.repeat_seconds), profile.lanes)
         self.engine = Engine(cast("Any", table), shared, self.room, policy)
         self.engine.drain = self._drained(self.engine.drain)  # type: ignore[assignment,method-assign]
         Ownership(cast("Any", self.app), SETTINGS, self.engine, lease, self._close).attach()
@@ -262,6 +262,8 @@ class Worker:
         working: list[asyncio.Task[None]] = []
         while True:
             assignment = await self.member.join()
+            # From the thread of the group's member to the one that runs everything else.
+            await asyncio.sleep(self.world.delay())
             for one in working:
                 one.cancel()
             self.world.rules.trace(f"{self.process} is assigned {assignment}")

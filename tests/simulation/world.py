@@ -1,9 +1,9 @@
 """What one run is made of: chance, time, how hard it is, and the rules that watch it."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from jabba.settings import Settings
 from tests.simulation.loop import Process, SimulatedLoop
@@ -11,10 +11,12 @@ from tests.simulation.loop import Process, SimulatedLoop
 if TYPE_CHECKING:
     from tests.simulation.rules import Rules
 
-SETTINGS = Settings(prefix="simulated", result_bytes=700, repeat_seconds=120)
+SETTINGS = Settings(prefix="simulated", result_bytes=700)
 
 EPOCH_SECONDS = 1_700_000_000.0
 """The moment at which every simulation begins, for ids and for messages."""
+
+_FORGETFUL = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Profile:
     lanes: int
     adopt_seconds: float
     adopt_bytes: int
+    repeat_seconds: float
     trouble_seconds: float
     slow: float
     stalled: float
@@ -45,6 +48,7 @@ class Profile:
     abandoned: float
     crashes_at_ports: float
     crashes: float
+    chains: float
     pauses: float
     blocks: float
     cuts: float
@@ -62,7 +66,7 @@ class Profile:
         def sometimes(how_often: float, most: float) -> float:
             return rng.uniform(0.1, 1) * most if rng.random() < how_often else 0.0
 
-        return cls(
+        drawn = cls(
             partitions=rng.randint(1, 4),
             workers=rng.choice((1, 2, 2, 3)),
             jobs=rng.randint(2, 7),
@@ -70,6 +74,7 @@ class Profile:
             lanes=rng.choice((3, 8, 1000)),
             adopt_seconds=rng.choice((0.05, 1.0, 10.0)),
             adopt_bytes=rng.choice((0, 2000, 1_000_000)),
+            repeat_seconds=120,
             trouble_seconds=rng.uniform(15, 60),
             slow=sometimes(0.5, 0.3),
             stalled=sometimes(0.3, 0.05),
@@ -84,6 +89,7 @@ class Profile:
             abandoned=sometimes(0.3, 0.5),
             crashes_at_ports=sometimes(0.4, 0.02),
             crashes=sometimes(0.4, 0.15),
+            chains=sometimes(0.3, 0.1),
             pauses=sometimes(0.4, 0.15),
             blocks=sometimes(0.3, 0.2),
             cuts=sometimes(0.4, 0.15),
@@ -94,6 +100,12 @@ class Profile:
             compactions=sometimes(0.5, 1.0),
             projector_crashes=sometimes(0.5, 0.3),
         )
+        return drawn._forgetful() if rng.random() < _FORGETFUL else drawn
+
+    def _forgetful(self) -> Self:
+        """Answer the same with the shortest memory for ended jobs; so nobody may submit a job twice."""
+        once = replace(self, repeated=0.0, abandoned=0.0, refused=0.0, breaks=0.0, outages=0.0, stalled=0.0, slow=0.0)
+        return replace(once, repeat_seconds=1.0)
 
 
 class World:

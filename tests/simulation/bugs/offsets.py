@@ -1,0 +1,45 @@
+"""Bugs in what is committed, and what is read again."""
+
+from jabba.lanes.engine import Engine
+from jabba.lanes.owned import OwnedPartition
+from jabba.lanes.tracker import AckTracker
+from tests.simulation.bugs.planting import Patch, bug
+
+
+@bug("An offset is committed as soon as its message is finished, whatever is before it", found_by=2)
+def acknowledges_out_of_order() -> list[Patch]:
+    finish = AckTracker.finish
+
+    def finish_first(self: AckTracker, partition: int, offset: int) -> None:
+        finish(self, partition, offset)
+        if (known := self._partitions.get(partition)) is not None:
+            known.committable = max(known.committable or 0, offset + 1)
+
+    return [(AckTracker, "finish", finish_first)]
+
+
+@bug("A message that is read again after a rebalance counts twice", found_by=80)
+def counts_a_message_twice() -> list[Patch]:
+    return [(OwnedPartition, "forget_offsets", lambda _: None)]
+
+
+@bug("A message that arrives between revoke and assign is followed alone", found_by=243)
+def follows_messages_of_the_past() -> list[Patch]:
+    def forget(self: Engine) -> None:
+        self._tracker.reset()
+        self._commands.reset()
+
+    return [(Engine, "forget_offsets", forget)]
+
+
+@bug("The offset of an adopted lane is released before the table has its slice", found_by=2)
+def releases_before_adoption() -> list[Patch]:
+    adopt_old = OwnedPartition._adopt_old
+
+    async def release_first(self: OwnedPartition, now: float) -> None:
+        for running in list(self._running.values()):
+            if now - running.since >= self._policy.adopt_seconds:
+                self._finish_offsets(running)
+        await adopt_old(self, now)
+
+    return [(OwnedPartition, "_adopt_old", release_first)]

@@ -1,0 +1,112 @@
+"""Bugs in the hand-over and in what a worker takes its session for."""
+
+from typing import Any
+
+from agents.worker import Ownership
+from jabba.lanes.engine import Engine
+from jabba.lanes.gate import Gate
+from jabba.lanes.lease import Lease
+from jabba.lanes.owned import OwnedPartition
+from jabba.lanes.store import Store
+from tests.simulation.bugs.planting import Patch, bug
+from tests.simulation.member import Member
+
+
+@bug("Nothing is handed over: steps go on while partitions change hands", found_by=0)
+def hands_nothing_over() -> list[Patch]:
+    async def drain(self: Gate, _seconds: float) -> int:
+        return self._running
+
+    return [(Gate, "drain", drain), (Gate, "close", lambda _: None)]
+
+
+@bug("A partition is kept though another worker owned it in between", found_by=13)
+def keeps_partitions_over_generations() -> list[Patch]:
+    assign = Engine.assign
+
+    def keep(self: Engine, generation: int, partitions: Any) -> None:
+        self._generation = generation - 1
+        assign(self, generation, partitions)
+
+    return [(Engine, "assign", keep)]
+
+
+@bug("A worker whose session may have expired starts steps", found_by=13)
+def starts_without_a_lease() -> list[Patch]:
+    async def may_start(self: Gate) -> None:
+        await self._open.wait()
+
+    async def enter(self: Gate) -> None:
+        while True:
+            await self._open.wait()
+            await self._slots.acquire()
+            if self._open.is_set():
+                break
+            self._slots.release()
+        self._running += 1
+        self._quiet.clear()
+
+    return [(Gate, "may_start", may_start), (Gate, "enter", enter)]
+
+
+@bug("A worker whose session may have expired records and announces", found_by=13)
+def records_without_a_lease() -> list[Patch]:
+    async def may_write(self: Gate) -> None:
+        await self._writable.wait()
+
+    return [(Gate, "may_write", may_write)]
+
+
+@bug("The lease begins when the assignment arrives", found_by=541)
+def believes_old_assignments() -> list[Patch]:
+    on_assigned = Ownership._on_assigned
+
+    async def renew(self: Ownership, *arguments: Any, **options: Any) -> None:
+        self._joins_since = self._lease.now()
+        await on_assigned(self, *arguments, **options)
+
+    return [(Ownership, "_on_assigned", renew)]
+
+
+@bug("The lease begins when the answer to a heartbeat arrives", found_by=13)
+def believes_old_heartbeats() -> list[Patch]:
+    def renew(self: Lease, _since: float) -> None:
+        self._until = self._monotonic() + self._seconds
+
+    return [(Lease, "renew", renew)]
+
+
+@bug("Heartbeats during a rebalance renew the lease", found_by=233)
+def believes_heartbeats_of_a_rebalance() -> list[Patch]:
+    class Never:
+        def done(self) -> bool:
+            return False
+
+    init = Member.__init__
+
+    def init_blind(self: Member, *arguments: Any) -> None:
+        init(self, *arguments)
+        self._rejoin_needed_fut = Never()  # type: ignore[assignment]
+
+    return [(Member, "__init__", init_blind)]
+
+
+@bug("The gate opens for a generation that is being revoked again", found_by=8)
+def opens_too_late() -> list[Patch]:
+    async def on_complete(self: Ownership, *_: Any, **__: Any) -> None:
+        self._engine.open()
+
+    return [(Ownership, "_on_complete", on_complete)]
+
+
+@bug("A lane that the table has starts beside the one that was read from the log", found_by=5)
+def starts_a_lane_twice() -> list[Patch]:
+    start = OwnedPartition._start_from_table
+
+    def start_anyway(self: OwnedPartition, store: Store, key: str) -> None:
+        running = self._running.pop(key, None)
+        start(self, store, key)
+        if running is not None:
+            self._running.setdefault(key, running)
+
+    return [(OwnedPartition, "_start_from_table", start_anyway)]
