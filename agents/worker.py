@@ -133,7 +133,6 @@ class Ownership:
 
     async def _tick(self) -> None:
         engine = self._engine
-        self._watchdog.start()
         self._watchdog.beat(engine.committable(), waiting=engine.lanes > 0 and not engine.running)
         try:
             self._engine.tick()
@@ -168,5 +167,7 @@ class Ownership:
         # Faust also says so of a generation that is being revoked again, and while this worker hands over.
         if not self._assigned or self._leaving:
             return
+        # Before the first step: one that has ended its worker before, by blocking it, may be the first to run again.
+        self._watchdog.start()
         self._engine.open()
         logger.info("worker ready with %d partitions", self._engine.partitions)

@@ -128,6 +128,7 @@ def worker_app(settings: Settings, partitions: int) -> JabbaApp:
         topic_partitions=partitions,
         table_standby_replicas=0,
         consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=settings.instance or None,
         stream_buffer_maxsize=_BUFFERED_MESSAGES,
         # The hand-over waits for steps itself; Faust would wait for whole lanes.
         stream_wait_empty=False,

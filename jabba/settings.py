@@ -88,6 +88,11 @@ class Settings(BaseModel):
     )
     handover_seconds: float = Field(default=5.0, gt=0, description="How long running steps may finish on hand-over.")
     session_seconds: float = Field(default=10.0, gt=0, description="Silence after which a worker counts as dead.")
+    instance: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9._-]{0,200}$",
+        description="A name that one worker keeps over its restarts, so that they move no partition.",
+    )
     stall_seconds: float = Field(
         default=120.0, gt=0, description="A worker that gets nothing done for so long, though work waits, exits."
     )

@@ -56,7 +56,8 @@ def run(house: House, say: Say, announce: Announce) -> None:
 @contextlib.contextmanager
 def _parts(house: House, broker: EmbeddedBroker | None, say: Say) -> Iterator[Settings]:
     """Start the embedded database, and stop it last; answer the settings that lead to what is embedded."""
-    found: dict[str, object] = {}
+    # Workers of one machine: no two of them may have the same name.
+    found: dict[str, object] = {"instance": ""}
     with contextlib.ExitStack() as parts:
         if house.own_database:
             say(SUPERVISOR, f"starting PostgreSQL in {house.settings.data}")

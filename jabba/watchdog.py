@@ -36,8 +36,9 @@ class Watchdog:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Watch from a thread of its own, which ends with the process; once started, it goes on."""
+        """Watch from now on, from a thread of its own, which ends with the process; once started, it goes on."""
         if self._thread is None:
+            self._beaten_at = self._progressed_at = self._monotonic()
             self._thread = threading.Thread(target=self._watch, name="jabba-watchdog", daemon=True)
             self._thread.start()
 

@@ -82,9 +82,9 @@ class House:
         """Ask all processes to end, as at a shutdown; answer their exit codes."""
         return [process.terminate(READY_SECONDS) for process in self.processes]
 
-    def new_worker(self) -> ChildProcess:
-        """Answer one more worker, not yet started."""
-        worker = self._process("worker")
+    def new_worker(self, **settings: Any) -> ChildProcess:
+        """Answer one more worker, not yet started, with other settings than the rest if given."""
+        worker = self._process("worker", **settings)
         self.workers.append(worker)
         return worker
 
@@ -101,8 +101,9 @@ class House:
         """Answer how many messages of each partition the workers still need."""
         return asyncio.run(_uncommitted(self.settings))
 
-    def _process(self, role: str) -> ChildProcess:
-        environment = self.settings.as_environ() | {VARIABLE: str(self._journals)}
+    def _process(self, role: str, **settings: Any) -> ChildProcess:
+        chosen = self.settings.model_copy(update=settings)
+        environment = chosen.as_environ() | {VARIABLE: str(self._journals)}
         process = jabba_process(
             role, environment=environment, log=self._directory / f"{role}-{next(self._numbers)}.log"
         )

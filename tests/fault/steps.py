@@ -3,12 +3,14 @@
 import asyncio
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import jabba
 from tests.fault.executions import Journal
 
 _journal = Journal.of_this_process()
+_POLL_SECONDS = 0.02
 
 Returned = dict[str, Any] | tuple[str, dict[str, Any]]
 
@@ -43,6 +45,24 @@ async def blocking(index: int, seconds: float, ending: str) -> Returned:
 
 
 @jabba.callback
+async def waiting(index: int, file: str) -> Returned:
+    """Run until there is a file."""
+    execution = _start(index)
+    while not _there(file):  # noqa: ASYNC110 — a file is all that a test and this process share
+        await asyncio.sleep(_POLL_SECONDS)
+    return _end(index, execution, "ok")
+
+
+@jabba.callback
+def waiting_thread(index: int, file: str) -> Returned:
+    """Do the same in a thread, which cannot be cancelled."""
+    execution = _start(index)
+    while not _there(file):
+        time.sleep(_POLL_SECONDS)
+    return _end(index, execution, "ok")
+
+
+@jabba.callback
 async def poison(index: int, *_: Any) -> None:
     """End the whole process."""
     _start(index)
@@ -52,6 +72,10 @@ async def poison(index: int, *_: Any) -> None:
 @jabba.callback
 async def quiet(*_: Any) -> None:
     """Do nothing, without a line in the log."""
+
+
+def _there(file: str) -> bool:
+    return Path(file).exists()
 
 
 def _start(index: int) -> str:

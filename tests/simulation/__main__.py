@@ -60,7 +60,8 @@ def _all_bugs_found() -> bool:
             found = hunt.find(bug)
             missing += found is None
             seed, violation = found or ("none", f"not within {MOST_SEEDS:,} seeds")
-            print(f"{bug.name:45} {seed:>5}  {violation.partition("\n")[0][:120]}", flush=True)
+            told, *_ = violation.splitlines()
+            print(f"{bug.name:45} {seed:>5}  {told[:120]}", flush=True)
     print(f"{len(BUGS) - missing} of {len(BUGS)} bugs found")
     return missing == 0
 
