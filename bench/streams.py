@@ -190,7 +190,9 @@ def main() -> None:
         KafkaServer(Path(scratch, "kafka"), jvm=BENCHMARK_JVM) as kafka,
         PostgresServer(Path(scratch, "postgres")) as postgres,
     ):
-        settings = Settings(kafka=kafka.bootstrap, database=SecretStr(postgres.dsn), web_port=free_port())
+        settings = Settings(
+            kafka=kafka.bootstrap, database=SecretStr(postgres.dsn), web_port=free_port(), access="open"
+        )
         asyncio.run(installation.install(settings))
         migrations.upgrade(postgres.dsn)
         print(" streams  RSS (MB)  each (kB)  RSS after (MB)  CPU quiet  CPU busy  p50 (ms)  p99 (ms)")

@@ -1,14 +1,15 @@
 """How many submissions a second one web process takes.
 
     python -m bench.submit
-    python -m bench.submit --url http://127.0.0.1:8600 --connections 50 --seconds 60
+    python -m bench.submit --url http://127.0.0.1:8600 --key KEY --connections 50 --seconds 60
     python -m bench.submit --rate 2000 --connections 200 --seconds 60
     python -m bench.submit --bulk 100000
 
 Every connection is kept alive and sends the next submission as soon as the last is answered. With ``--rate``, so many
 are due a second, whatever is answered: the time that one waits for a connection counts. With ``--bulk``, so many jobs
-are sent in one request, and compared with one POST each. Without ``--url``, Kafka and a web process are started for the
-measurement. The client is a bare protocol, so that it takes little of the processor from what it measures.
+are sent in one request, and compared with one POST each. Without ``--url``, Kafka, PostgreSQL and a web process are
+started for the measurement; with ``--access open``, it asks for no key. The client is a bare protocol, so that it takes
+little of the processor from what it measures.
 """
 
 import argparse
@@ -22,15 +23,20 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 import psutil
 from aiohttp import ClientSession
+from pydantic import SecretStr
 
 from jabba import installation
 from jabba.embedded.ports import free_port
+from jabba.persistence import migrations
 from jabba.settings import Settings
 from tests.support.kafka import BENCHMARK_JVM, KafkaServer
+from tests.support.keys import KEY, add_key
+from tests.support.postgres import PostgresServer
 from tests.support.processes import jabba_process
 
 _WARM_UP_SECONDS = 8.0
@@ -138,9 +144,10 @@ def job_of(tasks: int, args_bytes: int) -> bytes:
     return json.dumps(document).encode()
 
 
-def request_of(url: str, body: bytes) -> bytes:
-    """Answer the bytes of a submission."""
+def request_of(url: str, key: str, body: bytes) -> bytes:
+    """Answer the bytes of a submission with a key."""
     head = f"POST /v1/jobs HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nContent-Type: application/json\r\n"
+    head += f"Authorization: Bearer {key}\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
@@ -165,7 +172,7 @@ async def measure(url: str, connections: int, seconds: float, request: bytes, ra
     return tally, time.perf_counter() - begin
 
 
-async def measure_bulk(url: str, jobs: int, job: bytes, memory: Callable[[], float]) -> tuple[float, float]:
+async def measure_bulk(url: str, key: str, jobs: int, job: bytes, memory: Callable[[], float]) -> tuple[float, float]:
     """Submit many jobs in one request; answer how many a second, and the most memory that the process had."""
 
     async def body() -> AsyncIterator[bytes]:
@@ -173,7 +180,8 @@ async def measure_bulk(url: str, jobs: int, job: bytes, memory: Callable[[], flo
             yield job * min(_LINES_AT_ONCE, jobs - start)
 
     begin, answered, peak = time.perf_counter(), 0, 0.0
-    async with ClientSession() as session, session.post(f"{url}/v1/jobs/bulk", data=body()) as response:
+    headers = {"Authorization": f"Bearer {key}"}
+    async with ClientSession(headers=headers) as session, session.post(f"{url}/v1/jobs/bulk", data=body()) as response:
         async for chunk in response.content.iter_any():
             answered += chunk.count(b'"position"')
             peak = max(peak, memory())
@@ -190,11 +198,18 @@ def row(connections: int, tally: Tally, seconds: float) -> str:
 
 
 @contextmanager
-def own_web_process() -> Iterator[tuple[str, Callable[[], float]]]:
-    """Start Kafka and a web process; answer its URL, and what tells its memory in MB."""
-    with tempfile.TemporaryDirectory() as scratch, KafkaServer(Path(scratch), jvm=BENCHMARK_JVM) as kafka:
-        settings = Settings(kafka=kafka.bootstrap, web_port=free_port())
+def own_web_process(access: Literal["keys", "open"]) -> Iterator[tuple[str, Callable[[], float]]]:
+    """Start Kafka, PostgreSQL and a web process; answer its URL, and what tells its memory in MB."""
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        KafkaServer(Path(scratch, "kafka"), jvm=BENCHMARK_JVM) as kafka,
+        PostgresServer(Path(scratch, "postgres")) as postgres,
+    ):
+        database = SecretStr(postgres.dsn)
+        settings = Settings(kafka=kafka.bootstrap, database=database, web_port=free_port(), access=access)
         asyncio.run(installation.install(settings))
+        migrations.upgrade(postgres.dsn)
+        add_key(postgres.dsn)
         with jabba_process("web", environment=settings.as_environ(), log=Path(scratch, "web.log")) as web:
             web.start().wait_for_port(settings.web_port)
             memory = psutil.Process(web.pid).memory_info
@@ -204,12 +219,12 @@ def own_web_process() -> Iterator[tuple[str, Callable[[], float]]]:
 def report(given: argparse.Namespace, url: str, memory: Callable[[], float]) -> None:
     """Measure and print the table."""
     job = job_of(given.tasks, given.args_bytes)
-    request = request_of(url, job)
+    request = request_of(url, given.key, job)
     asyncio.run(measure(url, 50, _WARM_UP_SECONDS, request))
     if given.bulk:
         tally, seconds = asyncio.run(measure(url, 50, given.seconds, request))
         single, before = len(tally.latencies) / seconds, memory()
-        many, peak = asyncio.run(measure_bulk(url, given.bulk, job + b"\n", memory))
+        many, peak = asyncio.run(measure_bulk(url, given.key, given.bulk, job + b"\n", memory))
         print("one request each (jobs/s)  in one request (jobs/s)  ratio  RSS before (MB)  most (MB)")
         print(f"{single:25.0f}{many:25.0f}{many / single:7.1f}{before:17.0f}{peak:11.0f}")
         return
@@ -223,6 +238,8 @@ def main() -> None:
     """Read the options, measure and print."""
     parser = argparse.ArgumentParser(description="Measure submissions a second.")
     parser.add_argument("--url", help="a web process that runs already")
+    parser.add_argument("--key", default=KEY, help="its key")
+    parser.add_argument("--access", choices=["keys", "open"], default="keys", help="access control of one of its own")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 10, 50, 200])
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rate", type=float, default=0.0, help="submissions that are due a second")
@@ -230,7 +247,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=1, help="tasks of a job")
     parser.add_argument("--args-bytes", type=int, default=20, help="size of a task's argument")
     given = parser.parse_args()
-    own = nullcontext((given.url, lambda: 0.0)) if given.url else own_web_process()
+    own = nullcontext((given.url, lambda: 0.0)) if given.url else own_web_process(given.access)
     with own as (url, memory):
         report(given, url, memory)
 

@@ -31,9 +31,9 @@ def main() -> int:
     try:
         with ExitStack() as running:
             with console.status("Starting a broker, PostgreSQL, a projector, a worker and the web …"):
-                url = running.enter_context(running_jabba())
+                url, key = running.enter_context(running_jabba())
             console.print(f"All of it is up at {url}\n")
-            return run(url, running.enter_context(jabba.SyncClient(url)))
+            return run(url, running.enter_context(jabba.SyncClient(url, key=key)))
     except (HouseFailed, jabba.JabbaError) as error:
         console.print(f"[bold red]The demo failed:[/] {escape(str(error))}")
     except KeyboardInterrupt:

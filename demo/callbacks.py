@@ -8,6 +8,8 @@ from typing import Any
 import jabba
 from demo import report
 from demo.audit import audit
+from jabba import key_file
+from jabba.settings import Settings
 
 AUDIT = "audit_distributions"
 REPORT = "audit_report"
@@ -27,7 +29,7 @@ def audit_distribution(name: str) -> dict[str, object]:
 @jabba.callback
 def collect(url: str, run_id: str) -> dict[str, Any]:
     """Find the audit's answers by its type and run, and keep them as this step's own."""
-    with jabba.SyncClient(url) as client:
+    with client_of(url) as client:
         (job,) = client.search_jobs([["type", "equal", AUDIT], ["meta", None, [["run_id", "equal", run_id]]]])
         return {"findings": findings(client, job)}
 
@@ -35,7 +37,7 @@ def collect(url: str, run_id: str) -> dict[str, Any]:
 @jabba.callback
 def rank(url: str, count: int) -> dict[str, Any]:
     """Sum up what was collected, and pick the largest distributions."""
-    with jabba.SyncClient(url) as client:
+    with client_of(url) as client:
         found = _result_of(client, "collect")["findings"]
     return {"totals": report.totals(found), "largest": report.largest(found, count)}
 
@@ -43,7 +45,7 @@ def rank(url: str, count: int) -> dict[str, Any]:
 @jabba.callback
 def write_report(url: str, run_id: str, path: str) -> dict[str, Any]:
     """Write the ranking to a file."""
-    with jabba.SyncClient(url) as client:
+    with client_of(url) as client:
         ranking = _result_of(client, "rank")
     return {"path": path, "sha256": report.write(Path(path), run_id, ranking["totals"], ranking["largest"])}
 
@@ -51,10 +53,15 @@ def write_report(url: str, run_id: str, path: str) -> dict[str, Any]:
 @jabba.callback
 def verify_report(url: str) -> dict[str, Any] | tuple[str, dict[str, Any]]:
     """Read the file again, and compare it with what the database has."""
-    with jabba.SyncClient(url) as client:
+    with client_of(url) as client:
         written, ranking = _result_of(client, "write"), _result_of(client, "rank")
     faults = report.faults(Path(written["path"]), written["sha256"], ranking["totals"], ranking["largest"])
     return ("error", {"faults": faults}) if faults else {"verified": written["path"]}
+
+
+def client_of(url: str) -> jabba.SyncClient:
+    """Answer a client with the key of the ``jabba up`` that runs this worker."""
+    return jabba.SyncClient(url, key=key_file.key_for(Settings.from_environ(), url))
 
 
 def findings(client: jabba.SyncClient, job: jabba.Job) -> list[report.Finding]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from demo import callbacks
+from jabba import key_file
 from jabba.embedded.child import command_of_child
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -24,13 +25,13 @@ class HouseFailed(Exception):
 
 
 @contextmanager
-def running_jabba() -> Iterator[str]:
-    """Run ``jabba up`` with the demo's callbacks on a free port; answer the URL of its web process."""
+def running_jabba() -> Iterator[tuple[str, str | None]]:
+    """Run ``jabba up`` with the demo's callbacks on a free port; answer the URL of its web process, and the key."""
     with tempfile.TemporaryDirectory(prefix="jabba-demo-") as directory:
         log = Path(directory, "up.log")
         with log.open("wb") as said, _process(Path(directory, "data"), said) as process:
             try:
-                yield _url(process, log)
+                yield _url(process, log), key_file.read(Path(directory, "data"))
             finally:
                 process.terminate()
                 process.wait(_STOP_SECONDS)

@@ -14,6 +14,7 @@ from jabba.errors import (
     Refused,
     RequestError,
     TaskError,
+    Unauthorized,
     Unavailable,
     WrongSecurity,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "TaskError",
     "TaskSpec",
     "TaskStatus",
+    "Unauthorized",
     "Unavailable",
     "WrongSecurity",
     "callback",

@@ -35,6 +35,9 @@ _HEARTBEAT_SECONDS = 0.5
 _FINISH_REQUESTS_SECONDS = 3.0
 """How long a stopping web process lets requests finish."""
 
+_LINGER_SECONDS = 2.0
+"""How long the rest of a refused body is taken and thrown away, so that its sender sees the answer."""
+
 _REQUEST_LINE_BYTES = 64 * 1024
 """A position of a job that is spread over a thousand partitions fits in a URL, and the mark of a live stream too."""
 
@@ -114,7 +117,11 @@ def web_app(settings: Settings, middlewares: Iterable[Middleware] = ()) -> WebAp
         web_application_options={
             "middlewares": list(middlewares),
             "client_max_size": settings.request_bytes,
-            "handler_args": {"max_line_size": _REQUEST_LINE_BYTES, "max_field_size": _REQUEST_LINE_BYTES},
+            "handler_args": {
+                "max_line_size": _REQUEST_LINE_BYTES,
+                "max_field_size": _REQUEST_LINE_BYTES,
+                "lingering_time": _LINGER_SECONDS,
+            },
         },
     )
 

@@ -65,8 +65,15 @@ class LimitExceeded(InvalidRequest):
     type = "limit_exceeded"
 
 
+class Unauthorized(RequestError):
+    """There is no key with the request, or it is unknown, expired or revoked."""
+
+    status = 401
+    type = "unauthorized"
+
+
 class Forbidden(RequestError):
-    """The caller may not do this."""
+    """The key's role or types do not allow this; the message names what is missing."""
 
     status = 403
     type = "forbidden"

@@ -6,6 +6,7 @@ A field ``kafka`` is set by ``JABBA_KAFKA``. Lists are separated by commas.
 import os
 from collections.abc import Mapping
 from functools import cached_property
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -100,6 +101,17 @@ class Settings(BaseModel):
 
     web_host: str = Field(default="127.0.0.1", description="Address that the web process listens on.")
     web_port: int = Field(default=8600, ge=1, le=65535, description="Port that the web process listens on.")
+    access: Literal["keys", "open"] = Field(
+        default="keys", description="`keys`, or `open` to everyone: for a web behind a gateway that checks its callers."
+    )
+    open_beyond_loopback: bool = Field(
+        default=False, description="An open web may listen on addresses that other machines reach."
+    )
+    open_docs: bool = Field(default=False, description="`/docs` and `/openapi.json` need no key.")
+    key_seconds: float = Field(default=10.0, gt=0, description="How long the web believes what it knows of a key.")
+    key_outage_seconds: float = Field(
+        default=3600.0, ge=0, description="How long it goes on with a key that was valid while PostgreSQL is away."
+    )
     pool: int = Field(default=10, ge=1, description="PostgreSQL connections of one web process.")
     produce_seconds: float = Field(default=10.0, gt=0, description="How long a submission waits for Kafka, then 503.")
     bulk_jobs: int = Field(default=1000, ge=1, description="Jobs of one bulk request that are worked on at a time.")
@@ -128,10 +140,22 @@ class Settings(BaseModel):
     result_bytes: int = Field(default=_LIMITS.result_bytes, ge=1, description="Limit of one task's result.")
 
     url: str = Field(default="http://127.0.0.1:8600", description="Where `submit`, `get` and `search` find the web.")
+    key: SecretStr = Field(default=SecretStr(""), description="The key of those commands; else that of `jabba up`.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="`debug`, `info`, `warning` or `error`."
     )
-    data: Path = Field(default=Path(".jabba"), description="Where `jabba up` keeps its embedded broker and database.")
+    data: Path = Field(default=Path(".jabba"), description="Where `jabba up` keeps its broker, database and key.")
+
+    @model_validator(mode="after")
+    def _open_to_this_machine(self) -> Self:
+        """Refuse to be open to other machines unless that is said twice."""
+        if self.access == "open" and not self.open_beyond_loopback and not is_loopback(self.web_host):
+            raise PydanticCustomError(
+                "open",
+                "JABBA_ACCESS: open to all who reach {host}; JABBA_OPEN_BEYOND_LOOPBACK=true says that you mean it",
+                {"host": self.web_host or "this machine"},
+            )
+        return self
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Self:
@@ -209,6 +233,14 @@ class Settings(BaseModel):
             request_bytes=self.request_bytes,
             result_bytes=self.result_bytes,
         )
+
+
+def is_loopback(host: str) -> bool:
+    """Answer whether only this machine reaches an address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _as_text(value: Any) -> str:

@@ -6,15 +6,20 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
 
-from jabba import callbacks, installation
+from jabba import callbacks, installation, key_file
+from jabba.access import EVERY_TYPE, Role
+from jabba.clock import SystemClock
 from jabba.embedded.broker import EmbeddedBroker
 from jabba.embedded.database import EmbeddedDatabase
 from jabba.embedded.ports import check_port
-from jabba.persistence import migrations
+from jabba.keys import id_of, new_key
+from jabba.persistence import keys, migrations
+from jabba.persistence.database import Database
 from jabba.reconcile import reconcile
 from jabba.settings import Settings, SettingsError
 from jabba.supervisor import SUPERVISOR, Program, Say, Supervisor
@@ -24,6 +29,7 @@ Announce = Callable[[str, Settings], None]
 
 _READY_POLL_SECONDS = 0.1
 _DATABASE = "jabba"
+_NAME_OF_KEY = "jabba up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +120,13 @@ class _Running:
         if self._broker is not None:
             await self._start_broker(self._broker)
         await self._initialise()
+        await self._keep_a_key()
         self._supervisor.start(self._program("projector", "projector"))
         names = [f"worker-{number}" for number in range(1, self._workers + 1)] if self._workers > 1 else ["worker"]
         self._supervisor.start(*(self._program(name, "worker") for name in names))
         self._supervisor.start(self._program("web", "web"))
         await self._web_is_ready()
+        key_file.write_url(self._settings.data, url_of(self._settings))
         self._announce(url_of(self._settings), self._settings)
 
     async def _start_broker(self, broker: EmbeddedBroker) -> None:
@@ -143,6 +151,17 @@ class _Running:
                 )
             _mark_of_new_log(self._broker).unlink()
 
+    async def _keep_a_key(self) -> None:
+        """Make an admin's key, unless the one that is kept is valid in this database."""
+        data = self._settings.data
+        async with Database(self._settings.database.get_secret_value(), size=1) as database:
+            if not await _is_valid(database, key_file.read(data)):
+                now = datetime.fromtimestamp(SystemClock().now(), UTC)
+                key, text = new_key(Role.ADMIN, now, types=EVERY_TYPE, name=_NAME_OF_KEY)
+                await keys.create(database, key)
+                key_file.write(data, text)
+        self._say(SUPERVISOR, f"the key is in {key_file.path_of(data)}")
+
     async def _web_is_ready(self) -> None:
         async with aiohttp.ClientSession() as session:
             while True:
@@ -164,6 +183,14 @@ def url_of(settings: Settings) -> str:
     """Answer where this machine finds the web process."""
     host = "127.0.0.1" if settings.web_host in ("", "0.0.0.0", "::") else settings.web_host  # noqa: S104 — compared
     return f"http://{host}:{settings.web_port}"
+
+
+async def _is_valid(database: Database, text: str | None) -> bool:
+    key_id = id_of(text or "")
+    if text is None or key_id is None:
+        return False
+    found = (await keys.find(database, [key_id])).get(key_id)
+    return found is not None and found.is_text(text) and not found.is_over(SystemClock().now())
 
 
 async def _answers(session: aiohttp.ClientSession, url: str) -> bool:

@@ -6,13 +6,21 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from aiohttp.web import HTTPException, RequestPayloadError
+from multidict import MultiDict
 from pydantic_core import to_json
 
-from jabba.errors import InternalError, LimitExceeded, NotReady, RequestError, Unavailable
+from jabba.errors import InternalError, LimitExceeded, NotReady, RequestError, Unauthorized, Unavailable
 from jabba.pages import Page
 from jabba.submission import Submitted
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+# Basic makes a browser ask for the key, and send it with all that its pages load from here. Each scheme needs a line of
+# its own, since not every browser takes a line apart.
+_CHALLENGES: Mapping[str, str] = MultiDict(
+    [("WWW-Authenticate", 'Bearer realm="jabba"'), ("WWW-Authenticate", 'Basic realm="jabba", charset="UTF-8"')]
+)
 
 
 class Answer(NamedTuple):
@@ -47,7 +55,8 @@ def of_error(error: Exception) -> Answer:
     if isinstance(error, HTTPException):
         return _of_http(error)
     refusal = _as_refusal(error) or InternalError("an internal error; the web process has logged it")
-    return Answer(refusal.status, to_json({"error": refusal.as_json()}))
+    headers = _CHALLENGES if isinstance(refusal, Unauthorized) else _NO_HEADERS
+    return Answer(refusal.status, to_json({"error": refusal.as_json()}), headers)
 
 
 def is_expected(error: Exception) -> bool:

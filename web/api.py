@@ -7,16 +7,20 @@ from typing import Any
 
 from aiohttp import web
 from faust.web import View
+from multidict import CIMultiDict
 
+from jabba.access import ANYONE, Caller
 from jabba.errors import LimitExceeded
 from web import answers, requests
 from web.answers import Answer
 from web.backends import Backends
+from web.operations import CALLER
 
 logger = logging.getLogger(__name__)
 
 BACKENDS = web.AppKey("backends", Backends)
 VIEWS: web.AppKey[Iterable[type[View]]] = web.AppKey("views")
+OPEN_PATHS: web.AppKey[frozenset[str]] = web.AppKey("open_paths")
 # The default tells which versions to look up known holes of.
 HEADERS = {"Server": "jabba"}
 
@@ -40,8 +44,12 @@ class ApiView(View):
 
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer every error in the one form; log the unexpected with its traceback."""
+    """Answer every error in the one form; log the unexpected with its traceback.
+
+    Who has no key hears of nothing else: not what is wrong with the request, nor whether there is such a route.
+    """
     try:
+        request[CALLER] = await _caller(request)
         requests.refuse_cross_site(request.method, request.host, request.headers)
         return await handler(request)
     except Exception as error:
@@ -53,13 +61,21 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
 def respond(answer: Answer) -> web.Response:
     """Make the response of an answer."""
     return web.Response(
-        status=answer.status, body=answer.body, content_type="application/json", headers={**HEADERS, **answer.headers}
+        status=answer.status,
+        body=answer.body,
+        content_type="application/json",
+        headers=CIMultiDict([*HEADERS.items(), *answer.headers.items()]),
     )
 
 
 def backends(request: web.Request) -> Backends:
     """Answer the backends of the process that serves this request."""
     return request.app[BACKENDS]
+
+
+def caller(request: web.Request) -> Caller:
+    """Answer who sends a request."""
+    return request[CALLER]
 
 
 async def read_body(request: web.Request, limit: int) -> bytes:
@@ -81,6 +97,18 @@ async def read_body(request: web.Request, limit: int) -> bytes:
 async def read_search(request: web.Request) -> Any:
     """Read a search as JSON; it is read in the event loop, so it may not be large."""
     return requests.decode_json(await read_body(request, SEARCH_BYTES))
+
+
+def _is_open(request: web.Request) -> bool:
+    resource = request.match_info.route.resource
+    return resource is not None and resource.canonical in request.app[OPEN_PATHS]
+
+
+async def _caller(request: web.Request) -> Caller:
+    keyring = backends(request).keyring
+    if keyring is None or _is_open(request):
+        return ANYONE
+    return await keyring.caller(requests.read_key(request.headers.get("Authorization")))
 
 
 async def _read_at_most(request: web.Request, limit: int) -> bytes:

@@ -15,13 +15,14 @@ from jabba.clock import Clock, SystemClock
 from jabba.errors import InvalidRequest, NotFound, NotReady, RequestError, Unavailable
 from jabba.log_reader import LogReader
 from jabba.models import Job
-from jabba.persistence import queries, watching
+from jabba.persistence import keys, queries, watching
 from jabba.persistence.database import Database
 from jabba.positions import Position
 from jabba.producer import Producer
 from jabba.settings import Settings
 from jabba.submission import Prepared, Submitted, prepare
 from web.endings import Endings
+from web.keyring import Keyring
 from web.live.feed import Feed
 from web.overview import Overview
 from web.repeats import Repeats
@@ -49,6 +50,9 @@ STATS_SECONDS = 1.0
 PROBE_SECONDS = 3.0
 """How long a backend may take to show that it is ready."""
 
+_KEYS_SECONDS = 5.0
+"""How long PostgreSQL may take to answer whether there is such a key."""
+
 
 class Backends(Service):
     """Starts before the web server and stops after it, whether or not Kafka and PostgreSQL are there."""
@@ -70,6 +74,9 @@ class Backends(Service):
         self.database = Database(
             settings.database.get_secret_value(), size=settings.pool, statement_seconds=settings.statement_seconds
         )
+        # A connection of its own: searches that hold all others must not hold up submissions.
+        self._keys = Database(settings.database.get_secret_value(), size=1, statement_seconds=_KEYS_SECONDS)
+        self.keyring = _keyring(settings, self._keys, self.clock) if settings.access == "keys" else None
         self.feed = Feed(settings, clock=self.clock)
         self.add_dependency(self.feed)
         hub = self.feed.hub
@@ -84,6 +91,7 @@ class Backends(Service):
     async def on_start(self) -> None:
         """Open what connects when it is needed."""
         await self._open.enter_async_context(self.database)
+        await self._open.enter_async_context(self._keys)
         self._open.push_async_callback(self.producer.close)
         await self._open.enter_async_context(self._overview)
         self._open.push_async_callback(self.stats.close)
@@ -177,6 +185,11 @@ class Backends(Service):
 
     def _read_submission(self, body: bytes) -> Prepared:
         return prepare(decode_json(body), self.settings.limits, self.clock.now())
+
+
+def _keyring(settings: Settings, database: Database, clock: Clock) -> Keyring:
+    find = partial(keys.find, database)
+    return Keyring(find, clock, seconds=settings.key_seconds, outage_seconds=settings.key_outage_seconds)
 
 
 async def _fault(probe: Awaitable[object]) -> str:

@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 from aiohttp.web import HTTPRequestTimeout, Request, StreamResponse
 
+from jabba.access import Permission
 from jabba.errors import LimitExceeded, Unavailable
 from jabba.in_order import in_order
 from jabba.room import Room
@@ -45,6 +46,7 @@ class BulkOfJobs(ApiView):
             "no more is read. Jobs without a result line, and those with the error `unavailable`, may be sent again "
             "with the same ids. A last line with an error may say why the rest was not read.",
             answer=str,
+            needs=Permission.SUBMIT,
             content=NDJSON,
             item=schemas.BulkResult,
             body=str,

@@ -140,7 +140,8 @@ def _curl(method: str, path: str, operation: Document) -> str:
     for one in parameters:
         if one["in"] == "path":
             path = path.replace(f"{{{one['name']}}}", str(one["example"]))
-    command = f"curl -s 'http://127.0.0.1:8600{path}{f'?{query}' if query else ''}'"
+    key = ' -H "Authorization: Bearer $JABBA_KEY"' if operation["security"] else ""
+    command = f"curl -s{key} 'http://127.0.0.1:8600{path}{f'?{query}' if query else ''}'"
     for kind, content in operation.get("requestBody", {}).get("content", {}).items():
         example = content.get("example", "")
         text = example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)

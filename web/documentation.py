@@ -3,11 +3,12 @@
 from aiohttp.web import Request, Response
 from pydantic_core import to_json
 
+from jabba.access import Permission
 from web import docs_page, openapi, schemas
 from web.api import HEADERS, VIEWS, ApiView
 from web.operations import HTML, JSON, Operation, operation
 
-_CACHED = {**HEADERS, "Cache-Control": "max-age=60"}
+_CACHED = {**HEADERS, "Cache-Control": "private, max-age=60"}
 
 
 class OpenApi(ApiView):
@@ -16,7 +17,15 @@ class OpenApi(ApiView):
     view_name = "openapi"
     view_path = "/openapi.json"
 
-    @operation(Operation("Get the description of this interface", "OpenAPI 3.1.", answer=schemas.Document, errors=()))
+    @operation(
+        Operation(
+            "Get the description of this interface",
+            "OpenAPI 3.1.",
+            answer=schemas.Document,
+            needs=Permission.READ,
+            errors=(),
+        )
+    )
     async def get(self, request: Request) -> Response:
         """Answer the document."""
         body = to_json(openapi.document(request.app[VIEWS]))
@@ -29,7 +38,16 @@ class Docs(ApiView):
     view_name = "docs"
     view_path = "/docs"
 
-    @operation(Operation("Read the documentation", "This page.", answer=str, content=HTML, errors=()))
+    @operation(
+        Operation(
+            "Read the documentation",
+            "This page. A browser asks for a name and a password: the key is the password, the name may be any.",
+            answer=str,
+            needs=Permission.READ,
+            content=HTML,
+            errors=(),
+        )
+    )
     async def get(self, request: Request) -> Response:
         """Answer the page."""
         page = docs_page.render(openapi.document(request.app[VIEWS]))

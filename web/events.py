@@ -12,11 +12,12 @@ from pydantic import Field
 from pydantic_core import to_json
 
 from jabba import ids
+from jabba.access import Permission
 from jabba.errors import InvalidRequest, NotFound, Unavailable
 from jabba.events import KINDS
 from jabba.models import Job, JobEvent
 from web import requests, schemas
-from web.api import HEADERS, ApiView, backends
+from web.api import HEADERS, ApiView, backends, caller
 from web.live.happenings import Happening
 from web.live.hub import Selection
 from web.live.marks import Mark, read_mark
@@ -85,6 +86,7 @@ class Events(ApiView):
             "with `Last-Event-ID`. A stream of one job ends with it, with an event `job_ended`. docs/protocol.md has "
             "all events.",
             answer=str,
+            needs=Permission.READ,
             content=EVENT_STREAM,
             item=JobEvent,
             parameters=_PARAMETERS,
@@ -108,6 +110,7 @@ class Events(ApiView):
 
     async def head(self, request: Request) -> Response:
         """Answer the headers alone; a stream has no end to wait for."""
+        caller(request).require(Permission.READ)
         requests.refuse_unknown(request.query, frozenset(one.name for one in _PARAMETERS))
         read_wanted(request)
         return Response(headers=_STREAM_HEADERS)

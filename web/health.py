@@ -16,7 +16,11 @@ class Live(ApiView):
     view_name = "live"
     view_path = "/health/live"
 
-    @operation(Operation("Is the process alive", "It answers, so it is.", answer=schemas.Data[schemas.Live], errors=()))
+    @operation(
+        Operation(
+            "Is the process alive", "It answers, so it is.", answer=schemas.Data[schemas.Live], needs=None, errors=()
+        )
+    )
     async def get(self, _request: Request) -> Response:
         """Answer 200."""
         return respond(answers.of_data({"status": "live"}))
@@ -33,6 +37,7 @@ class Ready(ApiView):
             "Can the process do its work",
             "Whether Kafka takes submissions and PostgreSQL answers; what does not is named.",
             answer=schemas.Data[schemas.Ready],
+            needs=None,
             errors=(Unavailable,),
         )
     )

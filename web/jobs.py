@@ -3,6 +3,7 @@
 from aiohttp.web import Request, Response
 
 from jabba import filters, models
+from jabba.access import Permission
 from jabba.errors import Conflict, InvalidRequest, LimitExceeded, NotFound, RequestError, Unavailable
 from jabba.models import Job
 from jabba.persistence import queries
@@ -26,6 +27,7 @@ class Jobs(ApiView):
             "Submit a job",
             "Answered once Kafka has all of it: from then on it runs, whatever happens to this process.",
             answer=schemas.Data[schemas.Accepted],
+            needs=Permission.SUBMIT,
             status=201,
             body=schemas.Submission,
             errors=(Conflict, InvalidRequest, LimitExceeded, Unavailable),
@@ -52,6 +54,7 @@ class Jobs(ApiView):
             "List jobs",
             "The newest first, those with these very values that meet the conditions in `q`.",
             answer=schemas.Paged[Job],
+            needs=Permission.SEARCH,
             parameters=(QUERY, *of_fields(filters.JOBS), CURSOR, OFFSET, LIMIT, COUNT),
             example=Example({"q": "status:PENDING meta.order>10", "type": "shipping", "limit": "10"}),
             more_parameters=True,
@@ -78,6 +81,7 @@ class JobById(ApiView):
             "Get a job",
             "One that was submitted a moment ago is waited for, a little.",
             answer=schemas.Data[Job],
+            needs=Permission.READ,
             parameters=(AFTER, WAIT),
             errors=_ABOUT_ONE,
             example=Example({"wait": "1"}),
@@ -104,6 +108,7 @@ class ProgressOfJob(ApiView):
             "Get how far a job has come",
             "How many tasks it has, how many of them have ended, and how many of those did not succeed.",
             answer=schemas.Data[models.Progress],
+            needs=Permission.READ,
             errors=_ABOUT_ONE,
         )
     )
@@ -127,6 +132,7 @@ class TasksOfJob(ApiView):
             "Get the tasks of a job",
             "A page of them, in their order.",
             answer=schemas.Paged[models.Task],
+            needs=Permission.READ,
             parameters=(AFTER, CURSOR, OFFSET, LIMIT, COUNT),
             errors=_ABOUT_ONE,
             example=Example({"cursor": "0,10"}),
@@ -150,6 +156,7 @@ class JobSearch(ApiView):
             "Search jobs",
             "The jobs that meet every condition.",
             answer=schemas.Paged[Job],
+            needs=Permission.SEARCH,
             body=filters.JOBS,
             errors=(InvalidRequest, LimitExceeded, Unavailable),
             example=Example(
@@ -179,6 +186,7 @@ class Tasks(ApiView):
             "List tasks",
             "The newest first, those with these very values that meet the conditions in `q`.",
             answer=schemas.Paged[models.Task],
+            needs=Permission.SEARCH,
             parameters=(QUERY, *of_fields(filters.TASKS), CURSOR, OFFSET, LIMIT, COUNT),
             example=Example({"q": "status:FAILED,RESCUED job.type:audit_*", "count": "true"}),
             more_parameters=True,
@@ -201,6 +209,7 @@ class TaskSearch(ApiView):
             "Search tasks",
             "The tasks that meet every condition.",
             answer=schemas.Paged[models.Task],
+            needs=Permission.SEARCH,
             body=filters.TASKS,
             errors=(InvalidRequest, LimitExceeded, Unavailable),
             example=Example(body={"filter": [["status", "equal", "FAILED"]], "cursor": [0, 10]}),

@@ -11,6 +11,8 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from jabba import filters
+from jabba.access import Permission, roles_with
+from jabba.errors import Forbidden, RequestError, Unauthorized
 from jabba.filters import Collection
 from web import schemas, search_forms
 from web.operations import JSON, Operation, Parameter, operations_of
@@ -23,12 +25,21 @@ _REFERENCE = "#/components/schemas/{model}"
 _ABOUT = """\
 Submit jobs, look at them, search them and hear what happens to them.
 
+Every request but those for health needs a key: `Authorization: Bearer KEY`. Its role decides what it may do, and it may
+be limited to jobs of some types: others are not there for it.
+
 Every answer is `{"data": …}`, every error `{"error": {"type", "message", "fields"}}`: `type` is a stable word, and
 `fields` names every mistake by its path. A request that was answered with 503, or not at all, may be sent again as it
 is; a submission is recognised by its `id`.
 """
 
 Document = dict[str, Any]
+
+_SCHEMES: Document = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A key, as `jabba keys create` prints it."},
+    "basic": {"type": "http", "scheme": "basic", "description": "For browsers: any name, and the key as password."},
+}
+_REFUSALS: tuple[type[RequestError], ...] = (Unauthorized, Forbidden)
 
 _PATTERN = re.compile(r"\{(\w+):[^{}]*\}")
 
@@ -45,7 +56,7 @@ def document(views: Iterable[type[View]]) -> Document:
         "openapi": VERSION,
         "info": {"title": "Jabba", "version": version("jabba"), "description": _ABOUT},
         "paths": paths,
-        "components": {"schemas": components.schemas},
+        "components": {"schemas": components.schemas, "securitySchemes": _SCHEMES},
     }
 
 
@@ -93,7 +104,8 @@ def _described(view: type[View], method: str, operation: Operation, components: 
     described: Document = {
         "operationId": f"{method.lower()}_{view.view_name}",
         "summary": operation.summary,
-        "description": operation.what,
+        "description": f"{operation.what} {_needed(operation.needs)}",
+        "security": [{name: []} for name in _SCHEMES] if operation.needs else [],
         "responses": _responses(operation, components),
     }
     if parameters := [*_path_parameters(view), *operation.parameters]:
@@ -107,6 +119,12 @@ def _described(view: type[View], method: str, operation: Operation, components: 
             body["x-item"] = components.schema(operation.body_item, "validation")
         described["requestBody"] = body
     return described
+
+
+def _needed(permission: Permission | None) -> str:
+    if permission is None:
+        return "Open to everyone."
+    return f"Needs the permission `{permission}`, which a key has as {' or '.join(roles_with(permission))}."
 
 
 def _path_parameters(view: type[View]) -> list[Parameter]:
@@ -138,7 +156,8 @@ def _responses(operation: Operation, components: _Components) -> Document:
         answer["x-item"] = components.schema(operation.item, "serialization")
     error = {JSON: {"schema": components.schema(schemas.Error, "serialization")}}
     responses = {str(operation.status): answer}
-    for kind in sorted(operation.errors, key=lambda one: one.status):
+    refusals = _REFUSALS if operation.needs else ()
+    for kind in sorted((*refusals, *operation.errors), key=lambda one: one.status):
         responses[str(kind.status)] = {"description": _sentence(kind), "content": error}
     return responses | {"default": {"description": "Every other error has the same form.", "content": error}}
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Literal, TypeVar
 
-from aiohttp.web import Request, StreamResponse
+from aiohttp.web import Request, RequestKey, StreamResponse
 
+from jabba.access import Caller, Permission
 from jabba.errors import InvalidRequest, RequestError, Unavailable
 from web import requests
 
@@ -15,6 +16,9 @@ NDJSON = "application/x-ndjson"
 EVENT_STREAM = "text/event-stream"
 TEXT = "text/plain"
 HTML = "text/html"
+
+CALLER = RequestKey("caller", Caller)
+"""Where a request has the one who sends it, once that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class Example:
 class Operation:
     """One method of one path.
 
+    ``needs`` is the permission without which a caller gets 403; None stands for a route that is open to everyone.
     ``answer`` and ``body`` are types that Pydantic makes schemas of, or a collection for its search; ``item`` and
     ``body_item`` are what a stream carries. ``errors`` are those that a caller should expect.
     """
@@ -47,6 +52,7 @@ class Operation:
     summary: str
     what: str
     answer: Any
+    needs: Permission | None
     status: int = 200
     content: str = JSON
     item: Any = None
@@ -64,7 +70,7 @@ Handler = Callable[..., Awaitable[StreamResponse]]
 
 
 def operation(described: Operation) -> Callable[[Handler], Handler]:
-    """Describe a handler; it then refuses every query parameter that the description does not name.
+    """Describe a handler; it then refuses callers without the permission, and query parameters without a description.
 
     With ``more_parameters`` the handler decides itself.
     """
@@ -73,6 +79,8 @@ def operation(described: Operation) -> Callable[[Handler], Handler]:
     def describe(handler: Handler) -> Handler:
         @wraps(handler)
         async def checked(view: Any, request: Request, **path: str) -> StreamResponse:
+            if described.needs is not None:
+                request[CALLER].require(described.needs)
             if not described.more_parameters:
                 requests.refuse_unknown(request.query, known)
             return await handler(view, request, **path)

@@ -1,44 +1,44 @@
-"""Questions about jobs, asked together: while one is under way, the next one gathers."""
+"""Questions to PostgreSQL, asked together: while one is under way, the next one gathers."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from typing import Generic, TypeVar
-from uuid import UUID
 
 from jabba.errors import Unavailable
 
+Asked = TypeVar("Asked", bound=Hashable)
 Answer = TypeVar("Answer")
 
 _MOST_AT_ONCE = 1000
 
 
-class Questions(Generic[Answer]):
+class Questions(Generic[Asked, Answer]):
     """Gathers what is asked while a question is under way, and asks it all at once."""
 
-    def __init__(self, ask: Callable[[Iterable[UUID]], Awaitable[Mapping[UUID, Answer]]]) -> None:
+    def __init__(self, ask: Callable[[Iterable[Asked]], Awaitable[Mapping[Asked, Answer]]]) -> None:
         self._ask = ask
-        self._waiting: dict[UUID, asyncio.Future[Answer | None]] = {}
+        self._waiting: dict[Asked, asyncio.Future[Answer | None]] = {}
         self._asking: asyncio.Task[None] | None = None
 
-    async def ask(self, job: UUID) -> Answer | None:
-        """Answer what there is to tell of a job, None when there is nothing or PostgreSQL cannot tell."""
-        if job not in self._waiting:
-            self._waiting[job] = asyncio.get_running_loop().create_future()
+    async def ask(self, what: Asked) -> Answer | None:
+        """Answer what there is to tell of something, None when there is nothing or PostgreSQL cannot tell."""
+        if what not in self._waiting:
+            self._waiting[what] = asyncio.get_running_loop().create_future()
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask_all())
-        return await asyncio.shield(self._waiting[job])
+        return await asyncio.shield(self._waiting[what])
 
     async def _ask_all(self) -> None:
         try:
             while self._waiting:
                 asked = dict(list(self._waiting.items())[:_MOST_AT_ONCE])
-                for job in asked:
-                    del self._waiting[job]
+                for what in asked:
+                    del self._waiting[what]
                 await self._answer(asked)
         finally:
             self._asking = None
 
-    async def _answer(self, asked: Mapping[UUID, asyncio.Future[Answer | None]]) -> None:
+    async def _answer(self, asked: Mapping[Asked, asyncio.Future[Answer | None]]) -> None:
         try:
             found = await self._ask(asked)
         except Unavailable:
@@ -47,5 +47,5 @@ class Questions(Generic[Answer]):
             for waiting in asked.values():
                 waiting.set_exception(error)
             return
-        for job, waiting in asked.items():
-            waiting.set_result(found.get(job))
+        for what, waiting in asked.items():
+            waiting.set_result(found.get(what))

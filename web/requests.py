@@ -1,11 +1,12 @@
 """Reading requests: from bytes and query parameters to what the rest understands; no I/O."""
 
+import base64
 from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
 from jabba import strictjson
-from jabba.errors import FieldError, Forbidden, InvalidRequest, NotFound, RequestError
+from jabba.errors import FieldError, Forbidden, InvalidRequest, NotFound, RequestError, Unauthorized
 from jabba.filters import DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, Collection, Search, parse_search
 
 _PAGE_PARAMETERS = frozenset({"count", "cursor", "limit", "offset"})
@@ -111,6 +112,21 @@ def refuse_unknown(query: Iterable[str], known: frozenset[str]) -> None:
         raise InvalidRequest.at(unknown[0], f"is no parameter here; there are {', '.join(sorted(known))}")
 
 
+def read_key(authorization: str | None) -> str:
+    """Read the key in an ``Authorization`` header: as Bearer or, as browsers send it, the password of Basic.
+
+    Raises:
+        Unauthorized: there is none.
+    """
+    scheme, _, given = (authorization or "").partition(" ")
+    match scheme.lower():
+        case "bearer":
+            return given.strip()
+        case "basic":
+            return _password(given)
+    raise Unauthorized("this needs a key: send it as `Authorization: Bearer KEY`")
+
+
 def refuse_cross_site(method: str, host: str, headers: Mapping[str, str]) -> None:
     """Raise Forbidden when a page of another site makes a browser send this.
 
@@ -123,6 +139,14 @@ def refuse_cross_site(method: str, host: str, headers: Mapping[str, str]) -> Non
     trusted = fetch in _TRUSTED_FETCHES if fetch else origin is None or origin.partition("://")[2] == host
     if not trusted:
         raise Forbidden("requests from the pages of other sites are refused")
+
+
+def _password(given: str) -> str:
+    """Answer the password of Basic credentials; the name before it may be any."""
+    try:
+        return base64.b64decode(given.strip(), validate=True).decode().partition(":")[2]
+    except ValueError as error:
+        raise Unauthorized("the credentials cannot be read") from error
 
 
 def _natural(field: str, text: str, least: int, most: int) -> int:

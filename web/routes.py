@@ -2,7 +2,9 @@
 
 from faust.web import View
 
+from jabba.settings import Settings
 from web import bulk, documentation, events, health, jobs, stats
+from web.operations import operations_of
 
 VIEWS: tuple[type[View], ...] = (
     jobs.Jobs,
@@ -21,3 +23,10 @@ VIEWS: tuple[type[View], ...] = (
     documentation.Docs,
 )
 """The first one whose path matches answers."""
+
+
+def open_paths(settings: Settings) -> frozenset[str]:
+    """Answer the paths that need no key, as the router has them."""
+    views: list[type[View]] = [view for view in VIEWS if all(one.needs is None for one in operations_of(view).values())]
+    documents: list[type[View]] = [documentation.OpenApi, documentation.Docs] if settings.open_docs else []
+    return frozenset(view.view_path for view in [*views, *documents])

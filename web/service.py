@@ -11,9 +11,10 @@ from jabba.errors import Refused, Unavailable
 from jabba.persistence import migrations
 from jabba.producer import Producer
 from jabba.settings import Settings
-from web.api import BACKENDS, VIEWS, answer_errors
+from web.api import BACKENDS, OPEN_PATHS, VIEWS, answer_errors
 from web.backends import Backends
 from web.routes import VIEWS as ROUTES
+from web.routes import open_paths
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ async def check(settings: Settings) -> None:
         NotReady: the message names the command to run.
         Refused: Kafka is there, and does not let us in.
     """
+    _warn_if_open(settings)
     schema = asyncio.to_thread(migrations.check, settings.database.get_secret_value())
     await asyncio.gather(_unless_down(_check_topics(settings)), _unless_down(schema))
 
@@ -39,10 +41,20 @@ def build(settings: Settings, *, clock: Clock | None = None) -> WebApp:
     served = cast("WebServer", app.web).web_app
     served[BACKENDS] = backends
     served[VIEWS] = ROUTES
+    served[OPEN_PATHS] = open_paths(settings)
     served.on_shutdown.append(backends.let_go)
     for view in ROUTES:
         app.web.add_view(view)
     return app
+
+
+def _warn_if_open(settings: Settings) -> None:
+    if settings.access == "open":
+        logger.warning(
+            "NO ACCESS CONTROL: whoever reaches %s:%d may submit, read and search all jobs",
+            settings.web_host,
+            settings.web_port,
+        )
 
 
 async def _check_topics(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from aiohttp.web import Request, Response
 
+from jabba.access import Permission
 from jabba.errors import Unavailable
 from web import answers, schemas
 from web.api import ApiView, backends, respond
@@ -21,6 +22,7 @@ class StatsNow(ApiView):
             "most, and cheap however many jobs there are. What Kafka or PostgreSQL cannot tell is null, and 503 is "
             "answered only when that is all of it.",
             answer=schemas.Data[schemas.Stats],
+            needs=Permission.SEARCH,
             errors=(Unavailable,),
         )
     )

@@ -6,7 +6,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from jabba.cli import jobs, letters, projections, roles
+from jabba.cli import jobs, keys, letters, projections, roles
 from jabba.errors import JabbaError, MissingExtra, NotReady, RequestError, Unavailable
 from jabba.settings import SettingsError
 
@@ -79,3 +79,4 @@ for command in (
 ):
     jabba.add_command(command)
 jabba.add_command(letters.dead_letters)
+jabba.add_command(keys.keys)

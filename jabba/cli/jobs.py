@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from jabba import strictjson
+from jabba import key_file, strictjson
 from jabba.cli import logs, options, show
 from jabba.client import Client, Condition
 from jabba.errors import Unavailable
@@ -103,7 +103,7 @@ def _ask(url: str | None, work: Callable[[Client], Awaitable[Answer]]) -> Answer
     settings = Settings.from_environ(url=url)
 
     async def converse() -> Answer:
-        async with Client(settings.url) as client:
+        async with Client(settings.url, key=key_file.key_for(settings, settings.url)) as client:
             return await work(client)
 
     return asyncio.run(converse())

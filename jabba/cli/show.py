@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from jabba.keys import Key
 from jabba.letters import Letter
 from jabba.lifecycle import JobStatus, TaskStatus
 from jabba.models import Callback, Job, Progress, Task
@@ -141,6 +142,25 @@ def letter(found: Letter) -> None:
     out.print(escape(found.value[:_SHOWN_BYTES].decode(errors="backslashreplace")), soft_wrap=True)
     if found.size > _SHOWN_BYTES:
         out.print(f"[dim]… and {found.size - _SHOWN_BYTES:,} bytes more[/]")
+
+
+def keys(found: Iterable[Key], now: datetime) -> None:
+    """Show keys as a table."""
+    table = _table("id", "name", "role", "types", "created", "expires", "state")
+    table.columns[0].min_width = None
+    for one in found:
+        expires = _moment(one.expires_at) if one.expires_at else "never"
+        state = one.is_over(now.timestamp()) or "valid"
+        row = (one.id, one.name or "", one.role, str(one.types), _moment(one.created_at), expires, state)
+        table.add_row(*map(escape, row), style="dim" if state != "valid" else None)
+    _print_table(table, "no keys")
+
+
+def key_as_json(key: Key, now: datetime) -> dict[str, Any]:
+    """Answer a key as JSON tells it: without what is stored of its secret."""
+    names = ("id", "name", "role", "created_at", "expires_at", "revoked_at")
+    told = {name: getattr(key, name) for name in names}
+    return told | {"types": list(key.types.patterns), "state": key.is_over(now.timestamp()) or "valid"}
 
 
 class Advance:

@@ -31,20 +31,28 @@ _WAIT_SECONDS = 30
 
 
 class Client:
-    """Talks to a web process; ``async with Client("http://127.0.0.1:8600") as client: …``.
+    """Talks to a web process; ``async with Client("http://127.0.0.1:8600", key=…) as client: …``.
 
     Every error is one of ``jabba.errors``, made from the server's answer. A server that cannot be reached is
     ``Unavailable``.
 
     Args:
         url: where the web process is.
+        key: the API key; what it may not do is ``Forbidden``, one that is not valid is ``Unauthorized``.
         timeout: seconds that a call may take.
         retries: how often a call is repeated that the server could not answer. That is without harm: a submission has
             its id before it is sent, and is recognised.
     """
 
-    def __init__(self, url: str = "http://127.0.0.1:8600", *, timeout: float = 60.0, retries: int = 2) -> None:
-        self._connection = Connection(url, timeout, retries)
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8600",
+        *,
+        key: str | None = None,
+        timeout: float = 60.0,
+        retries: int = 2,
+    ) -> None:
+        self._connection = Connection(url, key, timeout, retries)
 
     async def __aenter__(self) -> Self:
         return self

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 
 from jabba import strictjson
-from jabba.errors import FieldError, InternalError, RequestError, Unavailable
+from jabba.errors import FieldError, Forbidden, InternalError, RequestError, Unauthorized, Unavailable
 
 _FIRST_PAUSE_SECONDS = 0.1
 _PAUSE_GROWTH = 3.0
@@ -20,14 +20,15 @@ _CONNECT_SECONDS = 10.0
 class Connection:
     """Connections to one web process, made when they are needed.
 
-    ``timeout`` is what one call may take in seconds, with its repeats; ``retries`` how often one is repeated that the
-    server was not able to answer.
+    ``key`` is the API key, sent with every request and told nowhere. ``timeout`` is what one call may take in seconds,
+    with its repeats; ``retries`` how often one is repeated that the server was not able to answer.
     """
 
-    def __init__(self, url: str, timeout: float, retries: int) -> None:
+    def __init__(self, url: str, key: str | None, timeout: float, retries: int) -> None:
         self.timeout = timeout
         self._url = url.rstrip("/")
         self.retries = retries
+        self._headers = {} if key is None else {"Authorization": f"Bearer {_printable(key)}"}
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -95,7 +96,7 @@ class Connection:
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             # Streams hold theirs for as long as they last: a limit would let them starve the requests.
-            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), headers=self._headers)
         return self._session
 
     def _silent(self, error: Exception) -> Unavailable:
@@ -105,6 +106,12 @@ class Connection:
 def pauses(retries: int) -> list[float]:
     """Answer how many seconds to wait before each repeat."""
     return [_FIRST_PAUSE_SECONDS * _PAUSE_GROWTH**number for number in range(retries)]
+
+
+def _printable(key: str) -> str:
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError("this is no key: it holds characters that no header can carry")
+    return key
 
 
 def error_of(status: int, body: bytes) -> RequestError:
@@ -131,4 +138,11 @@ def _tree(root: type[RequestError]) -> dict[str, type[RequestError]]:
 
 
 _CLASSES = _tree(RequestError)
-_GATEWAY_CLASSES = {500: InternalError, 502: Unavailable, 503: Unavailable, 504: Unavailable}
+_GATEWAY_CLASSES: dict[int, type[RequestError]] = {
+    401: Unauthorized,
+    403: Forbidden,
+    500: InternalError,
+    502: Unavailable,
+    503: Unavailable,
+    504: Unavailable,
+}

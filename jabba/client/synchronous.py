@@ -15,11 +15,18 @@ from jabba.submission import Delivery, Submitted, TaskForm, in_pieces
 class SyncClient:
     """The twin of ``Client`` for code without an event loop; the arguments and errors are the same.
 
-    ``with SyncClient("http://127.0.0.1:8600") as client: …``. Threads may share one.
+    ``with SyncClient("http://127.0.0.1:8600", key=…) as client: …``. Threads may share one.
     """
 
-    def __init__(self, url: str = "http://127.0.0.1:8600", *, timeout: float = 60.0, retries: int = 2) -> None:
-        self._client = Client(url, timeout=timeout, retries=retries)
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8600",
+        *,
+        key: str | None = None,
+        timeout: float = 60.0,
+        retries: int = 2,
+    ) -> None:
+        self._client = Client(url, key=key, timeout=timeout, retries=retries)
         self._background = BackgroundLoop("jabba-client")
 
     def __enter__(self) -> Self:

@@ -5,7 +5,7 @@ query shows stubs, and no foreign key forbids them.
 """
 
 from sqlalchemy import BigInteger, Column, DateTime, Index, Integer, MetaData, Table, Text, Uuid, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 metadata = MetaData()
 
@@ -73,4 +73,37 @@ projection_offsets = Table(
     Column("topic", Text, primary_key=True),
     Column("partition", Integer, primary_key=True, autoincrement=False),
     Column("next_offset", BigInteger, nullable=False),
+)
+
+# The two below are no projection of the log: nothing could make their rows anew.
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text),
+    Column("role", Text, nullable=False),
+    Column("types", ARRAY(Text), nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("created_at", _MOMENT, nullable=False),
+    Column("expires_at", _MOMENT),
+    Column("revoked_at", _MOMENT),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    # Made by whoever did it, so that a repeat is recognised; that of a submission is the job's.
+    Column("id", Uuid, primary_key=True),
+    Column("at", _MOMENT, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("key_id", Text),
+    Column("key_name", Text),
+    # Who did it at the database, without a key.
+    Column("user_name", Text),
+    Column("job_id", Uuid),
+    Column("about_key", Text),
+    Index("audit_by_time", "at"),
+    Index("audit_by_key", "key_id", "at"),
+    Index("audit_by_job", "job_id"),
 )

@@ -20,12 +20,14 @@ README = (CHECKOUT / "README.md").read_text()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 WEB = "http://127.0.0.1:8600"
 KAFKA = "127.0.0.1:9092"
+DATA = ".jabba"
 ANYTHING = "…"
 SECONDS = 60
 
 
 BLOCKS: list[tuple[str, str]] = BLOCK.findall(README)
 EXAMPLES = [(call, expected) for (_, call), (_, expected) in pairwise(BLOCKS) if call.startswith("curl")]
+(KEY,) = (call for _, call in BLOCKS if call.startswith("AUTH="))
 PROGRAMS = [text for language, text in BLOCKS if language == "python"]
 
 
@@ -55,13 +57,18 @@ def answer(up: Up, call: str, variables: dict[str, str], expected: str) -> Any:
     """Ask, and ask questions again until the answer is the expected one: readers type slower than jobs run."""
     deadline = time.monotonic() + SECONDS
     while True:
-        said = run(["bash", "-c", call.replace(WEB, up.url)], **variables)
+        said = run(["bash", "-c", here(up, f"{KEY}{call}")], **variables)
         actual, wrong = compared(expected, said)
         if not wrong:
             return actual
         may_change = "/v1/jobs -d" not in call and time.monotonic() < deadline
         assert may_change, f"{call}\n{wrong}; the whole answer:\n{said}"
         time.sleep(0.1)
+
+
+def here(up: Up, text: str) -> str:
+    """Answer an example with the places of the running Jabba."""
+    return text.replace(WEB, up.url).replace(KAFKA, up.kafka).replace(DATA, str(up.data))
 
 
 def compared(expected: str, said: str) -> tuple[Any, str]:
@@ -109,7 +116,7 @@ def difference(expected: Any, actual: Any, path: str = "answer") -> str:
 
 @pytest.mark.parametrize("program", [text for text in PROGRAMS if "@jabba.callback" not in text])
 def test_every_python_example_runs(up: Up, program: str) -> None:
-    said = run([sys.executable, "-c", program.replace(WEB, up.url).replace(KAFKA, up.kafka)])
+    said = run([sys.executable, "-c", here(up, program)])
 
     assert said.startswith("PROCESSED")
 

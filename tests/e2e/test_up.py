@@ -30,7 +30,7 @@ def call(function: str, *args: Any) -> list[Any]:
 
 def jabba(up: Up, *arguments: str, given: str | None = None) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "jabba", *arguments, "--url", up.url]
-    own: dict[str, Any] = {"cwd": CHECKOUT, "env": plain_environment(), "input": given}
+    own: dict[str, Any] = {"cwd": CHECKOUT, "env": {**plain_environment(), "JABBA_DATA": str(up.data)}, "input": given}
     try:
         return subprocess.run(command, **own, capture_output=True, text=True, check=False, timeout=SECONDS)
     except subprocess.TimeoutExpired as error:
@@ -168,7 +168,7 @@ async def gone(processes: list[psutil.Process]) -> None:
 
 async def test_what_a_killed_supervisor_leaves_unfinished_goes_on(tmp_path: Path) -> None:
     with Up(tmp_path) as up:
-        async with Client(up.url) as client:
+        async with Client(up.url, key=up.key) as client:
             submitted = await client.create_job(notes_and_sleeps(4, 0.7), "slow")
             await ended(client, submitted.job, 2)
             children = up.children()
@@ -177,7 +177,7 @@ async def test_what_a_killed_supervisor_leaves_unfinished_goes_on(tmp_path: Path
         assert up.lines_of_executions() == ["0", "1"]
 
         up.start()
-        async with Client(up.url) as client:
+        async with Client(up.url, key=up.key) as client:
             job = await client.wait(submitted.id, timeout=SECONDS)
             tasks = await client.get_tasks(job.id)
 
@@ -188,7 +188,7 @@ async def test_what_a_killed_supervisor_leaves_unfinished_goes_on(tmp_path: Path
 
 async def test_a_lost_log_begins_anew_with_what_the_database_holds_unfinished(tmp_path: Path) -> None:
     with Up(tmp_path) as up:
-        async with Client(up.url) as client:
+        async with Client(up.url, key=up.key) as client:
             done = await client.wait(await client.create_job([call("note", "done")], "quick"))
             slow = await client.create_job(notes_and_sleeps(4, 0.7), "slow")
             failed = await client.create_job([call("error", "why"), call("sleeps", 2)], "mixed", strategy="concurrent")
@@ -198,7 +198,7 @@ async def test_a_lost_log_begins_anew_with_what_the_database_holds_unfinished(tm
 
         up.start()
         up.process.wait_for_line("the log is new: 2 unfinished jobs go on in it")
-        async with Client(up.url) as client:
+        async with Client(up.url, key=up.key) as client:
             jobs = [await client.wait(job, timeout=SECONDS) for job in (done.id, slow.id, failed.id)]
             tasks = [await tasks_of(client, job) for job in jobs]
 
@@ -219,7 +219,7 @@ async def test_a_child_that_is_killed_is_started_again(up: Up, role: str) -> Non
     first.kill()
     up.process.wait_for_line(f"{name} was ended by SIGKILL; it starts again in 1 s")
 
-    async with Client(up.url) as client:
+    async with Client(up.url, key=up.key) as client:
         submitted = await submitted_once_up(client)
         assert (await client.wait(submitted, timeout=SECONDS)).status == JobStatus.PROCESSED
     assert up.child(role).pid != first.pid

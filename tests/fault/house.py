@@ -16,6 +16,7 @@ from jabba.settings import Settings
 from tests.fault.executions import VARIABLE, ExecutionLog
 from tests.fault.plans import MODULE
 from tests.support.kafka import KafkaServer
+from tests.support.keys import add_key
 from tests.support.postgres import PostgresServer
 from tests.support.processes import ChildProcess, jabba_process
 
@@ -66,6 +67,7 @@ class House:
     def __enter__(self) -> Self:
         init = self._process("init").start()
         assert init.wait_for_exit(READY_SECONDS) == 0, init.account("failed")
+        add_key(self.settings.database.get_secret_value())
         for process in self.processes:
             process.start()
         self.await_workers()

@@ -14,6 +14,7 @@ from jabba.client import Client
 from jabba.errors import Unavailable
 from jabba.producer import Producer
 from tests.fault.plans import Plan, Planner
+from tests.support.keys import KEY
 
 _RETRY_SECONDS = 0.2
 _REPEATED = 0.1
@@ -97,7 +98,7 @@ class Load:
     async def _run(self) -> None:
         planner, pace = self._planner, self._pace
         producer = Producer(self._kafka, prefix=self._prefix, produce_seconds=4.0)
-        async with Client(self._url, timeout=6.0) as client, asyncio.TaskGroup() as submissions:
+        async with Client(self._url, key=KEY, timeout=6.0) as client, asyncio.TaskGroup() as submissions:
             faces = _Faces(producer, client, self.submissions)
             submissions.create_task(self._keep_bursting(submissions, faces))
             for make, rate in (

@@ -11,21 +11,24 @@ from jabba.persistence import migrations
 from jabba.persistence.database import Database
 from jabba.settings import Settings
 from tests.support.kafka import KafkaServer
+from tests.support.keys import add_key
 from tests.support.postgres import PostgresServer
 from tests.support.sending import Sender, sending
 
 
 @pytest.fixture(scope="session")
 def migrated_template(postgres: PostgresServer) -> str:
-    """The name of a database with the schema and no rows."""
+    """The name of a database with the schema and no rows, but for the tests' key."""
     name = f"migrated_{uuid4().hex}"
-    migrations.upgrade(postgres.create_database(name))
+    dsn = postgres.create_database(name)
+    migrations.upgrade(dsn)
+    add_key(dsn)
     return name
 
 
 @pytest.fixture
 def migrated(postgres: PostgresServer, migrated_template: str) -> Iterator[str]:
-    """The URL of a database of the test's own, with the schema and no rows."""
+    """The URL of a copy of it, the test's own."""
     name = f"test_{uuid4().hex}"
     yield postgres.create_database(name, migrated_template)
     postgres.drop_database(name)

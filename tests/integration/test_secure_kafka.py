@@ -17,6 +17,7 @@ from jabba.settings import Settings
 from tests.support.callbacks import EXECUTIONS
 from tests.support.certificates import Authority
 from tests.support.kafka import PASSWORD, USER, KafkaServer
+from tests.support.keys import AUTHORIZATION, KEY, add_key
 from tests.support.live import listening
 from tests.support.postgres import PostgresServer
 from tests.support.processes import ChildProcess, jabba_process
@@ -87,6 +88,7 @@ def house(
     made = House(environment, directory, KafkaSecurity(**user))
     init = made.command("init", "init")
     assert init.wait_for_exit(60) == 0, init.account("failed")
+    add_key(environment["JABBA_DATABASE"])
     with ExitStack() as running:
         for name, changes in {"worker": {}, "worker-2": mutual, "web": {}, "projector": {}}.items():
             process = made.command(name, name.partition("-")[0], **changes)
@@ -103,7 +105,11 @@ def variables(**given: Any) -> dict[str, str]:
 
 async def test_jobs_are_submitted_run_and_told(house: House) -> None:
     note = ["local", MODULE, "note"]
-    async with house.producer() as producer, Client(house.url) as client, aiohttp.ClientSession(house.url) as http:
+    async with (
+        house.producer() as producer,
+        Client(house.url, key=KEY) as client,
+        aiohttp.ClientSession(house.url, headers=AUTHORIZATION) as http,
+    ):
         jobs = [await producer.create_job([*note, [n]], "secure") for n in range(40)]
         jobs.append(await client.create_job([*note, ["http"]], "secure"))
         ended = [await client.wait(one, timeout=60) for one in jobs]

@@ -18,6 +18,7 @@ from jabba.persistence.projector import Projector
 from jabba.settings import Settings
 from tests.support.http import get, serving
 from tests.support.kafka import KafkaServer
+from tests.support.keys import AUTHORIZATION, KEY
 from tests.support.live import data, emit, first, listening
 from web.service import build
 
@@ -45,7 +46,7 @@ async def http(settings: Settings) -> AsyncIterator[ClientSession]:
 
 @pytest.fixture
 async def client(settings: Settings) -> AsyncIterator[Client]:
-    async with Client(f"http://127.0.0.1:{settings.web_port}") as made:
+    async with Client(f"http://127.0.0.1:{settings.web_port}", key=KEY) as made:
         yield made
 
 
@@ -88,7 +89,10 @@ async def test_a_wrong_time_to_wait_is_refused(http: ClientSession, wait: str) -
 async def test_requests_that_wait_do_not_hold_a_process_up_that_stops(settings: Settings, projector: Projector) -> None:
     app = build(settings)
     await app.start()
-    async with Client(f"http://127.0.0.1:{settings.web_port}") as client, ClientSession() as http:
+    async with (
+        Client(f"http://127.0.0.1:{settings.web_port}", key=KEY) as client,
+        ClientSession(headers=AUTHORIZATION) as http,
+    ):
         submitted = await client.create_job(TASK, "shipping")
         await client.get_job(submitted.id, after=submitted.position)
         waiting = asyncio.create_task(
@@ -135,7 +139,7 @@ async def test_a_watch_goes_on_when_the_web_process_is_replaced(settings: Settin
         for index in range(total):
             await emit(settings, [outcome(job, index)])
 
-    async with Client(f"http://127.0.0.1:{settings.web_port}") as client:
+    async with Client(f"http://127.0.0.1:{settings.web_port}", key=KEY) as client:
         async with serving(settings):
             submitted = await client.create_job([TASK] * total, "shipping", strategy="concurrent")
             await client.get_job(submitted.id, after=submitted.position)
@@ -161,7 +165,7 @@ async def test_code_without_an_event_loop_watches_the_same(
     submitted = await client.create_job(TASK, "shipping")
 
     def work() -> tuple[list[str], list[str]]:
-        with SyncClient(f"http://127.0.0.1:{settings.web_port}") as twin:
+        with SyncClient(f"http://127.0.0.1:{settings.web_port}", key=KEY) as twin:
             partly = twin.watch(submitted)
             begun = [next(iter(partly)).event]
             del partly

@@ -15,7 +15,7 @@ from jabba import ids, installation
 from jabba.app import WebServer
 from jabba.persistence import queries
 from jabba.settings import Settings
-from tests.support.http import answer, get, post, serving
+from tests.support.http import answer, get, post, serving, session_of
 from tests.support.kafka import KafkaServer
 from tests.support.log import read_slices
 from web.service import build
@@ -280,7 +280,7 @@ async def test_a_defect_is_logged_and_not_told(
 async def test_a_web_process_that_stops_lets_requests_finish(settings: Settings) -> None:
     app = build(settings)
     await app.start()
-    async with ClientSession(f"http://127.0.0.1:{settings.web_port}") as http:
+    async with session_of(settings) as http:
         assert (await get(http, "/health/live"))[0] == 200
         waiting = asyncio.create_task(get(http, f"/v1/jobs/{uuid7()}"))
         await asyncio.sleep(0.1)

@@ -19,8 +19,9 @@ from pydantic import SecretStr
 from jabba import Client, ids, installation
 from jabba.persistence.projector import Projector
 from jabba.settings import Settings
-from tests.support.http import get, serving
+from tests.support.http import get, serving, session_of
 from tests.support.kafka import KafkaServer
+from tests.support.keys import KEY
 from tests.support.log import read_slices
 from tests.support.postgres import PostgresServer
 from tests.support.processes import eventually, jabba_process
@@ -28,6 +29,10 @@ from web import bulk
 from web.service import build
 
 JOB = {"type": "shipping", "tasks": ["local", "shop", "ship", [1]]}
+HEAD = (
+    b"POST /v1/jobs/bulk HTTP/1.1\r\nHost: me\r\nTransfer-Encoding: chunked\r\n"
+    b"Authorization: Bearer %b\r\n\r\n" % KEY.encode()
+)
 
 
 @pytest.fixture
@@ -162,7 +167,7 @@ async def test_one_request_shares_messages(settings: Settings, http: ClientSessi
 
 
 async def test_the_client_submits_any_number_of_jobs(settings: Settings, http: ClientSession) -> None:
-    async with Client(f"http://127.0.0.1:{settings.web_port}") as client:
+    async with Client(f"http://127.0.0.1:{settings.web_port}", key=KEY) as client:
         deliveries = [one async for one in client.create_jobs(JOB | {"type": f"t{n}"} for n in range(2500))]
     assert [one.result().job.type for one in deliveries] == [f"t{n}" for n in range(2500)]
     assert {part.job for _, _, part in await read_slices(settings)} == {one.id for one in deliveries}
@@ -174,7 +179,7 @@ async def test_who_takes_no_results_is_not_read_any_further(
     monkeypatch.setattr(bulk, "STALL_SECONDS", 0.5)
     sent = 0
     _, writer = await asyncio.open_connection("127.0.0.1", settings.web_port, limit=1024)
-    writer.write(b"POST /v1/jobs/bulk HTTP/1.1\r\nHost: me\r\nTransfer-Encoding: chunked\r\n\r\n")
+    writer.write(HEAD)
     text = lines([JOB | {"meta": {"a": "x" * 60_000}}])
     with contextlib.suppress(ConnectionError):
         while sent < 10_000:
@@ -200,7 +205,7 @@ async def test_a_caller_that_says_nothing_for_long_is_told_so(
 
 async def test_what_was_acknowledged_stays_when_the_caller_goes_away(settings: Settings, http: ClientSession) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", settings.web_port)
-    writer.write(b"POST /v1/jobs/bulk HTTP/1.1\r\nHost: me\r\nTransfer-Encoding: chunked\r\n\r\n")
+    writer.write(HEAD)
     text = lines([*[JOB] * 10, b'{"half'])
     writer.write(b"%x\r\n%b\r\n" % (len(text), text))
     await writer.drain()
@@ -222,7 +227,7 @@ async def test_a_process_that_stops_answers_what_it_has_read(settings: Settings)
     app = build(settings)
     await app.start()
     async with (
-        ClientSession(f"http://127.0.0.1:{settings.web_port}") as http,
+        session_of(settings) as http,
         http.post("/v1/jobs/bulk", data=endless()) as response,
     ):
         assert told(json.loads(await response.content.readline())) == (1, "shipping")
@@ -282,7 +287,7 @@ async def test_the_memory_of_the_process_does_not_grow_with_the_request(
     with jabba_process("web", environment=settings.as_environ(), log=tmp_path / "web.log") as web:
         web.start().wait_for_port(settings.web_port)
         process = psutil.Process(web.pid)
-        async with ClientSession(f"http://127.0.0.1:{settings.web_port}") as http:
+        async with session_of(settings) as http:
             await bulk_of(http, lines([JOB] * 2000))
             before, peak = process.memory_info().rss, 0
             seen: Counter[str] = Counter()

@@ -24,6 +24,7 @@ from jabba.persistence.projector import Projector
 from jabba.settings import Settings
 from tests.support.http import post, serving
 from tests.support.kafka import KafkaServer
+from tests.support.keys import AUTHORIZATION
 from web import openapi
 from web.backends import Backends
 from web.operations import EVENT_STREAM, JSON, NDJSON, operations_of
@@ -145,7 +146,7 @@ def send_some(cases: Any, url: str) -> None:
     )
     @given(case=cases)
     def send(case: Any) -> None:
-        response = case.call(base_url=url)
+        response = case.call(base_url=url, headers=AUTHORIZATION)
         # A time, and a place in the log, are more than a schema can say.
         case.validate_response(response, excluded_checks=[positive_data_acceptance, negative_data_rejection])
 

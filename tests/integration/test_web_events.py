@@ -13,8 +13,9 @@ from pydantic import SecretStr
 from jabba import installation
 from jabba.client.sse import SentEvent, SentEvents
 from jabba.settings import Settings
-from tests.support.http import get, serving
+from tests.support.http import get, serving, session_of
 from tests.support.kafka import KafkaServer
+from tests.support.keys import AUTHORIZATION
 from tests.support.live import data, emit, emit_interleaved, first, listening, new_jobs, places, told, transitions
 from tests.support.processes import eventually
 from web.service import build
@@ -60,7 +61,10 @@ class Resuming:
         self._events.begin_again()
         headers = {"Last-Event-ID": self._events.last_id} if self._events.last_id else {}
         cut = self._random.randrange(1, 400)
-        async with ClientSession() as session, session.get(f"{self._url}/v1/events", headers=headers) as response:
+        async with (
+            ClientSession(headers=AUTHORIZATION) as session,
+            session.get(f"{self._url}/v1/events", headers=headers) as response,
+        ):
             self.connections += 1
             async for one in told(response.content.iter_chunked(300), self._events):
                 self.received.append(one)
@@ -236,7 +240,7 @@ async def test_without_kafka_a_stream_is_refused_in_time(
 async def test_a_process_that_stops_ends_its_streams_at_once(settings: Settings) -> None:
     app = build(settings)
     await app.start()
-    async with ClientSession(f"http://127.0.0.1:{settings.web_port}") as http, listening(http) as stream:
+    async with session_of(settings) as http, listening(http) as stream:
         reading = asyncio.create_task(anext(stream, None))
         await asyncio.sleep(0.2)
         begin = time.monotonic()

@@ -45,7 +45,7 @@ async def test_without_postgresql_it_starts_and_accepts_jobs_and_reads_as_soon_a
         migrations.upgrade(postgres.dsn)
         postgres.stop()
         await check(settings)
-        async with serving(settings) as http:
+        async with serving(settings.model_copy(update={"access": "open"})) as http:
             status, accepted = await post(http, "/v1/jobs", JOB)
             assert status == 201
             named = JOB | {"id": str(ids.new_job_id(time.time()))}

@@ -13,6 +13,7 @@ from jabba.persistence.projector import Projector
 from jabba.settings import Settings
 from tests.support.http import get, post, serving
 from tests.support.kafka import KafkaServer
+from tests.support.keys import KEY
 from web import backends
 
 TASK = ["local", "shop", "ship", [1]]
@@ -39,7 +40,7 @@ async def http(settings: Settings) -> AsyncIterator[ClientSession]:
 
 @pytest.fixture
 async def client(settings: Settings) -> AsyncIterator[Client]:
-    async with Client(f"http://127.0.0.1:{settings.web_port}") as made:
+    async with Client(f"http://127.0.0.1:{settings.web_port}", key=KEY) as made:
         yield made
 
 

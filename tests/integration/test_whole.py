@@ -23,6 +23,7 @@ from jabba.settings import Settings
 from jabba.topics import Topics
 from tests.support.callbacks import EXECUTIONS
 from tests.support.kafka import KafkaServer
+from tests.support.keys import KEY, add_key
 from tests.support.postgres import PostgresServer
 from tests.support.processes import eventually, jabba_process
 
@@ -58,6 +59,7 @@ def house(kafka: KafkaServer, postgres: PostgresServer, tmp_path_factory: pytest
     with ExitStack() as running:
         init = jabba_process("init", environment=environment, log=directory / "init.log").start()
         assert init.wait_for_exit() == 0, init.account("failed")
+        add_key(environment["JABBA_DATABASE"])
         roles = [("worker", "worker-1"), ("worker", "worker-2"), ("web", "web"), ("projector", "projector")]
         processes = [
             running.enter_context(jabba_process(role, environment=environment, log=directory / f"{name}.log").start())
@@ -71,7 +73,7 @@ def house(kafka: KafkaServer, postgres: PostgresServer, tmp_path_factory: pytest
 
 @pytest.fixture
 async def client(house: House) -> AsyncIterator[Client]:
-    async with Client(house.url) as made:
+    async with Client(house.url, key=KEY) as made:
         yield made
 
 

@@ -2,26 +2,32 @@
 
 import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import ClientResponse, ClientSession
 
 from jabba.settings import Settings
+from tests.support.keys import AUTHORIZATION
 from web.service import build
 
 
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[ClientSession]:
-    """Run a web process's application; answer a session that talks to it."""
+    """Run a web process's application; answer a session that talks to it, with the key of the tests."""
     app = build(settings)
     await app.start()
     try:
-        async with ClientSession(f"http://127.0.0.1:{settings.web_port}") as session:
+        async with session_of(settings) as session:
             yield session
     finally:
         await app.stop()
+
+
+def session_of(settings: Settings, headers: Mapping[str, str] = AUTHORIZATION) -> ClientSession:
+    """Make a session that talks to the web process of these settings."""
+    return ClientSession(f"http://127.0.0.1:{settings.web_port}", headers=headers)
 
 
 async def answer(response: ClientResponse) -> tuple[int, Any]:

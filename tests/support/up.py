@@ -34,6 +34,11 @@ class Up:
         self.url, self.kafka = self.process.wait_for_line(r"Jabba is up: (\S+)  \(broker (\S+);", 60).groups()
         return self
 
+    @property
+    def key(self) -> str:
+        """The key that it made."""
+        return (self.data / "key").read_text().strip()
+
     def child(self, role: str) -> psutil.Process:
         """Answer the child process with this role."""
         (found,) = (child for child in self.children() if role in child.cmdline())

@@ -1,0 +1,89 @@
+"""``jabba keys``: who may use the HTTP interface; written straight to PostgreSQL, for whoever may do that."""
+
+import asyncio
+import importlib
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import click
+
+from jabba.access import Role, TypeScope
+from jabba.cli import logs, moments, options, show
+from jabba.clock import SystemClock
+from jabba.errors import NotFound
+from jabba.keys import new_key
+from jabba.settings import Settings
+
+Answer = TypeVar("Answer")
+
+
+@click.group
+def keys() -> None:
+    """Keys of the HTTP interface: create one, list them, revoke one. Needs PostgreSQL only."""
+
+
+@keys.command
+@click.option("--role", type=click.Choice(list(Role)), required=True, help="What it is for.")
+@click.option(
+    "--type", "types", metavar="TYPE", multiple=True, help="Limit it to jobs of this type, or audit_*; repeat."
+)
+@click.option("--name", help="What people call it.")
+@click.option("--expires", metavar="90d|DATE", help="When it ends. Without this, never.")
+@options.database
+@options.json
+def create(
+    role: Role, types: tuple[str, ...], name: str | None, expires: str | None, database: str | None, *, as_json: bool
+) -> None:
+    """Create a key and print it, this once."""
+    now = _now()
+    ends = None if expires is None else moments.ahead(expires, now)
+    key, text = new_key(Role(role), now, types=TypeScope.parse(types), name=name, expires_at=ends)
+    _with(database, lambda store, opened: store.create(opened, key))
+    if as_json:
+        show.as_json(show.key_as_json(key, now) | {"key": text})
+    else:
+        click.echo(text)
+        click.echo(f"Key {key.id} for the role {key.role}; it is shown this once and kept nowhere", err=True)
+
+
+@keys.command("list")
+@options.database
+@options.json
+def list_(database: str | None, *, as_json: bool) -> None:
+    """List keys, newest first."""
+    found = _with(database, lambda store, opened: store.every(opened))
+    if as_json:
+        show.as_json([show.key_as_json(key, _now()) for key in found])
+    else:
+        show.keys(found, _now())
+
+
+@keys.command
+@click.argument("key_id", metavar="ID")
+@options.database
+def revoke(key_id: str, database: str | None) -> None:
+    """Revoke a key; web processes learn of it within JABBA_KEY_SECONDS."""
+    key = _with(database, lambda store, opened: store.revoke(opened, key_id, _now()))
+    if key is None:
+        raise NotFound(f"there is no key {key_id}")
+    click.echo(f"Key {key.id} is revoked since {key.revoked_at:%Y-%m-%d %H:%M:%S}")
+
+
+def _with(database: str | None, work: Callable[[Any, Any], Awaitable[Answer]]) -> Answer:
+    """Do something with the keys of a database whose schema is the one that this code needs."""
+    settings = Settings.from_environ(database=database)
+    logs.to_standard_error("error")
+    dsn = settings.database.get_secret_value()
+    importlib.import_module("jabba.persistence.migrations").check(dsn)
+    store = importlib.import_module("jabba.persistence.keys")
+
+    async def run() -> Answer:
+        async with importlib.import_module("jabba.persistence.database").Database(dsn, size=1) as opened:
+            return await work(store, opened)
+
+    return asyncio.run(run())
+
+
+def _now() -> datetime:
+    return datetime.fromtimestamp(SystemClock().now(), UTC)

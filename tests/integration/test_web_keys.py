@@ -1,0 +1,178 @@
+"""Who may use the interface: keys as they are presented, and what each of them may do."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+from aiohttp import ClientSession
+from pydantic import SecretStr
+
+from jabba import Client, Forbidden, Unauthorized, installation
+from jabba.access import PERMISSIONS, Role
+from jabba.keys import id_of
+from jabba.persistence import keys
+from jabba.persistence.database import Database
+from jabba.settings import Settings
+from tests.support.http import answer, get, post, serving, session_of
+from tests.support.kafka import KafkaServer
+from tests.support.keys import KEY, bearer, make_key
+from tests.support.processes import eventually
+from web.openapi import PATH_EXAMPLES, path_of
+from web.operations import operations_of
+from web.routes import VIEWS
+
+TASK = ["local", "shop", "ship", [1]]
+LONG_AGO = datetime(2026, 11, 2, tzinfo=UTC)
+
+
+@pytest.fixture
+async def settings(kafka: KafkaServer, migrated: str, unused_tcp_port: int) -> Settings:
+    made = Settings(
+        kafka=kafka.bootstrap,
+        database=SecretStr(migrated),
+        prefix=f"k-{uuid4().hex}",
+        partitions=2,
+        web_port=unused_tcp_port,
+        visible_seconds=0,
+        key_seconds=0.1,
+    )
+    await installation.install(made)
+    return made
+
+
+@pytest.fixture
+async def http(settings: Settings) -> AsyncIterator[ClientSession]:
+    """A session without a key."""
+    async with serving(settings), session_of(settings, {}) as session:
+        yield session
+
+
+ROUTES = [(method, path_of(view), one) for view in VIEWS for method, one in operations_of(view).items()]
+
+
+async def test_without_a_key_nothing_is_told_of_any_route(http: ClientSession) -> None:
+    told = set()
+    for method, path, one in ROUTES:
+        if one.needs is None:
+            continue
+        for name in {method, "HEAD" if method == "GET" else method, "DELETE"}:
+            async with http.request(name, path.format(**PATH_EXAMPLES), params={"colour": "red"}) as response:
+                assert response.status == 401, (name, path)
+                told.add(await response.read())
+    for method, path in (("GET", "/"), ("GET", "/table/"), ("POST", "/health/live"), ("OPTIONS", "/v1/jobs")):
+        async with http.request(method, path) as response:
+            assert response.status == 401, (method, path)
+            told.add(await response.read())
+    assert len(told - {b""}) == 1
+
+
+async def test_health_needs_no_key(http: ClientSession) -> None:
+    assert await get(http, "/health/live") == (200, {"status": "live"})
+    assert (await get(http, "/health/ready"))[0] == 200
+
+
+async def test_a_browser_is_asked_for_the_key_and_may_send_it_as_a_password(http: ClientSession) -> None:
+    async with http.get("/docs") as response:
+        assert response.headers.getall("WWW-Authenticate") == [
+            'Bearer realm="jabba"',
+            'Basic realm="jabba", charset="UTF-8"',
+        ]
+        assert (await answer(response))[1]["type"] == "unauthorized"
+    credentials = base64.b64encode(f"anyone:{KEY}".encode()).decode()
+    async with http.get("/docs", headers={"Authorization": f"Basic {credentials}"}) as response:
+        assert (response.status, response.content_type) == (200, "text/html")
+
+
+NO_KEYS = [
+    "",
+    "Bearer",
+    f"Bearer jabba_{'0' * 12}_{'2' * 64}",
+    f"Bearer jabba_{'9' * 12}_{'1' * 64}",
+    f"Bearer {KEY}x",
+    f"Bearer {KEY.upper()}",
+    f"Token {KEY}",
+    "Basic !",
+    "Basic " + base64.b64encode(b"\xff:\xff").decode(),
+    "Basic " + base64.b64encode(KEY.encode()).decode(),
+    "Bearer " + "x" * 10_000,
+]
+
+
+async def test_what_is_no_valid_key_is_refused(http: ClientSession) -> None:
+    for authorization in NO_KEYS:
+        status, error = await get(http, "/v1/jobs", headers={"Authorization": authorization})
+        assert (status, error["type"]) == (401, "unauthorized"), authorization
+        assert KEY[18:] not in error["message"]
+
+
+async def test_a_body_is_not_read_before_the_key_is_known(http: ClientSession) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(10), http.post("/v1/jobs", data=endless()) as response:
+        assert response.status == 401
+
+
+async def test_a_key_ends_and_is_told_so(settings: Settings, http: ClientSession, projection: Database) -> None:
+    expired = await make_key(projection, expires_at=LONG_AGO)
+    status, error = await get(http, "/v1/jobs", headers=bearer(expired))
+    assert (status, error["message"]) == (401, "this key is expired")
+
+    text = await make_key(projection)
+    assert (await get(http, "/v1/jobs", headers=bearer(text)))[0] == 200
+    assert await keys.revoke(projection, id_of(text) or "", datetime.now(UTC)) is not None
+
+    async def told() -> bool:
+        status, error = await get(http, "/v1/jobs", headers=bearer(text))
+        return (status, error) != (200, []) and error["message"] == "this key is revoked"
+
+    await eventually(told, what="refusal")
+
+
+async def test_each_role_may_do_what_its_permissions_say_and_is_told_what_is_missing(
+    http: ClientSession, projection: Database
+) -> None:
+    for role, permissions in PERMISSIONS.items():
+        headers = bearer(await make_key(projection, role))
+        for method, path, one in ROUTES:
+            if one.needs is None:
+                continue
+            query = {"colour": "red"}
+            async with http.request(method, path.format(**PATH_EXAMPLES), params=query, headers=headers) as response:
+                if one.needs in permissions:
+                    assert response.status not in (401, 403), (role, path)
+                else:
+                    status, error = await answer(response)
+                    assert (status, error["type"]) == (403, "forbidden"), (role, path)
+                    assert f"the permission {one.needs}," in error["message"]
+
+
+async def test_the_clients_send_the_key_and_name_what_is_wrong_with_it(
+    settings: Settings, http: ClientSession, projection: Database
+) -> None:
+    url = f"http://127.0.0.1:{settings.web_port}"
+    async with Client(url, key=await make_key(projection, Role.SUBMITTER)) as client:
+        assert (await client.create_job(TASK, "shipping")).job.type == "shipping"
+        with pytest.raises(Forbidden, match="the permission search"):
+            await client.search_jobs()
+    async with Client(url) as client:
+        with pytest.raises(Unauthorized, match="this needs a key"):
+            await client.search_jobs()
+
+
+async def test_an_open_web_asks_nobody(settings: Settings) -> None:
+    opened = settings.model_copy(update={"access": "open"})
+    async with serving(opened), session_of(opened, {}) as http:
+        assert (await post(http, "/v1/jobs", {"tasks": TASK, "type": "shipping"}))[0] == 201
+
+
+async def test_the_documentation_may_be_open(settings: Settings) -> None:
+    opened = settings.model_copy(update={"open_docs": True})
+    async with serving(opened), session_of(opened, {}) as http:
+        for path, status in (("/docs", 200), ("/openapi.json", 200), ("/v1/jobs", 401)):
+            async with http.get(path) as response:
+                assert response.status == status
