@@ -240,14 +240,18 @@ class Following(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002 — aiokafka's interface
         """Forget all: every rebalance takes all partitions away and assigns anew."""
-        self.next = {}
-        self.generation += 1
+        self._forget()
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:  # noqa: ARG002 — the same
         """Note that this projector is a member; the partitions are taken over by its loop."""
+        self._forget()
+        self.joined = True
+
+    def _forget(self) -> None:
         self.next = {}
         self.generation += 1
-        self.joined = True
+        # Whoever follows these partitions now tells how far they are; and aiokafka takes a commit of nothing amiss.
+        self.uncommitted = False
 
     def advance(self, offsets: Offsets) -> None:
         """Note what was written."""
