@@ -21,6 +21,7 @@ from jabba.errors import (
 from jabba.kafka import KafkaSecurity
 from jabba.lifecycle import JobStatus, Strategy, TaskStatus
 from jabba.models import Callback, Job, JobEvent, Progress, Task, TaskSpec
+from jabba.pages import Count, Page
 from jabba.producer import Producer, SyncProducer
 from jabba.submission import Delivery, Submitted
 
@@ -28,6 +29,7 @@ __all__ = [
     "Callback",
     "Client",
     "Conflict",
+    "Count",
     "Delivery",
     "FieldError",
     "Forbidden",
@@ -40,6 +42,7 @@ __all__ = [
     "KafkaSecurity",
     "LimitExceeded",
     "NotFound",
+    "Page",
     "Producer",
     "Progress",
     "Refused",

@@ -6,7 +6,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from jabba.cli import jobs, keys, letters, projections, roles
+from jabba.cli import jobs, keys, letters, projections, roles, search
 from jabba.errors import JabbaError, MissingExtra, NotReady, RequestError, Unavailable
 from jabba.settings import SettingsError
 
@@ -75,7 +75,7 @@ for command in (
     roles.projector,
     jobs.submit,
     jobs.get,
-    jobs.search,
+    search.search,
 ):
     jabba.add_command(command)
 jabba.add_command(letters.dead_letters)

@@ -1,5 +1,6 @@
 """What people see: tables, progress, and who of ``jabba up`` says what."""
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
@@ -13,10 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from jabba.errors import FieldError
 from jabba.keys import Key
 from jabba.letters import Letter
 from jabba.lifecycle import JobStatus, TaskStatus
 from jabba.models import Callback, Job, Progress, Task
+from jabba.pages import Count
 from jabba.settings import Settings
 
 if TYPE_CHECKING:
@@ -106,17 +109,17 @@ def job(found: Job, progress: Progress | None = None) -> None:
             out.print(f"  [dim]{name:<11}[/]{escape(value)}", overflow="ellipsis", no_wrap=name != "meta")
 
 
-def jobs(found: Iterable[Job]) -> None:
+def jobs(found: Iterable[Job], *, headed: bool = True) -> None:
     """Show jobs as a table; what people know them by stands in one column, so that ids need no cutting."""
-    table = _table("id", "status", "submitted", "job")
+    table = _table("id", "status", "submitted", "job", headed=headed)
     for one in found:
         table.add_row(str(one.id), _status(one.status), f"{one.inserted_at:%m-%d %H:%M:%S}", _known_by(one))
     _print_table(table, "no jobs")
 
 
-def tasks(found: Iterable[Task], total: int | None = None) -> None:
+def tasks(found: Iterable[Task], total: int | None = None, *, headed: bool = True) -> None:
     """Show tasks as a table; ``total`` tells how many there are when not all are shown."""
-    table = _table("#", "task", "status", "result")
+    table = _table("#", "task", "status", "result", headed=headed)
     table.columns[0].justify = "right"
     for one in found:
         step, result = str(one.priority or ""), _short(one.result) if one.result else ""
@@ -124,6 +127,27 @@ def tasks(found: Iterable[Task], total: int | None = None) -> None:
     _print_table(table, "no tasks")
     if total is not None and total > table.row_count:
         out.print(f"[dim]… and {total - table.row_count:,} more[/]")
+
+
+def more(there_is: bool) -> None:  # noqa: FBT001 — its name says it
+    """Tell that not all are shown."""
+    if there_is:
+        out.print("[dim]… and more: --all shows them[/]")
+
+
+def total(counted: Count | None, what: str) -> None:
+    """Tell on standard error how many there are in all."""
+    if counted is not None:
+        click.echo(f"{'' if counted.exact else 'about '}{counted.value:,} {what}", err=True)
+
+
+def places(text: str, name: str, fields: Iterable[FieldError]) -> None:
+    """Point to the mistakes in a text, on standard error; a field is ``name[place]``."""
+    found = [re.fullmatch(rf"{name}\[(\d+)\]", one.field) for one in fields]
+    marked = {int(place[1]) for place in found if place}
+    if marked and text.isprintable():
+        line = "".join("^" if place in marked else " " for place in range(max(marked) + 1))
+        click.echo(f"  {text}\n  {line}", err=True)
 
 
 def letters(found: Iterable[Letter]) -> None:
@@ -236,8 +260,8 @@ class Work:
         self._bar.update(self._task, completed=done, total=total, rate=f"{speed:,.0f}/s" if speed else "")
 
 
-def _table(*headers: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
+def _table(*headers: str, headed: bool = True) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim", show_header=headed)
     for header in headers:
         table.add_column(header, overflow="ellipsis", no_wrap=True, min_width=_WIDTHS.get(header))
     return table

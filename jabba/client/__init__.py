@@ -2,7 +2,7 @@
 
 from jabba.client.asynchronous import Client
 from jabba.client.connection import error_of
-from jabba.client.forms import Condition, Cursor, Order
+from jabba.client.forms import Condition, Cursor, Filter, Order
 from jabba.client.synchronous import SyncClient
 
-__all__ = ["Client", "Condition", "Cursor", "Order", "SyncClient", "error_of"]
+__all__ = ["Client", "Condition", "Cursor", "Filter", "Order", "SyncClient", "error_of"]

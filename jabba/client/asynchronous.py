@@ -7,20 +7,16 @@ from typing import Any, Self
 from urllib.parse import quote
 from uuid import UUID
 
-from pydantic import TypeAdapter
-
 from jabba import ids
-from jabba.client import many, watching
+from jabba.client import many, searching, watching
 from jabba.client.connection import Connection
-from jabba.client.forms import Condition, Cursor, Order
+from jabba.client.forms import Cursor, Filter, Order
 from jabba.clock import SystemClock
 from jabba.errors import InvalidRequest, Unavailable
 from jabba.models import Job, JobEvent, Progress, Task
+from jabba.pages import Page
 from jabba.positions import Position, read_position, write_position
 from jabba.submission import Delivery, Submitted, TaskForm
-
-_JOBS = TypeAdapter(list[Job])
-_TASKS = TypeAdapter(list[Task])
 
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 2.0
@@ -128,38 +124,74 @@ class Client:
         """
         return Progress.model_validate((await self._connection.get(f"{_path(job)}/progress", {}))["data"])
 
-    async def get_tasks(self, job: UUID | str, *, cursor: Cursor = (0, 50)) -> list[Task]:
+    async def get_tasks(self, job: UUID | str, *, cursor: Cursor = (0, 50)) -> Page[Task]:
         """Answer a page of a job's tasks, in their order.
 
         Raises:
             NotFound: there is no such job.
         """
-        offset, limit = cursor
-        return _TASKS.validate_python(
-            (await self._connection.get(f"{_path(job)}/tasks", {"cursor": f"{offset},{limit}"}))["data"]
-        )
+        query = {"cursor": searching.cursor_text(cursor)}
+        return searching.TASKS.read(await self._connection.get(f"{_path(job)}/tasks", query))
 
     async def search_jobs(
         self,
-        filter: Sequence[Condition] = (),  # noqa: A002 — its name in the interface
+        filter: Filter = (),  # noqa: A002 — its name in the interface
         order_by: Order = (),
         cursor: Cursor = (0, 50),
-    ) -> list[Job]:
-        """Answer the jobs that meet every condition.
+        *,
+        count: bool = False,
+    ) -> Page[Job]:
+        """Answer a page of the jobs that meet every condition, the newest first unless told otherwise.
+
+        The page is a list; its ``next`` is the cursor of the page behind it, and with ``count`` its ``total`` tells how
+        many there are on all pages.
 
         Raises:
-            InvalidRequest: names the condition that is wrong, such as ``filter[2][1]``.
+            InvalidRequest: names the condition that is wrong, such as ``filter[2][1]``, or its place in a text, such as
+                ``query[17]``.
         """
-        return _JOBS.validate_python(await self._search("/v1/jobs/search", filter, order_by, cursor))
+        return await searching.JOBS.page(self._connection, filter, order_by, cursor, count=count)
 
     async def search_tasks(
         self,
-        filter: Sequence[Condition] = (),  # noqa: A002 — its name in the interface
+        filter: Filter = (),  # noqa: A002 — its name in the interface
         order_by: Order = (),
         cursor: Cursor = (0, 50),
-    ) -> list[Task]:
-        """Answer the tasks that meet every condition; errors as for ``search_jobs``."""
-        return _TASKS.validate_python(await self._search("/v1/tasks/search", filter, order_by, cursor))
+        *,
+        count: bool = False,
+    ) -> Page[Task]:
+        """Answer a page of the tasks that meet every condition; as ``search_jobs``."""
+        return await searching.TASKS.page(self._connection, filter, order_by, cursor, count=count)
+
+    async def iter_jobs(
+        self,
+        filter: Filter = (),  # noqa: A002 — its name in the interface
+        order_by: Order = (),
+        *,
+        page_size: int = 200,
+    ) -> AsyncGenerator[Job]:
+        """Answer all jobs that meet every condition, one by one; errors as for ``search_jobs``.
+
+        ``async for job in client.iter_jobs("status:FAILED"): …``. They are asked for page by page; none comes twice,
+        and none that is there all the time is missed.
+        """
+        async with aclosing(searching.JOBS.pages(self._connection, filter, order_by, page_size)) as pages:
+            async for page in pages:
+                for job in page:
+                    yield job
+
+    async def iter_tasks(
+        self,
+        filter: Filter = (),  # noqa: A002 — its name in the interface
+        order_by: Order = (),
+        *,
+        page_size: int = 200,
+    ) -> AsyncGenerator[Task]:
+        """Answer all tasks that meet every condition, one by one; as ``iter_jobs``."""
+        async with aclosing(searching.TASKS.pages(self._connection, filter, order_by, page_size)) as pages:
+            async for page in pages:
+                for task in page:
+                    yield task
 
     async def wait(self, job: Submitted | UUID | str, *, timeout: float | None = None) -> Job:  # noqa: ASYNC109 — part of the interface
         """Answer a job once all of its tasks have ended.
@@ -211,10 +243,6 @@ class Client:
             return Job.model_validate((await self._connection.get(_path(job), query))["data"])
         except Unavailable:
             return None
-
-    async def _search(self, path: str, conditions: Sequence[Condition], order_by: Order, cursor: Cursor) -> Any:
-        document = {"filter": list(conditions), "order_by": list(order_by), "cursor": list(cursor)}
-        return (await self._connection.post(path, document))["data"]
 
 
 def _path(job: UUID | str) -> str:

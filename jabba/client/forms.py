@@ -6,8 +6,11 @@ from typing import Any
 Condition = Sequence[Any]
 """``[field, rule, value]``, such as ``["status", "equal", "FAILED"]``."""
 
+Filter = str | Condition | Sequence[Condition]
+"""A text such as ``"status:FAILED type:audit_*"``, a condition, or several that hold at once."""
+
 Order = Sequence[Sequence[str]]
 """``[["desc", "inserted_at"], …]``."""
 
-Cursor = tuple[int, int]
-"""Offset and limit."""
+Cursor = tuple[int, int] | tuple[str, int] | str
+"""Offset and limit, or ``next`` of another page, alone or with a limit."""

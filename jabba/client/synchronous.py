@@ -6,8 +6,9 @@ from uuid import UUID
 
 from jabba.background import BackgroundLoop
 from jabba.client.asynchronous import Client
-from jabba.client.forms import Condition, Cursor, Order
+from jabba.client.forms import Cursor, Filter, Order
 from jabba.models import Job, JobEvent, Progress, Task
+from jabba.pages import Page
 from jabba.positions import Position
 from jabba.submission import Delivery, Submitted, TaskForm, in_pieces
 
@@ -67,27 +68,51 @@ class SyncClient:
         """Answer how far a job has come; see ``Client.get_progress``."""
         return self._background.run(self._client.get_progress(job))
 
-    def get_tasks(self, job: UUID | str, *, cursor: Cursor = (0, 50)) -> list[Task]:
+    def get_tasks(self, job: UUID | str, *, cursor: Cursor = (0, 50)) -> Page[Task]:
         """Answer a page of a job's tasks; see ``Client.get_tasks``."""
         return self._background.run(self._client.get_tasks(job, cursor=cursor))
 
     def search_jobs(
         self,
-        filter: Sequence[Condition] = (),  # noqa: A002 — as in Client
+        filter: Filter = (),  # noqa: A002 — as in Client
         order_by: Order = (),
         cursor: Cursor = (0, 50),
-    ) -> list[Job]:
-        """Answer the jobs that meet every condition; see ``Client.search_jobs``."""
-        return self._background.run(self._client.search_jobs(filter, order_by, cursor))
+        *,
+        count: bool = False,
+    ) -> Page[Job]:
+        """Answer a page of the jobs that meet every condition; see ``Client.search_jobs``."""
+        return self._background.run(self._client.search_jobs(filter, order_by, cursor, count=count))
 
     def search_tasks(
         self,
-        filter: Sequence[Condition] = (),  # noqa: A002 — as in Client
+        filter: Filter = (),  # noqa: A002 — as in Client
         order_by: Order = (),
         cursor: Cursor = (0, 50),
-    ) -> list[Task]:
-        """Answer the tasks that meet every condition; see ``Client.search_tasks``."""
-        return self._background.run(self._client.search_tasks(filter, order_by, cursor))
+        *,
+        count: bool = False,
+    ) -> Page[Task]:
+        """Answer a page of the tasks that meet every condition; see ``Client.search_tasks``."""
+        return self._background.run(self._client.search_tasks(filter, order_by, cursor, count=count))
+
+    def iter_jobs(
+        self,
+        filter: Filter = (),  # noqa: A002 — as in Client
+        order_by: Order = (),
+        *,
+        page_size: int = 200,
+    ) -> Iterator[Job]:
+        """Answer all jobs that meet every condition; see ``Client.iter_jobs``."""
+        return self._background.iterate(self._client.iter_jobs(filter, order_by, page_size=page_size))
+
+    def iter_tasks(
+        self,
+        filter: Filter = (),  # noqa: A002 — as in Client
+        order_by: Order = (),
+        *,
+        page_size: int = 200,
+    ) -> Iterator[Task]:
+        """Answer all tasks that meet every condition; see ``Client.iter_tasks``."""
+        return self._background.iterate(self._client.iter_tasks(filter, order_by, page_size=page_size))
 
     def wait(self, job: Submitted | UUID | str, *, timeout: float | None = None) -> Job:
         """Answer a job once all of its tasks have ended; see ``Client.wait``."""

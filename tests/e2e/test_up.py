@@ -98,16 +98,28 @@ def test_search_filters_by_columns_and_meta(up: Up) -> None:
     for number in (1, 2):
         jabba(up, "submit", "-", "--wait", given=document(call("ok"), type="found", meta={"n": {"of": number}}))
 
-    def found(*filters: str) -> list[dict[str, Any]]:
-        answer: list[dict[str, Any]] = json.loads(jabba(up, "search", *filters, "--json").stdout)
+    def found(*arguments: str) -> list[dict[str, Any]]:
+        answer: list[dict[str, Any]] = json.loads(jabba(up, "search", *arguments, "--json").stdout)
         return answer
 
-    assert [job["meta"]["n"]["of"] for job in found("type=found")] == [2, 1]
-    assert [job["meta"]["n"]["of"] for job in found("type=found", "meta.n.of=1", "status=processed")] == [1]
-    assert found("type=found", "status=FAILED") == []
-    assert [job["type"] for job in found("type=found", "--limit", "1")] == ["found"]
-    (first, _) = found("type=found")
-    assert [task["status"] for task in found("--tasks", f"job_id={first['id']}")] == ["PROCESSED"]
+    assert [job["meta"]["n"]["of"] for job in found("type:found")] == [2, 1]
+    assert [job["meta"]["n"]["of"] for job in found("type:found", "meta.n.of:1 status:processed")] == [1]
+    assert [job["meta"]["n"]["of"] for job in found("type:fo*", "--order", "inserted_at")] == [1, 2]
+    assert found("type:found status:FAILED") == []
+    assert [job["type"] for job in found("type:found", "--limit", "1")] == ["found"]
+    (first, second) = found("type:found")
+    assert [task["status"] for task in found("--tasks", f"job_id:{first['id']}")] == ["PROCESSED"]
+
+    every = jabba(up, "search", "--all", "--count", "--json", "type:found")
+    assert [json.loads(line)["id"] for line in every.stdout.splitlines()] == [first["id"], second["id"]]
+    assert every.stderr == "2 jobs\n"
+    shown = jabba(up, "search", "--limit", "1", "type:found").stdout
+    assert first["id"] in shown
+    assert "--all shows them" in shown
+
+    wrong = jabba(up, "search", "type:found state:DONE")
+    assert wrong.returncode == 2
+    assert "  type:found state:DONE\n             ^\nError: query[11]" in wrong.stderr
 
 
 def test_two_workers_share_the_embedded_broker(tmp_path: Path) -> None:

@@ -2,15 +2,14 @@ import io
 import logging
 import subprocess
 import sys
-from typing import Any
 
-import click
 import pytest
 from click.testing import CliRunner
 
-from jabba.cli import logs
+from jabba.cli import logs, show
 from jabba.cli.commands import Failure, exit_code, jabba
-from jabba.cli.jobs import _condition
+from jabba.cli.search import _order_by
+from jabba.client import Order
 from jabba.embedded.database import DatabaseFailed
 from jabba.errors import (
     Conflict,
@@ -23,7 +22,6 @@ from jabba.errors import (
     NotReady,
     Unavailable,
 )
-from jabba.filters import JOBS, TASKS, Collection, parse_search
 from jabba.settings import SettingsError
 
 
@@ -71,30 +69,25 @@ def test_a_single_field_is_not_told_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    "text, collection, condition",
+    "text, order_by",
     [
-        ("status=FAILED", JOBS, ["status", "equal", "FAILED"]),
-        ("status=failed", JOBS, ["status", "equal", "FAILED"]),
-        ("type=a=b", JOBS, ["type", "equal", "a=b"]),
-        ("type=7", JOBS, ["type", "equal", "7"]),
-        ("name=", JOBS, ["name", "equal", None]),
-        ("meta.order=17", JOBS, ["meta", None, [["order", "equal", 17]]]),
-        ('meta.order="17"', JOBS, ["meta", None, [["order", "equal", "17"]]]),
-        ("meta.a.b=text", JOBS, ["meta", None, [["a", None, [["b", "equal", "text"]]]]]),
-        ('meta={"a": 1}', JOBS, ["meta", "equal", {"a": 1}]),
-        ("priority=2", TASKS, ["priority", "equal", 2]),
-        ("result.paid=true", TASKS, ["result", None, [["paid", "equal", True]]]),
+        ("-inserted_at", [("desc", "inserted_at")]),
+        ("name,-type", [("asc", "name"), ("desc", "type")]),
     ],
 )
-def test_filters_become_conditions(text: str, collection: Collection, condition: list[Any]) -> None:
-    assert _condition(text, collection) == condition
-    parse_search({"filter": [condition]}, collection)
+def test_an_order_is_fields_with_a_minus_before_those_that_descend(text: str, order_by: Order) -> None:
+    assert _order_by(text) == order_by
 
 
-@pytest.mark.parametrize("text", ["status", "unknown=1", "type.a=1", "=1", ""])
-def test_what_is_no_filter_is_refused_with_the_fields_there_are(text: str) -> None:
-    with pytest.raises(click.UsageError, match="no FIELD=VALUE; the fields are id, name, type"):
-        _condition(text, JOBS)
+def test_the_mistakes_in_a_query_are_pointed_to(capsys: pytest.CaptureFixture[str]) -> None:
+    show.places("status:DONE id:x", "query", [FieldError("query[7]", "no"), FieldError("query[15]", "no")])
+    show.places("status:DONE", "query", [FieldError("order_by[0][1]", "no")])
+    assert capsys.readouterr().err == "  status:DONE id:x\n         ^       ^\n"
+
+
+def test_all_of_them_and_some_of_them_cannot_be_meant_at_once() -> None:
+    done = CliRunner().invoke(jabba, ["search", "--all", "--limit", "3"])
+    assert done.exit_code == 2
 
 
 def test_a_file_that_is_no_json_is_wrong_usage() -> None:

@@ -22,6 +22,8 @@ from jabba.errors import (
     RequestError,
     Unavailable,
 )
+from jabba.models import Job
+from jabba.pages import Count
 
 ID = str(ids.new_job_id(1_800_000_000))
 MOMENT = datetime(2027, 1, 15, tzinfo=UTC).isoformat()
@@ -117,6 +119,39 @@ async def test_reads_ask_for_what_their_arguments_say(asked: Asked, client: Clie
     assert paths[3] == ("POST", "/v1/tasks/search")
 
 
+async def test_a_page_is_a_list_that_knows_what_follows(asked: Asked, client: Client) -> None:
+    count = {"value": 10_001, "exact": False}
+    asked.answers = [(200, {"data": [JOB], "next": "TOKEN", "count": count}), (200, {"data": [TASK], "next": None})]
+    page = await client.search_jobs("status:PENDING", cursor=(0, 1), count=True)
+    assert (len(page), page[0].type, page == [Job.model_validate(JOB)]) == (1, "shipping", True)
+    assert (page.next, page.total) == ("TOKEN", Count(value=10_001, exact=False))
+    tasks = await client.get_tasks(ID, cursor=("TOKEN", 10))
+    assert (len(tasks), tasks.next, tasks.total) == (1, None, None)
+    await client.search_tasks(("status", "equal", "FAILED"), [["asc", "name"]], page.next or "")
+    assert [document for _, _, document in asked.requests if document] == [
+        {"query": "status:PENDING", "cursor": [0, 1], "count": True},
+        {"filter": [["status", "equal", "FAILED"]], "order_by": [["asc", "name"]], "cursor": "TOKEN"},
+    ]
+    assert asked.requests[1][1] == f"/v1/jobs/{ID}/tasks?cursor=TOKEN,10"
+
+
+async def test_all_pages_are_asked_for_one_after_the_other(asked: Asked, client: Client) -> None:
+    answers = [{"data": [JOB] * 2, "next": "B"}, {"data": [JOB], "next": "C"}, {"data": [], "next": None}]
+    asked.answers = [(200, answer) for answer in answers]
+    found = [job.type async for job in client.iter_jobs("type:shipping", [["asc", "id"]], page_size=2)]
+    assert found == ["shipping"] * 3
+    assert [document["cursor"] for _, _, document in asked.requests] == [[0, 2], "B", "C"]
+    assert {str(document["order_by"]) for _, _, document in asked.requests} == {"[['asc', 'id']]"}
+
+
+async def test_no_page_is_asked_for_that_nobody_wants(asked: Asked, client: Client) -> None:
+    asked.answers = [(200, {"data": [TASK] * 2, "next": "B"})]
+    async for task in client.iter_tasks():
+        assert task.name == "one"
+        break
+    assert len(asked.requests) == 1
+
+
 async def test_an_id_cannot_lead_to_another_path(asked: Asked, client: Client) -> None:
     asked.answers = [(404, {"error": {"type": "not_found", "message": "no", "fields": []}})]
     with pytest.raises(NotFound):
@@ -205,6 +240,17 @@ async def test_code_without_an_event_loop_asks_the_same(asked: Asked, url: str) 
             return f"{client.get_job(ID).status} {client.wait(ID, timeout=5).id}"
 
     assert await asyncio.to_thread(work) == f"PENDING {ID}"
+
+
+async def test_pages_without_an_event_loop(asked: Asked, url: str) -> None:
+    asked.answers = [(200, {"data": [JOB], "next": "B"}), (200, {"data": [JOB], "next": "B"})]
+    asked.answers.append((200, {"data": [JOB], "next": None}))
+
+    def work() -> tuple[str | None, int]:
+        with SyncClient(url) as client:
+            return client.search_jobs("type:shipping").next, len(list(client.iter_jobs("type:shipping")))
+
+    assert await asyncio.to_thread(work) == ("B", 2)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,113 @@
+"""``search``: jobs and tasks that meet the conditions in a text."""
+
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Any
+
+import click
+
+from jabba.cli import options, show
+from jabba.cli.jobs import ask
+from jabba.client import Client, Order
+from jabba.errors import InvalidRequest
+from jabba.filters import MAX_LIMIT
+
+_SHOWN = 20
+_PAGE_SIZE = 200
+
+
+@click.command
+@click.argument("query", metavar="[QUERY]…", nargs=-1)
+@click.option("--tasks", "of_tasks", is_flag=True, help="Search tasks instead of jobs.")
+@click.option("--order", metavar="FIELD,…", default="-inserted_at", help="Order by these fields; -FIELD descends.")
+@click.option("--limit", type=click.IntRange(1, MAX_LIMIT), help=f"How many to show; {_SHOWN} unless told.")
+@click.option("--all", "everything", is_flag=True, help="Show all of them; with --json, one a line.")
+@click.option("--count", is_flag=True, help="Tell on standard error how many there are in all.")
+@options.url
+@options.json
+def search(query: tuple[str, ...], order: str, limit: int | None, url: str | None, **flags: bool) -> None:
+    r"""Search for jobs, the newest first.
+
+    QUERY is a text of conditions:
+
+    \b
+        jabba search 'status:FAILED type:audit_* meta.order>17'
+        jabba search 'tasks(status:RESCUED name~mail) or -status:PROCESSED,PENDING'
+        jabba search --tasks 'job.type:shipping result.parcel:*'
+
+    docs/search.md has all of it. Begin with "not" instead of "-", which would be an option here.
+    """
+    if flags["everything"] and limit is not None:
+        raise click.UsageError("--all shows all of them, and --limit only some")
+    text = " ".join(query)
+    wanted = _Search(text, _order_by(order), of_tasks=flags["of_tasks"], as_json=flags["as_json"])
+    work = wanted.show_all if flags["everything"] else wanted.show_some(limit or _SHOWN)
+    try:
+        ask(url, lambda client: wanted.counted(client, work) if flags["count"] else work(client))
+    except InvalidRequest as error:
+        show.places(text, "query", error.fields)
+        raise
+
+
+def _order_by(text: str) -> Order:
+    """Read ``-inserted_at,name`` as an order."""
+    return [("desc", name[1:]) if name.startswith("-") else ("asc", name) for name in text.split(",")]
+
+
+Work = Callable[[Client], Any]
+
+
+class _Search:
+    """What is searched for, and how it is shown."""
+
+    def __init__(self, text: str, order_by: Order, *, of_tasks: bool, as_json: bool) -> None:
+        self._text = text
+        self._order_by = order_by
+        self._of_tasks = of_tasks
+        self._as_json = as_json
+
+    async def show_all(self, client: Client) -> None:
+        """Show all there are, as they come."""
+        iterate = client.iter_tasks if self._of_tasks else client.iter_jobs
+        some: list[Any] = []
+        begun = False
+        async with aclosing(iterate(self._text, self._order_by, page_size=_PAGE_SIZE)) as found:
+            async for one in found:
+                some.append(one)
+                if len(some) == _PAGE_SIZE:
+                    self._show_part(some, begun=begun)
+                    some, begun = [], True
+        if some or not begun:
+            self._show_part(some, begun=begun)
+
+    def show_some(self, limit: int) -> Work:
+        """Make what shows the first ones."""
+
+        async def work(client: Client) -> None:
+            page = await self._page(client, limit)
+            if self._as_json:
+                show.as_json(page)
+            else:
+                self._show_part(page, begun=False)
+                show.more(page.next is not None)
+
+        return work
+
+    async def counted(self, client: Client, work: Work) -> None:
+        """Do it, and tell how many there are in all."""
+        await work(client)
+        total = (await self._page(client, 1, count=True)).total
+        show.total(total, "tasks" if self._of_tasks else "jobs")
+
+    async def _page(self, client: Client, limit: int, *, count: bool = False) -> Any:
+        look_for = client.search_tasks if self._of_tasks else client.search_jobs
+        return await look_for(self._text, self._order_by, (0, limit), count=count)
+
+    def _show_part(self, found: list[Any], *, begun: bool) -> None:
+        if self._as_json:
+            for one in found:
+                show.as_line(one)
+        elif self._of_tasks:
+            show.tasks(found, headed=not begun)
+        else:
+            show.jobs(found, headed=not begun)

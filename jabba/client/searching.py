@@ -1,0 +1,67 @@
+"""Searches over HTTP: one page, or all of them one after the other."""
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter
+
+from jabba.client.connection import Connection
+from jabba.client.forms import Cursor, Filter, Order
+from jabba.models import Job, Task
+from jabba.pages import Count, Page
+
+Item = TypeVar("Item")
+
+
+class Listing(Generic[Item]):
+    """What can be searched: where that is asked, and what the answers hold."""
+
+    def __init__(self, path: str, items: TypeAdapter[list[Item]]) -> None:
+        self._path = path
+        self._items = items
+
+    async def page(
+        self,
+        connection: Connection,
+        conditions: Filter,
+        order_by: Order,
+        cursor: Cursor,
+        *,
+        count: bool = False,
+    ) -> Page[Item]:
+        """Answer one page of a search."""
+        document = {**_conditions(conditions), "cursor": cursor}
+        document |= {"order_by": list(order_by)} if order_by else {}
+        return self.read(await connection.post(self._path, document | ({"count": True} if count else {})))
+
+    async def pages(
+        self, connection: Connection, conditions: Filter, order_by: Order, limit: int
+    ) -> AsyncGenerator[Page[Item]]:
+        """Answer the pages of a search, each of ``limit`` items."""
+        page = await self.page(connection, conditions, order_by, (0, limit))
+        yield page
+        while page.next:
+            page = await self.page(connection, conditions, order_by, page.next)
+            yield page
+
+    def read(self, answer: Mapping[str, Any]) -> Page[Item]:
+        """Make the page that an answer holds."""
+        count = answer.get("count")
+        total = None if count is None else Count.model_validate(count)
+        return Page(self._items.validate_python(answer["data"]), next=answer.get("next"), total=total)
+
+
+JOBS = Listing("/v1/jobs/search", TypeAdapter(list[Job]))
+TASKS = Listing("/v1/tasks/search", TypeAdapter(list[Task]))
+
+
+def cursor_text(cursor: Cursor) -> str:
+    """Write a cursor as a parameter."""
+    return cursor if isinstance(cursor, str) else ",".join(map(str, cursor))
+
+
+def _conditions(given: Filter) -> dict[str, Any]:
+    """Answer the part of a search that says which items; a single condition need not stand in a list."""
+    if isinstance(given, str):
+        return {"query": given}
+    return {"filter": [given] if given and isinstance(given[0], str) else list(given)}
