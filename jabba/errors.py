@@ -86,6 +86,20 @@ class NotFound(RequestError):
     type = "not_found"
 
 
+class MethodNotAllowed(RequestError):
+    """There is such a path, but not with this method."""
+
+    status = 405
+    type = "method_not_allowed"
+
+
+class RequestTimeout(RequestError):
+    """The request did not come in time."""
+
+    status = 408
+    type = "request_timeout"
+
+
 class Conflict(RequestError):
     """The id already belongs to another job."""
 
@@ -109,6 +123,14 @@ class InternalError(RequestError):
 
     status = 500
     type = "internal_error"
+
+
+def request_errors(root: type[RequestError] = RequestError) -> dict[str, type[RequestError]]:
+    """Answer the class of each ``type``; one that has none of its own is told as the one above it."""
+    found = {root.type: root} if "type" in vars(root) else {}
+    for cls in root.__subclasses__():
+        found |= request_errors(cls)
+    return found
 
 
 class TaskError(JabbaError):

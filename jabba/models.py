@@ -157,7 +157,7 @@ class Job(BaseModel):
     ``reason`` says why a job was ended from outside: ``incomplete_submission`` when not all of its tasks ever came.
     """
 
-    model_config = ConfigDict(frozen=True, use_enum_values=True)
+    model_config = ConfigDict(frozen=True)
 
     id: UUID
     name: str | None
@@ -186,7 +186,7 @@ class Progress(BaseModel):
 class Task(BaseModel):
     """A task as it is answered; ``priority`` is 1…n in a sequential job and 0 in a concurrent one."""
 
-    model_config = ConfigDict(frozen=True, use_enum_values=True)
+    model_config = ConfigDict(frozen=True)
 
     id: UUID
     job_id: UUID

@@ -17,7 +17,7 @@ from jabba.kafka import KafkaAccess, KafkaSecurity
 from jabba.log import Log
 from jabba.models import Limits
 from jabba.room import Room
-from jabba.submission import Delivery, Prepared, Submitted, TaskForm, each, given_id, in_pieces, prepare
+from jabba.submission import Delivery, Prepared, StrategyName, Submitted, TaskForm, each, given_id, in_pieces, prepare
 from jabba.topics import Topics, partition_of
 
 MAX_WAITING_BYTES = 256 * 1024 * 1024
@@ -88,7 +88,7 @@ class Producer:
         tasks: TaskForm | Sequence[TaskForm],
         type: str,  # noqa: A002 — the name that every other face of a job has
         *,
-        strategy: str = "sequential",
+        strategy: StrategyName = "sequential",
         meta: Mapping[str, Any] | None = None,
         name: str | None = None,
         id: UUID | str | None = None,  # noqa: A002 — as above
@@ -274,7 +274,7 @@ class SyncProducer:
         tasks: TaskForm | Sequence[TaskForm],
         type: str,  # noqa: A002 — as in Producer
         *,
-        strategy: str = "sequential",
+        strategy: StrategyName = "sequential",
         meta: Mapping[str, Any] | None = None,
         name: str | None = None,
         id: UUID | str | None = None,  # noqa: A002 — as in Producer

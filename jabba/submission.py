@@ -5,18 +5,23 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from jabba import ids, slices
 from jabba.errors import RequestError
-from jabba.lifecycle import JobStatus
+from jabba.lifecycle import JobStatus, Strategy
 from jabba.models import Callback, Job, JobSpec, Limits, TaskSpec
 from jabba.positions import write_position
 
-TaskForm = TaskSpec | Callback | Mapping[str, Any] | Sequence[Any]
-"""A task as a caller may write it: ``{"callback": …, "name", "meta"}``, a callback alone, or the callback as
-``[service, module, function, args]``."""
+BareCallback = tuple[str, str, str] | tuple[str, str, str, Sequence[Any]] | list[Any]
+"""``(service, module, function, args)``, as a tuple or a list; without args there are none."""
+
+TaskForm = TaskSpec | Callback | Mapping[str, Any] | BareCallback
+"""A task as a caller may write it: ``{"callback": …, "name", "meta"}``, or a callback alone."""
+
+StrategyName = Strategy | Literal["sequential", "sequentially", "concurrent", "concurrently"]
+"""A strategy as a caller may name it."""
 
 PIECE = 1000
 """So many jobs are read ahead of those that were answered."""

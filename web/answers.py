@@ -9,7 +9,7 @@ from aiohttp.web import HTTPException, RequestPayloadError
 from multidict import MultiDict
 from pydantic_core import to_json
 
-from jabba.errors import InternalError, LimitExceeded, NotReady, RequestError, Unauthorized, Unavailable
+from jabba.errors import InternalError, NotReady, RequestError, Unauthorized, Unavailable, request_errors
 from jabba.pages import Page
 from jabba.submission import Submitted
 
@@ -74,11 +74,9 @@ def _as_refusal(error: Exception) -> RequestError | None:
 
 def _of_http(error: HTTPException) -> Answer:
     """Turn what the HTTP library refuses by itself into our form: an unknown route, a method that a route has not."""
-    status = HTTPStatus(error.status)
     allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else _NO_HEADERS
-    kind = LimitExceeded.type if status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE else status.name.lower()
-    return _described(status, kind, status.phrase, allowed)
+    refusal = _BY_STATUS.get(error.status, RequestError)(HTTPStatus(error.status).phrase)
+    return Answer(error.status, to_json({"error": refusal.as_json()}), allowed)
 
 
-def _described(status: int, kind: str, message: str, headers: Mapping[str, str] = _NO_HEADERS) -> Answer:
-    return Answer(status, to_json({"error": {"type": kind, "message": message, "fields": []}}), headers)
+_BY_STATUS = {cls.status: cls for cls in request_errors().values()}

@@ -16,7 +16,7 @@ from jabba.errors import InvalidRequest, Unavailable
 from jabba.models import Job, JobEvent, Progress, Task
 from jabba.pages import Page
 from jabba.positions import Position, read_position, write_position
-from jabba.submission import Delivery, Submitted, TaskForm
+from jabba.submission import Delivery, StrategyName, Submitted, TaskForm
 
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 2.0
@@ -38,6 +38,7 @@ class Client:
         timeout: seconds that a call may take.
         retries: how often a call is repeated that the server could not answer. That is without harm: a submission has
             its id before it is sent, and is recognised.
+        connections: how many connections the calls may share; ``watch`` and ``create_jobs`` have their own.
     """
 
     def __init__(
@@ -47,8 +48,9 @@ class Client:
         key: str | None = None,
         timeout: float = 60.0,
         retries: int = 2,
+        connections: int = 100,
     ) -> None:
-        self._connection = Connection(url, key, timeout, retries)
+        self._connection = Connection(url, key, timeout, retries, connections)
 
     async def __aenter__(self) -> Self:
         return self
@@ -61,7 +63,7 @@ class Client:
         tasks: TaskForm | Sequence[TaskForm],
         type: str,  # noqa: A002 — the name that every other face of a job has
         *,
-        strategy: str = "sequential",
+        strategy: StrategyName = "sequential",
         meta: Mapping[str, Any] | None = None,
         name: str | None = None,
         id: UUID | str | None = None,  # noqa: A002 — as above
@@ -212,7 +214,12 @@ class Client:
                 await asyncio.sleep(pause)
                 pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE_SECONDS)
 
-    async def watch(self, job: Submitted | UUID | str) -> AsyncGenerator[JobEvent]:
+    async def watch(
+        self,
+        job: Submitted | UUID | str,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 — as in wait
+    ) -> AsyncGenerator[JobEvent]:
         """Answer the events of a job as they happen, from its beginning on; the last one is ``job_ended``.
 
         ``async for event in client.watch(job): print(event.event, event.index, event.status)``. Of each task the
@@ -221,9 +228,16 @@ class Client:
 
         Raises:
             NotFound: there is no such job.
+            TimeoutError: it has not ended within ``timeout`` seconds.
         """
-        async for event in watching.watch(self._connection, job.id if isinstance(job, Submitted) else job):
-            yield event
+        deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        async with aclosing(watching.watch(self._connection, job.id if isinstance(job, Submitted) else job)) as events:
+            while True:
+                async with asyncio.timeout_at(deadline):
+                    event = await anext(events, None)
+                if event is None:
+                    return
+                yield event
 
     async def close(self) -> None:
         """Close the connections."""

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 
 from jabba import strictjson
-from jabba.errors import FieldError, Forbidden, InternalError, RequestError, Unauthorized, Unavailable
+from jabba.errors import FieldError, Forbidden, InternalError, RequestError, Unauthorized, Unavailable, request_errors
 
 _FIRST_PAUSE_SECONDS = 0.1
 _PAUSE_GROWTH = 3.0
@@ -21,20 +21,23 @@ class Connection:
     """Connections to one web process, made when they are needed.
 
     ``key`` is the API key, sent with every request and told nowhere. ``timeout`` is what one call may take in seconds,
-    with its repeats; ``retries`` how often one is repeated that the server was not able to answer.
+    with its repeats; ``retries`` how often one is repeated that the server was not able to answer; ``connections`` how
+    many there may be at a time, beside those of streams.
     """
 
-    def __init__(self, url: str, key: str | None, timeout: float, retries: int) -> None:
+    def __init__(self, url: str, key: str | None, timeout: float, retries: int, connections: int) -> None:
         self.timeout = timeout
         self._url = url.rstrip("/")
         self.retries = retries
         self._headers = {} if key is None else {"Authorization": f"Bearer {_printable(key)}"}
-        self._session: aiohttp.ClientSession | None = None
+        self._connections = connections
+        # Streams hold theirs for as long as they last: they must not let the requests starve.
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     async def close(self) -> None:
         """Close the connections."""
-        session, self._session = self._session, None
-        if session is not None:
+        sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
             await session.close()
 
     async def get(self, path: str, query: Mapping[str, str]) -> Any:
@@ -58,7 +61,8 @@ class Connection:
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=idle_seconds)
         try:
-            async with self._opened().request(method, self._url + path, timeout=timeout, **options) as response:
+            session = self._opened(streams=True)
+            async with session.request(method, self._url + path, timeout=timeout, **options) as response:
                 if response.status >= 400:  # noqa: PLR2004 — where HTTP's errors begin
                     raise error_of(response.status, await response.read())
                 yield response.content
@@ -91,16 +95,27 @@ class Connection:
             raise self._silent(error) from error
         if status >= 400:  # noqa: PLR2004 — where HTTP's errors begin
             raise error_of(status, answer)
-        return json.loads(answer)
+        return _decoded(answer)
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            # Streams hold theirs for as long as they last: a limit would let them starve the requests.
-            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), headers=self._headers)
-        return self._session
+    def _opened(self, *, streams: bool = False) -> aiohttp.ClientSession:
+        if streams not in self._sessions:
+            connector = aiohttp.TCPConnector(limit=0 if streams else self._connections)
+            self._sessions[streams] = aiohttp.ClientSession(connector=connector, headers=self._headers)
+        return self._sessions[streams]
 
     def _silent(self, error: Exception) -> Unavailable:
         return Unavailable(f"{self._url} does not answer: {str(error) or repr(error)}")
+
+
+def _decoded(answer: bytes) -> Any:
+    try:
+        return json.loads(answer)
+    except ValueError as error:
+        raise RequestError(f"this is not Jabba: the answer is no JSON: {_begin(answer)}") from error
+
+
+def _begin(answer: bytes) -> str:
+    return answer[:200].decode(errors="replace")
 
 
 def pauses(retries: int) -> list[float]:
@@ -120,7 +135,7 @@ def error_of(status: int, body: bytes) -> RequestError:
         return described(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError):
         cls = _GATEWAY_CLASSES.get(status, RequestError)
-        return cls(f"the server answered {status}: {body[:200].decode(errors='replace')}")
+        return cls(f"the server answered {status}: {_begin(body)}")
 
 
 def described(error: Mapping[str, Any]) -> RequestError:
@@ -129,15 +144,7 @@ def described(error: Mapping[str, Any]) -> RequestError:
     return _CLASSES.get(error["type"], RequestError)(error["message"], fields)
 
 
-def _tree(root: type[RequestError]) -> dict[str, type[RequestError]]:
-    found: dict[str, type[RequestError]] = {}
-    for cls in root.__subclasses__():
-        found |= _tree(cls)
-    # A class that shares its name with the one above it means something here only.
-    return found | {root.type: root}
-
-
-_CLASSES = _tree(RequestError)
+_CLASSES = request_errors()
 _GATEWAY_CLASSES: dict[int, type[RequestError]] = {
     401: Unauthorized,
     403: Forbidden,

@@ -10,7 +10,7 @@ from jabba.client.forms import Cursor, Filter, Order
 from jabba.models import Job, JobEvent, Progress, Task
 from jabba.pages import Page
 from jabba.positions import Position
-from jabba.submission import Delivery, Submitted, TaskForm, in_pieces
+from jabba.submission import Delivery, StrategyName, Submitted, TaskForm, in_pieces
 
 
 class SyncClient:
@@ -26,8 +26,9 @@ class SyncClient:
         key: str | None = None,
         timeout: float = 60.0,
         retries: int = 2,
+        connections: int = 100,
     ) -> None:
-        self._client = Client(url, key=key, timeout=timeout, retries=retries)
+        self._client = Client(url, key=key, timeout=timeout, retries=retries, connections=connections)
         self._background = BackgroundLoop("jabba-client")
 
     def __enter__(self) -> Self:
@@ -41,7 +42,7 @@ class SyncClient:
         tasks: TaskForm | Sequence[TaskForm],
         type: str,  # noqa: A002 — as in Client
         *,
-        strategy: str = "sequential",
+        strategy: StrategyName = "sequential",
         meta: Mapping[str, Any] | None = None,
         name: str | None = None,
         id: UUID | str | None = None,  # noqa: A002 — as in Client
@@ -118,9 +119,9 @@ class SyncClient:
         """Answer a job once all of its tasks have ended; see ``Client.wait``."""
         return self._background.run(self._client.wait(job, timeout=timeout))
 
-    def watch(self, job: Submitted | UUID | str) -> Iterator[JobEvent]:
+    def watch(self, job: Submitted | UUID | str, *, timeout: float | None = None) -> Iterator[JobEvent]:
         """Answer the events of a job as they happen; see ``Client.watch``."""
-        return self._background.iterate(self._client.watch(job))
+        return self._background.iterate(self._client.watch(job, timeout=timeout))
 
     def close(self) -> None:
         """Close the connections and end the thread."""

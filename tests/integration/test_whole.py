@@ -20,6 +20,7 @@ from jabba.letters import DeadLetters, Letter
 from jabba.log import Log
 from jabba.models import Job, Task
 from jabba.settings import Settings
+from jabba.submission import StrategyName
 from jabba.topics import Topics
 from tests.support.callbacks import EXECUTIONS
 from tests.support.kafka import KafkaServer
@@ -305,3 +306,47 @@ async def test_too_large_input_is_refused_and_its_field_named(client: Client) ->
     with pytest.raises(LimitExceeded) as refused:
         await client.create_job([call("echo")] * 100_001, "test")
     assert refused.value.fields[0].field == "tasks"
+
+
+async def test_the_calls_of_jabba_rpc_are_written_alike(client: Client) -> None:
+    """Each example of the interface that is made anew here, line by line: a tuple for a tuple, a string for an atom."""
+    created = await client.create_job(
+        ("local", MODULE, "echo", ["2e7141ac-d021-448f-a71a-f6ea454a06b8"]),
+        "deactivation_legal_entity",
+        meta={
+            "request_id": "197bed61-5e4b-49d1-b064-5830c8f18146",
+            "legal_entity_id": "2e7141ac-d021-448f-a71a-f6ea454a06b8",
+        },
+    )
+    assert (created.job.type, created.job.status) == ("deactivation_legal_entity", "PENDING")
+    await client.wait(created, timeout=60)
+
+    job = await client.get_job(created.id)
+    assert set(job.model_dump()) >= {
+        *("id", "name", "type", "status", "strategy", "meta", "ended_at", "inserted_at", "updated_at"),
+    }
+    assert (job.id, job.status, job.strategy, job.meta) == (created.id, "PROCESSED", "SEQUENTIALLY", created.job.meta)
+
+    jobs = await client.search_jobs([("status", "equal", "PROCESSED")], [("desc", "status")], (0, 10))
+    assert 0 < len(jobs) <= 10
+    assert {one.status for one in jobs} == {"PROCESSED"}
+    mine = ("meta", None, [("request_id", "equal", "197bed61-5e4b-49d1-b064-5830c8f18146")])
+    assert list(await client.search_jobs([mine], [("desc", "status")], (0, 10))) == [job]
+
+    [task] = await client.search_tasks([("job_id", "equal", str(created.id))], [("desc", "status")], (0, 10))
+    assert set(task.model_dump()) >= {
+        *("id", "job_id", "callback", "name", "priority", "result", "meta", "status"),
+        *("ended_at", "inserted_at", "updated_at"),
+    }
+    assert (task.job_id, task.status, task.callback.function) == (created.id, "PROCESSED", "echo")
+
+
+@pytest.mark.parametrize("strategy", ["sequentially", "concurrent"])
+async def test_the_strategies_of_jabba_rpc_have_their_names(client: Client, strategy: StrategyName) -> None:
+    task: dict[str, Any] = {"callback": ("local", MODULE, "echo", []), "name": "Some task name"}
+    failing = {"callback": ("local", MODULE, "error", ["no"])}
+    created = await client.create_job([task, failing, task], "test", strategy=strategy, name="Job name")
+    job = await client.wait(created, timeout=60)
+    assert (job.name, job.status) == ("Job name", "FAILED")
+    last = "ABORTED" if strategy == "sequentially" else "PROCESSED"
+    assert statuses(await client.get_tasks(job.id)) == ["PROCESSED", "FAILED", last]

@@ -10,20 +10,23 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+import jabba
 from jabba import ids
 from jabba.client import Client, SyncClient, error_of
 from jabba.errors import (
-    Conflict,
     FieldError,
-    InternalError,
     InvalidRequest,
-    LimitExceeded,
+    JabbaError,
     NotFound,
+    NotReady,
+    Refused,
     RequestError,
     Unavailable,
 )
+from jabba.lifecycle import JobStatus, Strategy, TaskStatus
 from jabba.models import Job
 from jabba.pages import Count
+from web import answers
 
 ID = str(ids.new_job_id(1_800_000_000))
 MOMENT = datetime(2027, 1, 15, tzinfo=UTC).isoformat()
@@ -64,12 +67,17 @@ class Asked:
     def __init__(self) -> None:
         self.answers: list[tuple[int, Any]] = []
         self.requests: list[tuple[str, str, Any]] = []
+        self.at_once = self.most_at_once = 0
 
     async def serve(self, request: web.Request) -> web.Response:
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
         body = await request.text()
         self.requests.append((request.method, str(request.rel_url), json.loads(body) if body else None))
         status, document = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         text = document if isinstance(document, str) else json.dumps(document)
+        await asyncio.sleep(0.001)
+        self.at_once -= 1
         return web.Response(status=status, text=text, content_type="application/json")
 
 
@@ -107,6 +115,7 @@ async def test_reads_ask_for_what_their_arguments_say(asked: Asked, client: Clie
     [found] = await client.search_jobs([["status", "equal", "PENDING"]], [["desc", "inserted_at"]], (0, 10))
     await client.search_tasks([["job_id", "equal", ID]])
     assert found == job
+    assert (type(job.status), type(job.strategy), type(task.status)) == (JobStatus, Strategy, TaskStatus)
     assert task.result == {"parcel": 7}
     paths = [(method, path) for method, path, _ in asked.requests]
     assert paths[0] == ("GET", f"/v1/jobs/{ID}?after=0:9,1:2")
@@ -253,24 +262,76 @@ async def test_pages_without_an_event_loop(asked: Asked, url: str) -> None:
     assert await asyncio.to_thread(work) == ("B", 2)
 
 
+def every_class(root: type[RequestError] = RequestError) -> list[type[RequestError]]:
+    mine = [root] if "type" in vars(root) else []
+    return [*mine, *(one for cls in root.__subclasses__() for one in every_class(cls))]
+
+
+def refusals_of_the_http_library() -> list[web.HTTPException]:
+    made = [web.HTTPMethodNotAllowed("PUT", ["GET"]), web.HTTPRequestEntityTooLarge(max_size=1, actual_size=2)]
+    others = (one for one in vars(web).values() if isinstance(one, type) and issubclass(one, web.HTTPClientError))
+    simple = [one() for one in others if one.status_code not in (-1, 405, 413, 451)]
+    assert len(simple) > 20
+    return [*made, *simple]
+
+
 @pytest.mark.parametrize(
-    "kind, cls",
+    "told, cls",
     [
-        ("invalid_request", InvalidRequest),
-        ("limit_exceeded", LimitExceeded),
-        ("not_found", NotFound),
-        ("conflict", Conflict),
-        ("unavailable", Unavailable),
-        ("internal_error", InternalError),
-        ("bad_request", RequestError),
-        ("from_a_later_version", RequestError),
+        *((cls("it is so", [FieldError("meta", "why")]), cls) for cls in every_class()),
+        (NotReady("no topics"), Unavailable),
+        (Refused("a bad certificate"), Unavailable),
     ],
+    ids=repr,
 )
-def test_an_error_is_made_of_the_class_that_the_server_names(kind: str, cls: type[RequestError]) -> None:
-    described = {"type": kind, "message": "it is so", "fields": [{"field": "meta", "message": "why"}]}
-    error = error_of(400, json.dumps({"error": described}).encode())
+def test_whatever_the_server_refuses_is_raised_as_its_class(told: JabbaError, cls: type[RequestError]) -> None:
+    answer = answers.of_error(told)
+    error = error_of(answer.status, answer.body)
     assert type(error) is cls
-    assert (error.message, error.fields) == ("it is so", [FieldError("meta", "why")])
+    assert error.message == str(told)
+    assert error.fields == getattr(told, "fields", [])
+    assert error.status == answer.status
+
+
+@pytest.mark.parametrize("told", refusals_of_the_http_library(), ids=repr)
+def test_whatever_the_http_library_refuses_is_raised_as_a_class_of_its_type(told: web.HTTPException) -> None:
+    answer = answers.of_error(told)
+    error = error_of(answer.status, answer.body)
+    assert json.loads(answer.body)["error"]["type"] == error.type
+    assert answer.status == told.status
+    assert error.status == told.status or type(error) is RequestError
+
+
+def test_errors_are_a_tree_and_each_type_has_one_class() -> None:
+    classes = every_class()
+    assert len({cls.type for cls in classes}) == len(classes)
+    assert len({cls.status for cls in classes}) == len(classes)
+    assert all(getattr(jabba, cls.__name__) is cls for cls in classes)
+
+
+def test_an_error_of_a_later_version_is_one_of_requests() -> None:
+    described = {"type": "from_a_later_version", "message": "it is so", "fields": []}
+    assert type(error_of(400, json.dumps({"error": described}).encode())) is RequestError
+
+
+async def test_an_answer_that_is_no_json_is_an_error_too(asked: Asked, client: Client) -> None:
+    asked.answers = [(200, "<html>a hotel's network</html>")]
+    with pytest.raises(RequestError, match="hotel"):
+        await client.get_job(ID)
+
+
+async def test_calls_share_the_connections_they_may_have(url: str, asked: Asked) -> None:
+    asked.answers = [(200, {"data": JOB})]
+    async with Client(url, connections=3) as client:
+        await asyncio.gather(*(client.get_job(ID) for _ in range(30)))
+    assert len(asked.requests) == 30
+    assert asked.most_at_once == 3
+
+
+async def test_a_watch_ends_with_its_time(asked: Asked, client: Client) -> None:
+    asked.answers = [UNAVAILABLE]
+    with pytest.raises(TimeoutError):
+        await anext(client.watch(ID, timeout=0.2))
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"", b"[]", b'{"error": 7}', b'"x"'])

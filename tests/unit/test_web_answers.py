@@ -95,6 +95,8 @@ def vars_of(one: FieldError) -> dict[str, str]:
     [
         (web.HTTPNotFound(), 404, "not_found"),
         (web.HTTPMethodNotAllowed("PUT", ["GET"]), 405, "method_not_allowed"),
+        (web.HTTPRequestTimeout(), 408, "request_timeout"),
+        (web.HTTPExpectationFailed(), 417, "bad_request"),
         (web.HTTPRequestEntityTooLarge(max_size=1, actual_size=2), 413, "limit_exceeded"),
     ],
 )
