@@ -1,5 +1,6 @@
 """Jabba, an asynchronous job manager: submit a job from anywhere, it survives the death of any process."""
 
+from jabba import where
 from jabba.callbacks import TaskContext, callback, current_task
 from jabba.client import Client, SyncClient
 from jabba.errors import (
@@ -65,4 +66,5 @@ __all__ = [
     "WrongSecurity",
     "callback",
     "current_task",
+    "where",
 ]

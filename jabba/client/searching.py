@@ -64,4 +64,4 @@ def _conditions(given: Filter) -> dict[str, Any]:
     """Answer the part of a search that says which items; a single condition need not stand in a list."""
     if isinstance(given, str):
         return {"query": given}
-    return {"filter": [given] if given and isinstance(given[0], str) else list(given)}
+    return {"filter": [given] if len(given) and isinstance(given[0], str) else list(given)}

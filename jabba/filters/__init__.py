@@ -31,7 +31,7 @@ from jabba.filters.language import (
 from jabba.filters.paging import MAX_LIMIT, MAX_OFFSET, write_token
 from jabba.filters.parsing import MAX_CONDITIONS, parse_search, tasks_of_job
 from jabba.filters.text_writing import write_text
-from jabba.filters.values import MAX_VALUES
+from jabba.filters.values import MAX_VALUES, bounds_of_prefix
 
 __all__ = [
     "DEFAULT_LIMIT",
@@ -58,6 +58,7 @@ __all__ = [
     "Related",
     "Rule",
     "Search",
+    "bounds_of_prefix",
     "parse_search",
     "tasks_of_job",
     "write_text",

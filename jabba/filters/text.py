@@ -11,6 +11,7 @@ from typing import Any
 from jabba import strictjson
 from jabba.filters.language import COLLECTIONS, MAX_DEPTH, Collection, Field, Kind, Rule
 from jabba.filters.scanning import Scanner, Value
+from jabba.filters.values import bounds_of_prefix
 from jabba.filters.writing import Written
 
 GROUPS = {"any": "or", "all": "and", "not": "not"}
@@ -36,7 +37,6 @@ OPERATORS[Rule.CONTAINS] = _CONTAINS
 """How each rule is written; EQUAL_ONE_OF is another name for IN."""
 
 _INTEGER = re.compile(r"-?\d{1,400}", re.ASCII)
-_LAST = chr(0x10FFFF)
 _NO_VALUE = 'a value follows the operator; the empty one is ""'
 
 
@@ -224,8 +224,8 @@ class _Reader:
             return node
         if of is not None and (of.choices or of.kind not in (Kind.TEXT, Kind.JSON)):
             raise self._scanner.refusal(f"a * is for texts, and {of.name} holds others", node.value_at)
-        bounds = _bounds(values[0].content)
-        nodes = [_Node(node.name, rule, bound, node.at, node.rule_at, node.value_at) for rule, bound in bounds]
+        bounds = bounds_of_prefix(values[0].content)
+        nodes = [_Node(node.name, rule.value, bound, node.at, node.rule_at, node.value_at) for rule, bound in bounds]
         return _one(nodes, node.at)
 
 
@@ -235,17 +235,6 @@ def _one(nodes: list[_Node], at: int) -> _Node:
 
 def _group(join: str, at: int, nodes: list[_Node]) -> _Node:
     return _Node(join, None, None, at, at, at, nodes)
-
-
-def _bounds(prefix: str) -> list[tuple[str, str]]:
-    """Answer between which texts, by their characters, are those that begin with a prefix."""
-    lower = (Rule.GREATER_THAN_OR_EQUAL.value, prefix)
-    kept = prefix.rstrip(_LAST)
-    if not kept:
-        return [lower]
-    # Between these two stand the surrogates, which are no characters.
-    following = "\ue000" if kept[-1] == "\ud7ff" else chr(ord(kept[-1]) + 1)
-    return [lower, (Rule.LESS_THAN.value, kept[:-1] + following)]
 
 
 def _text_of(value: Value) -> Any:

@@ -13,6 +13,8 @@ from jabba.filters.language import ONE_OF, ORDERED, Field, Kind, Rule
 MAX_VALUES = 1000
 """How many values ``in`` and its like may list."""
 
+_LAST = chr(0x10FFFF)
+
 
 def read_value(value: Any, path: str, field: Field, rule: Rule) -> Any:
     """Read what a field is compared with; a list of it for the rules that take one.
@@ -131,3 +133,14 @@ _READERS: dict[Kind, Callable[[Any, str], Any]] = {
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
+
+
+def bounds_of_prefix(prefix: str) -> list[tuple[Rule, str]]:
+    """Answer between which texts, by their characters, are those that begin with a prefix."""
+    lower = (Rule.GREATER_THAN_OR_EQUAL, prefix)
+    kept = prefix.rstrip(_LAST)
+    if not kept:
+        return [lower]
+    # Between these two stand the surrogates, which are no characters.
+    following = "\ue000" if kept[-1] == "\ud7ff" else chr(ord(kept[-1]) + 1)
+    return [lower, (Rule.LESS_THAN, kept[:-1] + following)]
