@@ -10,7 +10,16 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from jabba.errors import JabbaError, WrongSecurity
@@ -20,6 +29,9 @@ from jabba.topics import Topics
 
 PREFIX = "JABBA_"
 _LIMITS = Limits()
+
+LEAST_KEEP_DAYS = 8
+"""The log keeps seven days, and a projection that is made anew begins where the log does."""
 
 
 class SettingsError(JabbaError):
@@ -131,6 +143,9 @@ class Settings(BaseModel):
     incomplete_seconds: float = Field(
         default=600.0, gt=0, description="A job whose slices have not all come fails so long after the last one."
     )
+    keep_days: int = Field(
+        default=90, ge=0, description="Days for which jobs are kept in PostgreSQL, at least 8; 0 = for ever."
+    )
     projector_batch: int = Field(default=500, ge=1, description="Messages that one projector transaction takes.")
 
     task_args_bytes: int = Field(default=_LIMITS.task_args_bytes, ge=1, description="Limit of one task's args.")
@@ -183,6 +198,14 @@ class Settings(BaseModel):
     def environ_of_child(self) -> dict[str, str]:
         """Answer the whole environment of such a child: this process's own, with these settings."""
         return {**os.environ, **self.as_environ()}
+
+    @field_validator("keep_days")
+    @classmethod
+    def _check_keep_days(cls, days: int) -> int:
+        """Refuse to forget what the log still has: a projection that is made anew would have it back."""
+        if 0 < days < LEAST_KEEP_DAYS:
+            raise ValueError(f"must be 0 or at least {LEAST_KEEP_DAYS}, since the log keeps seven days")
+        return days
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> Self:

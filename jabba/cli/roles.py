@@ -14,6 +14,7 @@ import click
 
 from jabba import callbacks, installation
 from jabba.cli import logs, options, show
+from jabba.clock import SystemClock
 from jabba.embedded.ports import check_port, free_port
 from jabba.errors import NotReady
 from jabba.settings import Settings
@@ -32,6 +33,7 @@ def init(**given: str | None) -> None:
     before = migrations.current(dsn)
     migrations.upgrade(dsn)
     after = migrations.current(dsn)
+    importlib.import_module("jabba.persistence.upkeep").keep_up(settings, SystemClock())
     click.echo(f"PostgreSQL is ready: schema {after}" + ("" if before == after else f", was {before or 'empty'}"))
 
 

@@ -19,6 +19,7 @@ from jabba.persistence import queries
 from jabba.persistence.closing import Closing
 from jabba.persistence.database import Database
 from jabba.persistence.intake import Fault, Intake, Message, Place
+from jabba.persistence.upkeep import Upkeep
 from jabba.persistence.writer import Writer
 from jabba.persistence.writes import Offsets
 from jabba.settings import Settings
@@ -60,7 +61,7 @@ class Projector(Service):
         self._writer = Writer(self._database)
         self._open = contextlib.AsyncExitStack()
         self._running: asyncio.Task[None] | None = None
-        self._closing: asyncio.Task[None] | None = None
+        self._duties: list[asyncio.Task[None]] = []
         self._following = Following()
         self.ready = asyncio.Event()
 
@@ -71,14 +72,16 @@ class Projector(Service):
         self._running = asyncio.create_task(self._run(), name="projector")
         self._running.add_done_callback(self._ended)
         closing = Closing(self._settings, self._database, self._log, SystemClock())
-        self._closing = asyncio.create_task(closing.run(), name="closing")
-        self._closing.add_done_callback(self._ended)
+        upkeep = Upkeep(self._settings, SystemClock())
+        for name, duty in (("closing", closing.run()), ("upkeep", upkeep.run())):
+            self._duties.append(asyncio.create_task(duty, name=name))
+            self._duties[-1].add_done_callback(self._ended)
 
     async def on_stop(self) -> None:
         """Let the current batch end, if it can, and leave the group."""
-        if self._closing is not None:
-            self._closing.cancel()
-            await asyncio.wait({self._closing})
+        for duty in self._duties:
+            duty.cancel()
+            await asyncio.wait({duty})
         if self._running is not None:
             await asyncio.wait({self._running}, timeout=_STOP_SECONDS)
             self._running.cancel()

@@ -2,6 +2,9 @@
 
 A row that an event made before its slice came is a *stub*: a job without ``meta``, a task without ``callback``. No
 query shows stubs, and no foreign key forbids them.
+
+Jobs are partitioned by the week of their id, tasks with their job; ``partitions.py`` makes and drops the partitions.
+What belongs to none of them is in ``jobs_default`` and ``tasks_default``.
 """
 
 from sqlalchemy import BigInteger, Column, DateTime, Index, Integer, MetaData, Table, Text, Uuid, text
@@ -41,17 +44,18 @@ jobs = Table(
     # The few that may be incomplete: most jobs have one slice, and most others have ended.
     Index("jobs_in_slices", "inserted_at", postgresql_where=text("ended_at IS NULL AND n_slices > 1")),
     Index("jobs_by_meta", "meta", postgresql_using="gin", postgresql_ops={"meta": "jsonb_path_ops"}),
+    postgresql_partition_by="RANGE (id)",
 )
 
 tasks = Table(
     "tasks",
     metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("job_id", Uuid, nullable=False),
+    Column("id", Uuid, nullable=False),
+    Column("job_id", Uuid, primary_key=True),
     Column("inserted_at", _MOMENT, nullable=False),
     Column("updated_at", _MOMENT, nullable=False),
     Column("ended_at", _MOMENT),
-    Column("position", Integer, nullable=False),
+    Column("position", Integer, primary_key=True, autoincrement=False),
     Column("priority", Integer),
     Column("attempt", Integer, nullable=False, server_default="1"),
     # The version of the last event that was applied; seq is -1 until there is one.
@@ -63,8 +67,10 @@ tasks = Table(
     Column("callback", JSONB),
     Column("meta", JSONB),
     Column("result", JSONB),
-    Index("tasks_by_job", "job_id", "position"),
+    # A task's id says nothing that job_id and position do not, so that this one need not be unique.
+    Index("tasks_by_id", "id"),
     Index("tasks_by_status", "status", "inserted_at"),
+    postgresql_partition_by="RANGE (job_id)",
 )
 
 projection_offsets = Table(

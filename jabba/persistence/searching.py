@@ -49,6 +49,7 @@ from jabba.filters import (
 from jabba.persistence.containment import documents
 from jabba.persistence.keyset import behind, direction_of
 from jabba.persistence.schema import jobs, tasks
+from jabba.persistence.weeks import Week
 
 Boolean = ColumnElement[bool]
 Json = ColumnElement[Any]
@@ -90,7 +91,7 @@ def _on_row(condition: Condition, table: FromClause) -> Boolean:
     """Compile a condition on a row of a table."""
     match condition:
         case Comparison():
-            return _comparison(table.c[condition.field.name], condition)
+            return and_(_comparison(table.c[condition.field.name], condition), *_weeks(condition, table))
         case Inside():
             return _map(table.c[condition.field.name], condition.conditions)
         case Related():
@@ -98,6 +99,16 @@ def _on_row(condition: Condition, table: FromClause) -> Boolean:
         case Group():
             return _joined(condition, lambda one: _on_row(one, table))
     raise TypeError(f"{condition} is on no row")
+
+
+def _weeks(condition: Comparison, table: FromClause) -> list[Boolean]:
+    """Say what ids of tasks tell of their jobs': only the partitions of their weeks are read."""
+    value, rule = condition.value, condition.rule
+    wanted = [value] if rule is Rule.EQUAL else list(value) if rule in ONE_OF else []
+    if condition.field.name != "id" or "job_id" not in table.c or not wanted or None in wanted:
+        return []
+    first, last = Week.of(min(wanted)).first_id, Week.of(max(wanted)).last_id
+    return [table.c.job_id.between(_bound(first), _bound(last))]
 
 
 def _joined(group: Group, part: Part) -> Boolean:

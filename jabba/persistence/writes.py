@@ -7,6 +7,7 @@ nothing, and a slice and an event of one task may come in either order.
 
 from collections.abc import Iterable, Mapping
 from typing import Any
+from uuid import UUID
 
 from pydantic_core import to_json
 from sqlalchemy import (
@@ -66,15 +67,27 @@ async def write(transaction: Transaction, batch: Batch, offsets: Offsets) -> Non
     for known in await transaction.execute(LOCK_JOBS, {"jobs": _encoded(batch.job_values())}):
         batch.jobs[known["id"]].check_digest(known["digest"])
     moved = [[topic, partition, offset] for (topic, partition), offset in sorted(offsets.items())]
+    span = _span(batch.jobs)
     rows = {"tasks": _encoded(batch.task_values()), "offsets": _encoded(moved)}
-    counted = await transaction.execute(WRITE_TASKS, rows)
+    counted = await transaction.execute(WRITE_TASKS, rows | span)
     stepped = batch.stepped | {row["id"] for row in counted if row["goes_on"]}
     if stepped:
-        await transaction.execute(MAKE_NEXT_DUE, {"jobs": "{" + ",".join(sorted(map(str, stepped))) + "}"})
+        await transaction.execute(MAKE_NEXT_DUE, {"jobs": "{" + ",".join(sorted(map(str, stepped))) + "}"} | span)
 
 
 def _encoded(rows: list[list[Any]]) -> str:
     return to_json(rows, inf_nan_mode="constants").decode()
+
+
+def _span(batch: Iterable[UUID]) -> dict[str, str]:
+    known = sorted(batch) or [UUID(int=0)]
+    return {"first_job": str(known[0]), "last_job": str(known[-1])}
+
+
+def _in_span(job: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Say between which ids the batch is: PostgreSQL then plans for the partition of its week, not for all."""
+    first, last = (cast(bindparam(name, type_=Text), Uuid) for name in ("first_job", "last_job"))
+    return job.between(first, last)
 
 
 def _incoming(parameter: str, columns: Iterable[Column[Any]]) -> CTE:
@@ -201,14 +214,17 @@ def _upserted_tasks(incoming: CTE) -> CTE:
     }
     specifies = and_(tasks.c.callback.is_(None), new.callback.is_not(None))
     news = or_(wins, specifies, new.inserted_at < tasks.c.inserted_at)
-    upsert = statement.on_conflict_do_update(index_elements=[tasks.c.id], set_=changed, where=news)
-    return upsert.returning(tasks.c.id, tasks.c.job_id, tasks.c.status, tasks.c.updated_at).cte("written")
+    upsert = statement.on_conflict_do_update(
+        index_elements=[tasks.c.job_id, tasks.c.position], set_=changed, where=news
+    )
+    return upsert.returning(tasks.c.job_id, tasks.c.position, tasks.c.status, tasks.c.updated_at).cte("written")
 
 
 def _ended(incoming: CTE) -> CTE:
     """Count per job what is final now and was not before this statement."""
     written = _upserted_tasks(incoming)
     before = tasks.alias("before")
+    same = and_(before.c.job_id == written.c.job_id, before.c.position == written.c.position, _in_span(before.c.job_id))
     was_final = func.coalesce(_is_one_of(before.c.status, FINAL), literal_column("false"))
     return (
         select(
@@ -217,7 +233,7 @@ def _ended(incoming: CTE) -> CTE:
             func.count().filter(_is_one_of(written.c.status, UNSUCCESSFUL)).label("unsuccessful"),
             func.max(written.c.updated_at).label("at"),
         )
-        .join_from(written, before, before.c.id == written.c.id, isouter=True)
+        .join_from(written, before, same, isouter=True)
         .where(_is_one_of(written.c.status, FINAL), ~was_final)
         .group_by(written.c.job_id)
         .cte("outcomes")
@@ -251,7 +267,7 @@ def _write_tasks() -> Any:
     goes_on = and_(jobs.c.strategy == _word(Strategy.SEQUENTIAL), jobs.c.status == _word(JobStatus.PENDING))
     return (
         update(jobs)
-        .where(jobs.c.id == outcomes.c.job_id)
+        .where(jobs.c.id == outcomes.c.job_id, _in_span(jobs.c.id))
         .values(changed)
         .returning(jobs.c.id, goes_on.label("goes_on"))
         .add_cte(_moved_offsets())
@@ -272,7 +288,9 @@ MAKE_NEXT_DUE = (
     .where(
         jobs.c.id == func.any(cast(bindparam("jobs", type_=Text), ARRAY(Uuid))),
         jobs.c.status == _word(JobStatus.PENDING),
+        _in_span(jobs.c.id),
         tasks.c.job_id == jobs.c.id,
+        _in_span(tasks.c.job_id),
         tasks.c.position == jobs.c.ended,
         # Not =, for which PostgreSQL would take all NEW tasks from their index whenever it believes that they are few.
         tasks.c.status.is_not_distinct_from(_word(TaskStatus.NEW)),

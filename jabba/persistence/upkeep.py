@@ -1,0 +1,85 @@
+"""The upkeep of the tables: partitions for the coming weeks are made, and what is older than it is kept is dropped."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import psycopg2
+
+from jabba.clock import Clock
+from jabba.errors import Unavailable
+from jabba.persistence import partitions
+from jabba.persistence.database import Database, TransactionLost
+from jabba.persistence.weeks import weeks_between
+from jabba.settings import LEAST_KEEP_DAYS, Settings
+
+logger = logging.getLogger(__name__)
+
+_PAUSE_SECONDS = 600.0
+_STATEMENT_SECONDS = 600.0
+_DAY = 24 * 3600 * 1000
+
+_AHEAD_DAYS = 21
+
+
+class Upkeep:
+    """Looks now and then whether there is something to make or to drop.
+
+    Nothing waits for it: rows that find no partition of their week are in the default one, and move when it is made.
+    What it cannot do, because somebody holds a lock or this user owns no tables, is tried again at the next look.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._keep_days = settings.keep_days
+        self._clock = clock
+        dsn = settings.database.get_secret_value()
+        self._database = Database(dsn, size=1, statement_seconds=_STATEMENT_SECONDS)
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def look(self) -> None:
+        """Make, drop and count what there is to."""
+        async with self._database:
+            now = int(self._clock.now() * 1000)
+            expired = now - self._keep_days * _DAY if self._keep_days else 0
+            await self._attempt("partitions are made", self._make(now, expired))
+            if expired:
+                await self._attempt("expired jobs are dropped", self._drop(expired))
+            await self._attempt("rows are counted", partitions.analyse_grown(self._database))
+
+    async def _attempt(self, what: str, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except (psycopg2.Error, TransactionLost, Unavailable) as error:
+            logger.warning("%s later: %s", what, str(error).strip())
+
+    async def _make(self, now: int, expired: int) -> None:
+        """Make partitions of what may come: what the log holds, and some weeks ahead."""
+        made = set(await partitions.made_weeks(self._database))
+        for week in weeks_between(now - LEAST_KEEP_DAYS * _DAY, now + _AHEAD_DAYS * _DAY):
+            if week not in made and week.end > expired:
+                await partitions.make(self._database, week)
+
+    async def _drop(self, expired: int) -> None:
+        """Drop the weeks whose jobs have all ended; of the others, and of what is in no week, delete what has."""
+        for week in await partitions.made_weeks(self._database):
+            if week.end <= expired and not await partitions.drop(self._database, week):
+                await self._delete(week.word, expired)
+        await self._delete(partitions.DEFAULT, expired)
+
+    async def _delete(self, word: str, expired: int) -> None:
+        before = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=expired)
+        last: UUID | None = UUID(int=0)
+        while last is not None:
+            last = await partitions.delete_ended(self._database, word, before, last)
+
+
+def keep_up(settings: Settings, clock: Clock) -> None:
+    """Look once, from where nothing else runs."""
+    asyncio.run(Upkeep(settings, clock).look())
