@@ -23,6 +23,7 @@ Statement = SelectBase | UpdateBase | TextClause
 """What can be executed; values are bound to it by name."""
 
 _CONNECT_SECONDS = 5.0
+_TRIES = 5
 _DIALECT: Dialect = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
 
 # A peer that is gone without a word is noticed within about 25 seconds, also in the middle of a statement.
@@ -76,13 +77,16 @@ class Database:
             await pool.wait_closed()
 
     async def fetch(self, statement: Statement, parameters: Mapping[str, Any] | None = None) -> list[Row]:
-        """Execute a statement by itself and answer its rows.
+        """Execute a statement by itself and answer its rows; again, when another transaction was in the way.
 
         Raises:
             Unavailable: there is no connection, or the statement took too long.
         """
-        async with self._cursor() as cursor:
-            return await _execute(cursor, statement, parameters)
+        for _ in range(_TRIES):
+            with contextlib.suppress(TransactionLost):
+                async with self._cursor() as cursor:
+                    return await _execute(cursor, statement, parameters)
+        raise Unavailable(f"other transactions were in the way {_TRIES} times")
 
     async def estimate(self, statement: Statement) -> int:
         """Answer how many rows the planner expects of a statement, without executing it; errors as for ``fetch``."""

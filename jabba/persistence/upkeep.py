@@ -17,7 +17,7 @@ from jabba.settings import LEAST_KEEP_DAYS, Settings
 
 logger = logging.getLogger(__name__)
 
-_PAUSE_SECONDS = 600.0
+_PAUSE_SECONDS = 60.0
 _STATEMENT_SECONDS = 600.0
 _DAY = 24 * 3600 * 1000
 

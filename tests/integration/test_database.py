@@ -12,6 +12,7 @@ from sqlalchemy import TextClause, text
 from jabba.errors import Unavailable
 from jabba.persistence.database import Database, TransactionLost
 from tests.support.postgres import PostgresServer
+from tests.support.processes import eventually
 
 ONE = text("SELECT 1 AS one")
 
@@ -103,6 +104,23 @@ async def test_two_transactions_in_each_others_way(database: str) -> None:
 
         assert [type(outcome) for outcome in outcomes if outcome] == [TransactionLost]
         assert await opened.fetch(text("SELECT sum(hits) AS hits FROM t")) == [{"hits": 2}]
+
+
+async def test_a_statement_that_loses_against_a_transaction_is_executed_again(database: str) -> None:
+    first, second = (text(f"SELECT pg_advisory_xact_lock({number})") for number in (1, 2))
+    waiting = text("SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    async with Database(database) as opened:
+        async with opened.transaction() as transaction:
+            await transaction.execute(first)
+            crossed = text("SELECT n FROM (VALUES (2), (1)) AS v (n) WHERE CAST(pg_advisory_xact_lock(n) AS text) = ''")
+            loser = asyncio.create_task(opened.fetch(crossed))
+
+            async def waits() -> bool:
+                return bool((await opened.fetch(waiting))[0]["n"])
+
+            await eventually(waits, 30, "statement that waits")
+            await transaction.execute(second)
+        assert await loser == [{"n": 2}, {"n": 1}]
 
 
 async def test_the_pool_heals_when_the_server_comes_back(postgres: PostgresServer, database: str) -> None:
