@@ -114,7 +114,7 @@ async def test_no_question_reads_more_rows_than_it_may(projection: Database, man
         (statistics._RECENTLY_ENDED, {"minute": NOW / 1000 - 60, "hour": NOW / 1000 - 3600}),
     ):
         plan = await explained(projection, question, parameters)
-        assert "jobs_by_end" in plan, plan
+        assert "ended_at_inserted_at_idx" in plan, plan
         assert "Seq Scan" not in plan, plan
 
 
