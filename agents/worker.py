@@ -60,7 +60,8 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
         await log.append(settings.topics.dead_letters, partition, letter)
 
     shared = Shared(gate, emitter, runner, settings.result_bytes, settings.crash_limit, clock.now, refuse=refuse)
-    policy = Policy(settings.adopt_seconds, settings.adopt_bytes, Window(settings.repeat_seconds), settings.lanes)
+    window = Window(settings.repeat_seconds, settings.repeat_lanes)
+    policy = Policy(settings.adopt_seconds, settings.adopt_bytes, window, settings.lanes)
     engine = Engine(table, shared, Room(settings.lanes, settings.lanes_bytes), policy)
     put_aside = partial(log.append, settings.topics.dead_letters)
     tasks.attach(app, settings, engine, put_aside)

@@ -91,10 +91,13 @@ class Settings(BaseModel):
     lanes_bytes: int = Field(default=64 * 1024 * 1024, ge=1, description="Bytes of those slices.")
     adopt_seconds: float = Field(default=10.0, gt=0, description="Age at which a lane moves from the log to the table.")
     adopt_bytes: int = Field(
-        default=64 * 1024 * 1024, ge=0, description="Bytes of slices that one partition of the table may hold."
+        default=64 * 1024 * 1024, ge=0, description="Bytes of slices that one worker keeps in the table at a time."
     )
     repeat_seconds: float = Field(
         default=600.0, ge=0, description="How long an ended job is remembered, to recognise a repeated submission."
+    )
+    repeat_lanes: int = Field(
+        default=300_000, ge=0, description="How many ended slices one worker remembers for that at most."
     )
     crash_limit: int = Field(
         default=3, ge=1, description="How often a step may end its worker before it fails with `crash_loop`."

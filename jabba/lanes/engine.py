@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from jabba.commands import Command
 from jabba.lanes.lane import Shared
-from jabba.lanes.owned import OwnedPartition, Policy
+from jabba.lanes.owned import OwnedPartition, Policy, Together
 from jabba.lanes.ports import Table
 from jabba.lanes.store import Retired
 from jabba.lanes.tracker import AckTracker
@@ -44,6 +44,7 @@ class Engine:
         self._commands = AckTracker()
         self._obeying: set[asyncio.Task[None]] = set()
         self._owned: dict[int, OwnedPartition] = {}
+        self._together = Together(self._owned.values)
         self._committed: dict[int, int] = {}
         self._loadings: set[asyncio.Task[None]] = set()
         self._marking: asyncio.Task[None] | None = None
@@ -90,7 +91,7 @@ class Engine:
             self._owned[partition].forget_offsets()
         for partition in sorted(assigned - stays):
             finish = partial(self._tracker.finish, partition)
-            self._owned[partition] = OwnedPartition(self._shared, self._room, self._policy, finish)
+            self._owned[partition] = OwnedPartition(self._shared, self._room, self._policy, finish, self._together)
         self._load_missing()
 
     def open(self) -> None:

@@ -1,6 +1,7 @@
 """Markers of ended lanes, and when they may go."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from jabba.lanes.records import LaneRecord
@@ -12,17 +13,18 @@ _BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How long, and how many at most in a partition, ended lanes are remembered to recognise repeated submissions."""
+    """How long, and how many at most by a worker, ended lanes are remembered to recognise repeated submissions."""
 
     seconds: float = 600.0
-    most: int = 200_000
+    most: int = 300_000
 
 
 class Markers:
-    """The markers of one partition, oldest first."""
+    """The markers of one partition, oldest first; ``total`` counts those of all partitions of the worker."""
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: Window, total: Callable[[], int] | None = None) -> None:
         self._window = window
+        self._total = total or self.__len__
         self._keys: deque[str] = deque()
 
     def __len__(self) -> int:
@@ -46,5 +48,5 @@ class Markers:
         return expired
 
     def _may_go(self, marker: LaneRecord, now: float, committed: int) -> bool:
-        old = len(self._keys) > self._window.most or now - (marker.ended or now) >= self._window.seconds
+        old = self._total() > self._window.most or now - (marker.ended or now) >= self._window.seconds
         return old and marker.offset < committed

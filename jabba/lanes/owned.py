@@ -2,16 +2,26 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 
 from jabba.commands import CloseJob
 from jabba.events import encode_event
+from jabba.lanes.adopted import Adopted
 from jabba.lanes.forgetting import Markers, Window
 from jabba.lanes.lane import OTHER_JOB, Lane, Parked, Refused, Shared
 from jabba.lanes.parking import Parking
-from jabba.lanes.records import LANE_PREFIX, OUTCOME_PREFIX, SLICE_PREFIX, JobRecord, LaneName, LaneRecord, is_marker
+from jabba.lanes.records import (
+    LANE_PREFIX,
+    OUTCOME_PREFIX,
+    SLICE_PREFIX,
+    JobRecord,
+    LaneName,
+    LaneRecord,
+    is_marker,
+    lane_key_of,
+)
 from jabba.lanes.store import Retired, Store
 from jabba.lanes.turns import Turns
 from jabba.lifecycle import JobClosed, Strategy, Version
@@ -26,7 +36,7 @@ _LONGEST_RETRY_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """When lanes move into the table, how many bytes of slices it may hold for that, and how long it remembers.
+    """When lanes move into the table, how many bytes of slices a worker may hold there, and how long it remembers.
 
     ``suspects`` is how many lanes a worker that crashed may have been running: as many as a worker keeps in memory.
     """
@@ -50,14 +60,37 @@ class _Running:
         self.task: asyncio.Task[None] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Together:
+    """What all partitions of a worker hold, since its memory is one."""
+
+    partitions: Callable[[], Iterable["OwnedPartition"]]
+
+    def adopted_bytes(self) -> int:
+        """Answer how many bytes of slices they hold in the table."""
+        return sum(owned.adopted_bytes for owned in self.partitions())
+
+    def markers(self) -> int:
+        """Answer how many ended lanes they remember."""
+        return sum(owned.markers for owned in self.partitions())
+
+
 class OwnedPartition:
     """One partition of the tasks topic.
 
     Its store comes once the changelog has been loaded; lanes that start before wait for it. ``finish`` is told every
-    offset of which a slice needs the log no more: it has ended, or it lives in the table.
+    offset of which a slice needs the log no more: it has ended, or it lives in the table. ``together`` counts what
+    all partitions of the worker hold; without it this one is alone.
     """
 
-    def __init__(self, shared: Shared, room: Room, policy: Policy, finish: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        room: Room,
+        policy: Policy,
+        finish: Callable[[int], None],
+        together: "Together | None" = None,
+    ) -> None:
         self.store: asyncio.Future[Store] = asyncio.get_running_loop().create_future()
         self._shared = shared
         self._room = room
@@ -66,8 +99,9 @@ class OwnedPartition:
         self._turns = Turns(self._wake_turn)
         self._running: dict[str, _Running] = {}
         self._parking = Parking()
-        self._markers = Markers(policy.window)
-        self._adopted: dict[str, int] = {}
+        self._together = together or Together(lambda: [self])
+        self._markers = Markers(policy.window, self._together.markers)
+        self._adopted = Adopted()
         self._inherited: dict[str, list[str]] = {}
         self._suspects_seen = 0
         self._generation = 0
@@ -77,6 +111,16 @@ class OwnedPartition:
     def lanes(self) -> int:
         """Answer how many lanes are in memory."""
         return len(self._running)
+
+    @property
+    def markers(self) -> int:
+        """Answer how many ended lanes are remembered."""
+        return len(self._markers)
+
+    @property
+    def adopted_bytes(self) -> int:
+        """Answer how many bytes of slices this partition of the table holds."""
+        return self._adopted.bytes
 
     @property
     def parked(self) -> int:
@@ -90,9 +134,9 @@ class OwnedPartition:
             if key.startswith(LANE_PREFIX):
                 self._recover(store, key, text)
             elif key.startswith((SLICE_PREFIX, OUTCOME_PREFIX)):
-                self._inherited.setdefault(LaneName.parse(key).key, []).append(key)
+                self._inherited.setdefault(lane_key_of(key), []).append(key)
             if key.startswith(SLICE_PREFIX):
-                self._adopted[LaneName.parse(key).key] = len(text)
+                self._adopted.add(lane_key_of(key), len(text))
         for job in self._parking.waiting_jobs():
             self._wake_turn(job)
         if self._inherited:
@@ -219,7 +263,7 @@ class OwnedPartition:
 
     async def _clear(self, store: Store, key: str) -> None:
         """Delete what former owners have left beside the record of a lane that has ended."""
-        self._adopted.pop(key, None)
+        self._adopted.discard(key)
         for left in self._inherited.pop(key, ()):
             await store.delete(left)
 
@@ -240,8 +284,8 @@ class OwnedPartition:
             self._markers.add(key)
             return
         record = LaneRecord.decode(text)
-        name = LaneName.parse(key)
         if record.adopted and record.turn:
+            name = LaneName.parse(key)
             self._parking.park_for_turn(name.job_key, name.k, key)
         elif record.adopted and record.due is not None:
             self._parking.park_until(record.due, key)
@@ -284,14 +328,16 @@ class OwnedPartition:
 
     async def _adopt_old(self, now: float) -> None:
         """Adopt lanes that have lived long, oldest first, as far as the table may hold their slices."""
-        free = self._policy.adopt_bytes - sum(self._adopted.values())
         for running in list(takewhile(lambda r: now - r.since >= self._policy.adopt_seconds, self._running.values())):
-            if running.lane is None or running.lane.adopted or free <= 0:
+            if (
+                running.lane is None
+                or running.lane.adopted
+                or self._together.adopted_bytes() >= self._policy.adopt_bytes
+            ):
                 continue
             size = await running.lane.adopt()
             if size:
-                self._adopted[LaneName.of(running.slice).key] = size
-                free -= size
+                self._adopted.add(LaneName.of(running.slice).key, size)
             self._finish_offsets(running)
             self._turns.notify(LaneName.of(running.slice).job_key)
 

@@ -48,6 +48,12 @@ class LaneName(NamedTuple):
         return f"{OUTCOME_PREFIX}{self.job}/{self.run}/{self.k}/{tag}"
 
 
+def lane_key_of(key: str) -> str:
+    """Answer the key of the record of the lane that a key belongs to; cheap, since a table may hold a million."""
+    _, job, run, k, *_ = key.split("/")
+    return f"{LANE_PREFIX}{job}/{run}/{k}"
+
+
 LANE_PREFIX = "lane/"
 SLICE_PREFIX = "slice/"
 OUTCOME_PREFIX = "outcome/"

@@ -30,6 +30,11 @@ async def nothing() -> None:
 
 
 @jabba.callback
+async def ignore(*_: Any) -> None:
+    return None
+
+
+@jabba.callback
 async def ok() -> str:
     return "ok"
 

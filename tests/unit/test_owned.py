@@ -1,11 +1,13 @@
 import asyncio
+from types import SimpleNamespace
+from typing import cast
 from uuid import uuid4
 
 import pytest
 
 from jabba.lanes.gate import Gate
 from jabba.lanes.lane import Shared
-from jabba.lanes.owned import OwnedPartition, Policy
+from jabba.lanes.owned import OwnedPartition, Policy, Together
 from jabba.lanes.records import LaneName, LaneRecord
 from jabba.lanes.store import Store
 from jabba.lifecycle import Strategy
@@ -71,3 +73,25 @@ async def test_the_table_has_room_again_once_an_adopted_lane_has_ended(gate: Gat
                 await asyncio.sleep(0)
             while partition.lanes:  # noqa: ASYNC110 — as above
                 await asyncio.sleep(0.01)
+
+
+async def test_what_the_other_partitions_of_a_worker_hold_counts(gate: Gate) -> None:
+    shared = Shared(gate, Events(), Runner(), 1024, 3, lambda: 0.0)
+    policy = Policy(adopt_seconds=0.0, adopt_bytes=10)
+    others = cast("OwnedPartition", SimpleNamespace(adopted_bytes=10, markers=0))
+    partition = OwnedPartition(shared, Room(10, 1000), policy, lambda _: None, Together(lambda: [others, partition]))
+    store = await new_store(Log(), gate)
+    partition.loaded(store)
+    waiting = one_task().model_copy(update={"k": 1, "n_slices": 2})
+    partition.start(waiting, 0, 10)
+    for _ in range(10):
+        await asyncio.sleep(0)
+        partition.tick(0)
+    assert (partition.lanes, partition.adopted_bytes) == (1, 0)
+    others.adopted_bytes = 9  # type: ignore[misc]
+    async with asyncio.timeout(5):
+        while not partition.adopted_bytes:
+            partition.tick(0)
+            await asyncio.sleep(0)
+    assert partition.adopted_bytes == len(store.get(LaneName.of(waiting).slice_key) or b"")
+    partition.lose()

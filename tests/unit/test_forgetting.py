@@ -1,0 +1,38 @@
+import pytest
+
+from jabba.lanes.forgetting import Markers, Window
+from jabba.lanes.gate import Gate
+from jabba.lanes.records import LaneRecord
+from jabba.lanes.store import Store
+from tests.support.lanes import Log
+
+
+@pytest.fixture
+async def store() -> Store:
+    gate = Gate(10)
+    gate.open()
+    made = Store(Log().append, Log().read, gate.may_write, lambda: 0.0)
+    await made.take()
+    for offset in range(3):
+        await made.put(f"lane/{offset}", LaneRecord("d", offset).marker(1.0 + offset).encode())
+    return made
+
+
+def remembering(window: Window, total: int = 3) -> Markers:
+    markers = Markers(window, lambda: total)
+    for offset in range(3):
+        markers.add(f"lane/{offset}")
+    return markers
+
+
+async def test_a_marker_goes_once_its_window_has_passed(store: Store) -> None:
+    assert remembering(Window(10.0)).take_expired(store, now=12.5, committed=3) == ["lane/0", "lane/1"]
+
+
+async def test_a_marker_stays_while_its_slice_may_be_read_again(store: Store) -> None:
+    assert remembering(Window(10.0)).take_expired(store, now=99.0, committed=1) == ["lane/0"]
+
+
+async def test_the_oldest_markers_go_early_when_a_worker_has_too_many(store: Store) -> None:
+    assert remembering(Window(10.0, most=5), total=5).take_expired(store, now=3.0, committed=3) == []
+    assert len(remembering(Window(10.0, most=5), total=6).take_expired(store, now=3.0, committed=3)) == 3
