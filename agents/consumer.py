@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aiokafka.protocol.group import SyncGroupRequest
@@ -110,3 +110,16 @@ async def leave_group(consumer: Consumer, seconds: float) -> None:
         await asyncio.wait_for(asyncio.wrap_future(leaving), seconds)
     except TimeoutError:
         logger.warning("the consumer group does not answer; it will miss this worker after its session")
+
+
+def uncommitted(consumer: Consumer, committed: Mapping[TP, int]) -> Iterator[tuple[TP, int]]:
+    """Answer how many messages of each partition lie behind what was committed, as far as the broker has told.
+
+    ``committed`` is what this worker has committed; before that, what the group had when the partition was assigned.
+    """
+    for place in consumer.assignment():
+        end = consumer.highwater(place)
+        start = committed.get(place, consumer._committed_offset.get(place))  # noqa: SLF001 — Faust keeps it to itself
+        # Faust's type knows no partition that was not asked for yet.
+        if start is not None and isinstance(end, int):
+            yield place, max(0, end - start)

@@ -10,7 +10,8 @@ from faust.transport.consumer import Consumer
 from faust.types import TP
 
 from agents import control, tasks
-from agents.consumer import PromptConsumer, SteadyFlow, follow_heartbeats, leave_group
+from agents.consumer import PromptConsumer, SteadyFlow, follow_heartbeats, leave_group, uncommitted
+from agents.monitoring import monitor_of
 from jabba import callbacks
 from jabba.app import JabbaApp, worker_app
 from jabba.clock import SystemClock
@@ -28,6 +29,7 @@ from jabba.settings import Settings
 from jabba.slices import Slice, encode_message
 from jabba.topics import partition_of
 from jabba.transports.local import LocalRunner
+from jabba.transports.measured import MeasuredRunner
 from jabba.watchdog import Watchdog
 from tables.lanes import LaneTable
 
@@ -49,7 +51,8 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
     app.transport.Consumer = partial(PromptConsumer, lease=lease)  # type: ignore[misc,assignment]
     gate = Gate(settings.slots, lease.valid)
     emitter = Emitter(partial(log.append, settings.topics.events), partitions)
-    runner = LocalRunner(settings.threads)
+    local = LocalRunner(settings.threads)
+    runner = MeasuredRunner(local, clock.monotonic)
     table = LaneTable(app, settings=settings, partitions=partitions, log=log, may_write=gate.may_write, now=clock.now)
     app.tables.add(table)
 
@@ -69,10 +72,20 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
 
     async def close() -> None:
         await emitter.close()
-        runner.close()
+        local.close()
         await log.stop()
 
-    Ownership(app, settings, engine, lease, close).attach()
+    ownership = Ownership(app, settings, engine, lease, close)
+    ownership.attach()
+    app.beside = monitor_of(
+        settings,
+        engine=engine,
+        runner=runner,
+        emitter=emitter,
+        table=table,
+        watchdog=ownership.watchdog,
+        lag=ownership.lag,
+    )
     return app
 
 
@@ -87,7 +100,7 @@ class Ownership:
         self._engine = engine
         self._lease = lease
         self._close = close
-        self._watchdog = Watchdog(settings.stall_seconds, SystemClock().monotonic)
+        self.watchdog = Watchdog(settings.stall_seconds, SystemClock().monotonic)
         self._committed: dict[TP, int] = {}
         self._assigned = False
         self._leaving = False
@@ -102,6 +115,12 @@ class Ownership:
         self._app.timer(self._settings.commit_seconds, name="commit")(self.commit)
         self._app.timer(_TICK_SECONDS, name="tick")(self._tick)
         self._app.hand_over = self.hand_over
+
+    def lag(self) -> dict[int, int]:
+        """Answer how many messages of the tasks topic are not committed, by partition, as far as that is known."""
+        consumer = cast("Consumer", self._app.consumer)
+        topic = self._settings.topics.tasks
+        return {place.partition: n for place, n in uncommitted(consumer, self._committed) if place.topic == topic}
 
     async def commit(self) -> None:
         """Commit what the engine has finished."""
@@ -126,7 +145,7 @@ class Ownership:
     async def hand_over(self) -> None:
         """Let running steps finish, commit, and cancel the rest."""
         self._leaving = True
-        self._watchdog.stop()
+        self.watchdog.stop()
         await self._drain_and_commit()
         await self._engine.stop()
         await leave_group(cast("Consumer", self._app.consumer), self._settings.session_seconds)
@@ -134,7 +153,7 @@ class Ownership:
 
     async def _tick(self) -> None:
         engine = self._engine
-        self._watchdog.beat(engine.committable(), waiting=engine.lanes > 0 and not engine.running)
+        self.watchdog.beat(engine.committable(), waiting=engine.lanes > 0 and not engine.running)
         try:
             self._engine.tick()
         except Exception:
@@ -169,6 +188,6 @@ class Ownership:
         if not self._assigned or self._leaving:
             return
         # Before the first step: one that has ended its worker before, by blocking it, may be the first to run again.
-        self._watchdog.start()
+        self.watchdog.start()
         self._engine.open()
         logger.info("worker ready with %d partitions", self._engine.partitions)

@@ -4,7 +4,8 @@
     python -m bench.worker --workers 2 --scale 2
 
 Every load is submitted by the producer and counted by its events, each of which follows the acknowledged record of its
-step. A bare callback is called, so that what is measured is Jabba.
+step. A bare callback is called, so that what is measured is Jabba. What the workers used of a core says most on a
+machine that is busy with other work.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psutil
 from aiokafka import AIOKafkaConsumer
 
 from jabba import installation
@@ -93,7 +95,7 @@ async def count(consumer: AIOKafkaConsumer, expected: int) -> None:
 
 
 @contextmanager
-def house(workers: int) -> Iterator[Settings]:
+def house(workers: int) -> Iterator[tuple[Settings, list[psutil.Process]]]:
     """Start Kafka and workers."""
     with tempfile.TemporaryDirectory(prefix="jabba-bench-") as name, ExitStack() as running:
         directory = Path(name)
@@ -101,11 +103,18 @@ def house(workers: int) -> Iterator[Settings]:
         settings = Settings(kafka=kafka.bootstrap, callbacks=[_MODULE])
         asyncio.run(installation.install(settings))
         environment = {"JABBA_KAFKA": kafka.bootstrap, "JABBA_CALLBACKS": _MODULE}
+        processes = []
         for number in range(workers):
             log = directory / f"worker-{number}.log"
             worker = running.enter_context(jabba_process("worker", environment=environment, log=log).start())
             worker.wait_for_line("worker ready", 60)
-        yield settings
+            processes.append(psutil.Process(worker.pid))
+        yield settings, processes
+
+
+def used(processes: list[psutil.Process]) -> float:
+    """Answer how many seconds of a core the workers have used."""
+    return sum(times.user + times.system for times in (process.cpu_times() for process in processes))
 
 
 def main() -> None:
@@ -114,12 +123,15 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--scale", type=int, default=1, help="times the load")
     options = parser.parse_args()
-    print(f"{'load':30} {'tasks':>8} {'submitted s':>12} {'all done s':>11} {'tasks/s':>8} {'ms/task':>8}")
-    with house(options.workers) as settings:
+    columns = f"{'submitted s':>12} {'all done s':>11} {'tasks/s':>8} {'ms/task':>8} {'core ms/task':>13}"
+    print(f"{'load':30} {'tasks':>8} {columns}")
+    with house(options.workers) as (settings, workers):
         for load in LOADS:
+            before = used(workers)
             submitted, seconds = asyncio.run(run(load, settings, options.scale))
             steps = load.steps * options.scale
-            rate = f"{steps / seconds:8.0f} {1000 * seconds / steps:8.2f}"
+            core = 1000 * (used(workers) - before) / steps
+            rate = f"{steps / seconds:8.0f} {1000 * seconds / steps:8.2f} {core:13.3f}"
             print(f"{load.name:30} {steps:8} {submitted:12.2f} {seconds:11.2f} {rate}")
 
 

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, ClassVar, NoReturn
 
 import faust
@@ -43,9 +44,13 @@ _REQUEST_LINE_BYTES = 64 * 1024
 
 
 class JabbaApp(faust.App):
-    """A Faust application that keeps no files and can hand its work over before it stops."""
+    """A Faust application that keeps no files and can hand its work over before it stops.
+
+    ``beside`` is open from the first start to the end.
+    """
 
     hand_over: Callable[[], Awaitable[None]] | None = None
+    beside: AbstractAsyncContextManager[object] = nullcontext()
 
     def _create_directories(self) -> None:
         """Create none: Jabba's table lives in memory and its changelog."""
@@ -53,6 +58,7 @@ class JabbaApp(faust.App):
     async def on_first_start(self) -> None:
         """Collect garbage less often: a full collection walks every slice in memory and stops every lane."""
         await super().on_first_start()
+        await self.beside.__aenter__()
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GARBAGE_THRESHOLDS)
@@ -62,6 +68,7 @@ class JabbaApp(faust.App):
         if self.hand_over is not None:
             await self.hand_over()
         await super().on_stop()
+        await self.beside.__aexit__(None, None, None)
 
 
 class WebServer(AiohttpWeb):

@@ -13,15 +13,26 @@ Append = Callable[[int, bytes], Awaitable[int]]
 
 
 class Emitter:
-    """The events topic, partitioned by job, so that the facts of one job stay in order."""
+    """The events topic, partitioned by job, so that the facts of one job stay in order.
+
+    ``sent`` and ``acknowledged`` count events.
+    """
 
     def __init__(self, append: Append, partitions: int) -> None:
         self._append = append
         self._partitions = partitions
         self._groups = GroupCommit(self._write)
+        self.sent = 0
+        self.acknowledged = 0
+
+    @property
+    def waiting(self) -> int:
+        """Answer how many events wait to be sent."""
+        return self._groups.waiting
 
     def send(self, job: UUID, event: bytes) -> asyncio.Future[int]:
         """Send an encoded event; the future ends once it is acknowledged."""
+        self.sent += 1
         return self._groups.add(partition_of(str(job), self._partitions), event)
 
     async def close(self) -> None:
@@ -29,4 +40,6 @@ class Emitter:
         await self._groups.close()
 
     async def _write(self, partition: int, events: list[bytes]) -> int:
-        return await self._append(partition, encode_events(events))
+        offset = await self._append(partition, encode_events(events))
+        self.acknowledged += len(events)
+        return offset

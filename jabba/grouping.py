@@ -28,6 +28,11 @@ class GroupCommit:
         self._max_bytes = max_bytes
         self._queues: dict[int, _Queue] = {}
 
+    @property
+    def waiting(self) -> int:
+        """Answer how many items wait for a write to begin."""
+        return sum(len(queue.waiting) for queue in self._queues.values())
+
     def add(self, partition: int, item: bytes) -> asyncio.Future[int]:
         """Queue an item; the future answers the offset of the message that carries it, or why it failed."""
         queue = self._queues.setdefault(partition, _Queue())

@@ -114,6 +114,15 @@ class Settings(BaseModel):
     )
     commit_seconds: float = Field(default=1.0, gt=0, description="How often a worker commits its offsets.")
 
+    metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description="Port on which a worker or projector tells its metrics and health; 0 = none. With `jabba up` it is "
+        "the projector's, and those behind it are the workers'.",
+    )
+    metrics_host: str = Field(default="127.0.0.1", description="Address of that port.")
+
     web_host: str = Field(default="127.0.0.1", description="Address that the web process listens on.")
     web_port: int = Field(default=8600, ge=1, le=65535, description="Port that the web process listens on.")
     access: Literal["keys", "open"] = Field(

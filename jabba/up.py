@@ -123,7 +123,7 @@ class _Running:
         await self._keep_a_key()
         self._supervisor.start(self._program("projector", "projector"))
         names = [f"worker-{number}" for number in range(1, self._workers + 1)] if self._workers > 1 else ["worker"]
-        self._supervisor.start(*(self._program(name, "worker") for name in names))
+        self._supervisor.start(*(self._program(name, "worker", number) for number, name in enumerate(names, 1)))
         self._supervisor.start(self._program("web", "web"))
         await self._web_is_ready()
         key_file.write_url(self._settings.data, url_of(self._settings))
@@ -169,8 +169,10 @@ class _Running:
                     return
                 await asyncio.sleep(_READY_POLL_SECONDS)
 
-    def _program(self, name: str, role: str) -> Program:
+    def _program(self, name: str, role: str, number: int = 0) -> Program:
         environment = {**self._settings.environ_of_child(), "PYTHONUNBUFFERED": "1"}
+        if self._settings.metrics_port:
+            environment["JABBA_METRICS_PORT"] = str(self._settings.metrics_port + number)
         return Program(name, [sys.executable, "-m", "jabba", role], environment)
 
 

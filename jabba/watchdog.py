@@ -28,7 +28,7 @@ class Watchdog:
         self._seconds = seconds
         self._monotonic = monotonic
         self._end = end
-        self._beaten_at = monotonic()
+        self._beaten_at: float | None = None
         self._progress: object = None
         self._progressed_at = monotonic()
         self._warned = False
@@ -53,18 +53,35 @@ class Watchdog:
         if progress != self._progress or not waiting:
             self._progress, self._progressed_at = progress, now
 
+    @property
+    def stalled_seconds(self) -> float:
+        """Answer for how long the loop has been held up, or work has waited while none was done."""
+        return max(self._stalled())
+
+    def fault(self) -> str:
+        """Answer what is wrong once half of the time is over after which this process ends; else nothing."""
+        held_up, idle = self._stalled()
+        return self._reason(held_up, idle) if max(held_up, idle) > self._seconds / 2 else ""
+
     def look(self) -> None:
         """Judge once."""
-        now = self._monotonic()
-        held_up, idle = now - self._beaten_at, now - self._progressed_at
+        held_up, idle = self._stalled()
         if held_up > _WARN_SECONDS and not self._warned:
             self._warned = True
             logger.warning("the event loop has been held up for %.0f s, by what one of these threads does:", held_up)
             faulthandler.dump_traceback(file=sys.stderr)
         if held_up > self._seconds or idle > self._seconds:
-            reason = "its event loop is held up" if held_up > self._seconds else "work waits and none is done"
-            logger.critical("this process ends, because %s since %.0f s", reason, max(held_up, idle))
+            logger.critical("this process ends, because %s", self._reason(held_up, idle))
             self._end(EXIT_CODE)
+
+    def _stalled(self) -> tuple[float, float]:
+        now = self._monotonic()
+        return (now - self._beaten_at, now - self._progressed_at) if self._beaten_at is not None else (0.0, 0.0)
+
+    @staticmethod
+    def _reason(held_up: float, idle: float) -> str:
+        what = "its event loop is held up" if held_up > _WARN_SECONDS else "work waits and none is done"
+        return f"{what} since {max(held_up, idle):.0f} s"
 
     def _watch(self) -> None:
         while not self._stopped.wait(_LOOK_SECONDS):

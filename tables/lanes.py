@@ -31,7 +31,7 @@ _RETRY_SECONDS = 0.5
 
 
 class LaneTable(faust.Table[Any, Any]):
-    """The stores of the partitions that this worker owns."""
+    """The stores of the partitions that this worker owns; ``records`` counts what was written."""
 
     def __init__(
         self,
@@ -52,6 +52,7 @@ class LaneTable(faust.Table[Any, Any]):
         self._now = now
         self._stores: dict[int, Store] = {}
         self._ends: dict[TP, int] = {}
+        self.records = 0
 
     async def take(self, partitions: Iterable[int]) -> Mapping[int, Store]:
         """Load these partitions and claim a new epoch for each; tries until it succeeds."""
@@ -86,7 +87,9 @@ class LaneTable(faust.Table[Any, Any]):
         return Store(partial(self._append, partition), partial(self._read, partition), self._may_write, self._now)
 
     async def _append(self, partition: int, key: bytes, value: bytes | None) -> int:
-        return await self._log.append(self._topic, partition, value, key=key, within=_APPEND_SECONDS, once=True)
+        offset = await self._log.append(self._topic, partition, value, key=key, within=_APPEND_SECONDS, once=True)
+        self.records += 1
+        return offset
 
     async def _read(self, partition: int, start: int) -> AsyncIterator[tuple[int, bytes, bytes | None]]:
         place = TopicPartition(self._topic, partition)

@@ -27,6 +27,7 @@ from web.live.feed import Feed
 from web.overview import Overview
 from web.repeats import Repeats
 from web.requests import decode_json
+from web.traffic import ACCEPTED, REPEATED, Traffic
 from web.waiting import Fresh, Progress, until_answered
 
 LARGE_BODY_BYTES = 128 * 1024
@@ -80,6 +81,8 @@ class Backends(Service):
         self.feed = Feed(settings, clock=self.clock)
         self.add_dependency(self.feed)
         hub = self.feed.hub
+        self.traffic = Traffic()
+        self.exposition = self.traffic.exposition(self.database, lambda: hub.readers)
         self._endings = Endings(partial(watching.ended_jobs, self.database), hub.hints, hub.closing)
         self._repeats = Repeats(self.database)
         self._progress = Progress(self._projected)
@@ -111,6 +114,16 @@ class Backends(Service):
         self.feed.hub.close()
 
     async def submit(self, body: bytes) -> Submitted:
+        """Accept a submission, and count what became of it; errors as for ``_submit``."""
+        try:
+            submitted = await self._submit(body)
+        except Exception as error:
+            self.traffic.refused(error)
+            raise
+        self.traffic.submissions[REPEATED if submitted.position is _SHOWN else ACCEPTED] += 1
+        return submitted
+
+    async def _submit(self, body: bytes) -> Submitted:
         """Accept a submission; the answer to a repeated one is the job there is.
 
         Raises:

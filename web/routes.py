@@ -3,7 +3,7 @@
 from faust.web import View
 
 from jabba.settings import Settings
-from web import bulk, documentation, events, health, jobs, stats
+from web import bulk, documentation, events, health, jobs, metrics, stats
 from web.operations import operations_of
 
 VIEWS: tuple[type[View], ...] = (
@@ -17,6 +17,7 @@ VIEWS: tuple[type[View], ...] = (
     jobs.TaskSearch,
     events.Events,
     stats.StatsNow,
+    metrics.Metrics,
     health.Live,
     health.Ready,
     documentation.OpenApi,

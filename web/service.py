@@ -13,6 +13,7 @@ from jabba.producer import Producer
 from jabba.settings import Settings
 from web.api import BACKENDS, OPEN_PATHS, VIEWS, answer_errors
 from web.backends import Backends
+from web.metrics import count_requests
 from web.routes import VIEWS as ROUTES
 from web.routes import open_paths
 
@@ -35,7 +36,7 @@ async def check(settings: Settings) -> None:
 
 def build(settings: Settings, *, clock: Clock | None = None) -> WebApp:
     """Make the application that ``python -m jabba web`` runs; it starts with or without Kafka and PostgreSQL."""
-    app = web_app(settings, [answer_errors])
+    app = web_app(settings, [count_requests, answer_errors])
     backends = Backends(settings, clock=clock)
     app.beneath.append(backends)
     served = cast("WebServer", app.web).web_app

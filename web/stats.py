@@ -3,9 +3,9 @@
 from aiohttp.web import Request, Response
 
 from jabba.access import Permission
-from jabba.errors import Unavailable
+from jabba.errors import Forbidden, Unavailable
 from web import answers, schemas
-from web.api import ApiView, backends, respond
+from web.api import ApiView, backends, caller, respond
 from web.operations import Operation, operation
 
 
@@ -23,9 +23,11 @@ class StatsNow(ApiView):
             "answered only when that is all of it.",
             answer=schemas.Data[schemas.Stats],
             needs=Permission.SEARCH,
-            errors=(Unavailable,),
+            errors=(Forbidden, Unavailable),
         )
     )
     async def get(self, request: Request) -> Response:
-        """Answer it."""
+        """Answer it; not to a key that is limited to some types, for it is about all."""
+        if caller(request).types.limited:
+            raise Forbidden("these numbers are about jobs of all types, and this key is limited to some")
         return respond(answers.of_data(await backends(request).stats.get()))

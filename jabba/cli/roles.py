@@ -66,6 +66,7 @@ def worker(**given: Any) -> None:
     """Run the callbacks of submitted tasks. Needs Kafka, not PostgreSQL."""
     settings = settings_of_role(given)
     callbacks.check(settings.callbacks)
+    _check_metrics_port(settings)
     partitions = asyncio.run(installation.check(settings))
     _run_app("agents.worker", settings, partitions)
 
@@ -89,6 +90,7 @@ def web(**given: Any) -> None:
 def projector(**given: Any) -> None:
     """Write what happens in Kafka to PostgreSQL, where it can be searched."""
     settings = settings_of_role(given)
+    _check_metrics_port(settings)
     asyncio.run(installation.check(settings))
     check_schema(settings)
     app = importlib.import_module("jabba.app")
@@ -138,6 +140,11 @@ def _from_checkout(module: str) -> Any:
     if importlib.util.find_spec(package) is None:
         raise NotReady(f"there is no package {package!r} here: run Jabba from the root of its checkout")
     return importlib.import_module(module)
+
+
+def _check_metrics_port(settings: Settings) -> None:
+    if settings.metrics_port:
+        check_port(settings.metrics_host, settings.metrics_port, "JABBA_METRICS_PORT")
 
 
 def check_schema(settings: Settings) -> None:

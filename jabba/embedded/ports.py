@@ -21,8 +21,8 @@ def free_port() -> int:
             return port
 
 
-def check_port(host: str, port: int) -> None:
-    """Refuse a port on which nobody could listen now.
+def check_port(host: str, port: int, chosen_with: str = "--port") -> None:
+    """Refuse a port on which nobody could listen now; ``chosen_with`` is what chooses another one.
 
     Raises:
         NotReady: it says what to do.
@@ -34,5 +34,5 @@ def check_port(host: str, port: int) -> None:
             probe.bind(address)
     except OSError as error:
         raise NotReady(
-            f"port {port} of {host} cannot be used ({error.strerror}); choose another one with --port"
+            f"port {port} of {host} cannot be used ({error.strerror}); choose another one with {chosen_with}"
         ) from error

@@ -32,7 +32,8 @@ class Engine:
 
     Between ``drain`` and ``open`` no step starts. Lanes of partitions that stay live on; those of lost partitions are
     cancelled. A partition stays only if this worker was a member of the generation before: otherwise another may have
-    owned it in between, and it is loaded again under a new epoch.
+    owned it in between, and it is loaded again under a new epoch. ``rebalances`` counts assignments, ``taken`` the
+    partitions that were loaded.
     """
 
     def __init__(self, table: Table, shared: Shared, room: Room, policy: Policy | None = None) -> None:
@@ -49,6 +50,8 @@ class Engine:
         self._loadings: set[asyncio.Task[None]] = set()
         self._marking: asyncio.Task[None] | None = None
         self._generation = -1
+        self.rebalances = 0
+        self.taken = 0
         self._reading = False
 
     # The consumer group's side.
@@ -80,6 +83,7 @@ class Engine:
     def assign(self, generation: int, partitions: Iterable[int]) -> None:
         """Own exactly these partitions from now on."""
         assigned = set(partitions)
+        self.rebalances += 1
         stays = self._owned.keys() & assigned if generation == self._generation + 1 else set()
         self._generation = generation
         self.forget_offsets()
@@ -197,6 +201,7 @@ class Engine:
         if not partitions:
             return
         stores = await self._table.take(partitions)
+        self.taken += len(stores)
         if not _is_cancelled():
             for partition, store in stores.items():
                 self._owned[partition].loaded(store)

@@ -96,6 +96,11 @@ class Database:
             ((plan,),) = await cursor.fetchall()
         return int(plan[0]["Plan"]["Plan Rows"])
 
+    @property
+    def connections(self) -> tuple[int, int]:
+        """Answer how many connections are used now, and how many wait to be."""
+        return (self._pool.size - self._pool.freesize, self._pool.freesize) if self._pool is not None else (0, 0)
+
     @contextlib.asynccontextmanager
     async def transaction(self, *, repeatable: bool = False) -> AsyncIterator["Transaction"]:
         """Open a transaction that is committed at the end of the block, and rolled back by an exception.

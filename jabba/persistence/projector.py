@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -18,6 +18,7 @@ from jabba.log import Log
 from jabba.persistence import queries
 from jabba.persistence.closing import Closing
 from jabba.persistence.database import Database
+from jabba.persistence.figures import Figures, monitor_of
 from jabba.persistence.intake import Fault, Intake, Message, Place
 from jabba.persistence.upkeep import Upkeep
 from jabba.persistence.writer import Writer
@@ -63,10 +64,12 @@ class Projector(Service):
         self._running: asyncio.Task[None] | None = None
         self._duties: list[asyncio.Task[None]] = []
         self._following = Following()
+        self._figures = Figures()
         self.ready = asyncio.Event()
 
     async def on_start(self) -> None:
         """Begin to follow the log."""
+        await self._open.enter_async_context(monitor_of(self._settings, self._figures))
         await self._open.enter_async_context(self._database)
         await self._open.enter_async_context(self._log)
         self._running = asyncio.create_task(self._run(), name="projector")
@@ -132,6 +135,7 @@ class Projector(Service):
         committed_at = clock.time()
         while not self.should_stop:
             await self._take_over(consumer)
+            self._figures.lag = self._following.behind(consumer.highwater)
             for part in _parts(await self._read(consumer)):
                 await self._project(part)
             if clock.time() - committed_at > _COMMIT_SECONDS:
@@ -195,6 +199,10 @@ class Projector(Service):
 
     async def _project(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
         """Write what messages say; what nobody can understand is put aside before their offsets are passed."""
+        with self._figures.batch(record.topic for record in records):
+            await self._write(records)
+
+    async def _write(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
         intake = Intake()
         for record in records:
             message = Message(Place(record.topic, record.partition, record.offset), record.timestamp, record.value)
@@ -216,6 +224,7 @@ class Projector(Service):
             reasons.setdefault(fault.message.place, []).append(fault.reason)
         for place, message in messages.items():
             reason = "; ".join(reasons[place])
+            self._figures.faults += 1
             logger.error("%s[%d] offset %d goes to the dead letters: %s", *place, reason)
             letter = dead_letter(*place, message.value, reason)
             await self._log.append(self._topics.dead_letters, place.partition, letter)
@@ -255,6 +264,12 @@ class Following(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self.generation += 1
         # Whoever follows these partitions now tells how far they are; and aiokafka takes a commit of nothing amiss.
         self.uncommitted = False
+
+    def behind(self, end_of: Callable[[TopicPartition], int | None]) -> dict[tuple[str, ...], int]:
+        """Answer how many messages are not written, by topic and partition, as far as the ends have been heard of."""
+        ends = {place: end_of(place) for place in self.next}
+        known = {place: max(0, end - self.next[place]) for place, end in ends.items() if end is not None}
+        return {(place.topic, str(place.partition)): messages for place, messages in known.items()}
 
     def advance(self, offsets: Offsets) -> None:
         """Note what was written."""

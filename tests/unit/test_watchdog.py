@@ -71,3 +71,18 @@ def test_the_wait_for_work_begins_when_it_comes(watchdog: Watchdog, time: Time, 
     watchdog.beat("same", waiting=True)
     watchdog.look()
     assert ends == []
+
+
+def test_health_is_red_from_half_of_the_time_on(watchdog: Watchdog, time: Time) -> None:
+    time.now = 500
+    assert (watchdog.fault(), watchdog.stalled_seconds) == ("", 0)
+    watchdog.beat("same", waiting=False)
+    for second in range(501, 535):
+        time.now = second
+        watchdog.beat("same", waiting=True)
+        assert (watchdog.fault() != "") is (second > 530)
+    assert watchdog.fault() == "work waits and none is done since 34 s"
+    watchdog.beat("more", waiting=True)
+    assert watchdog.fault() == ""
+    time.now += 31
+    assert watchdog.fault() == "its event loop is held up since 31 s"

@@ -1,0 +1,55 @@
+"""What a worker counts of its own work, and where it is looked at."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+
+from jabba.emitter import Emitter
+from jabba.lanes.engine import Engine
+from jabba.metrics import WORKER, Exposition
+from jabba.monitor import Monitor
+from jabba.settings import Settings
+from jabba.transports.measured import MeasuredRunner
+from jabba.watchdog import Watchdog
+from tables.lanes import LaneTable
+
+Lag = Callable[[], dict[int, int]]
+"""Answers how many messages are not committed, by partition."""
+
+
+def monitor_of(
+    settings: Settings,
+    *,
+    engine: Engine,
+    runner: MeasuredRunner,
+    emitter: Emitter,
+    table: LaneTable,
+    watchdog: Watchdog,
+    lag: Lag,
+) -> AbstractAsyncContextManager[object]:
+    """Answer the monitor of a worker, one that does nothing if the settings name no port.
+
+    Its health is red from half of the time on after which the watchdog ends the process.
+    """
+    if not settings.metrics_port:
+        return nullcontext()
+    exposition = Exposition(
+        WORKER,
+        {
+            "jabba_steps_total": lambda: {(word,): count for word, count in runner.outcomes.items()},
+            "jabba_step_seconds": lambda: runner.seconds,
+            "jabba_steps_running": lambda: engine.running,
+            "jabba_slots": lambda: settings.slots,
+            "jabba_lanes": lambda: engine.lanes,
+            "jabba_lanes_parked": lambda: engine.parked,
+            "jabba_records_written_total": lambda: table.records,
+            "jabba_events_sent_total": lambda: emitter.sent,
+            "jabba_events_acknowledged_total": lambda: emitter.acknowledged,
+            "jabba_events_waiting": lambda: emitter.waiting,
+            "jabba_partitions_owned": lambda: engine.partitions,
+            "jabba_rebalances_total": lambda: engine.rebalances,
+            "jabba_epochs_taken_total": lambda: engine.taken,
+            "jabba_lag_messages": lambda: {(str(partition),): count for partition, count in lag().items()},
+            "jabba_stalled_seconds": lambda: watchdog.stalled_seconds,
+        },
+    )
+    return Monitor(settings.metrics_host, settings.metrics_port, exposition, watchdog.fault)

@@ -1,0 +1,36 @@
+"""Steps, counted and timed around whatever runs them."""
+
+from collections import Counter
+from collections.abc import Callable
+
+from jabba.callbacks import TaskContext
+from jabba.figures import Durations
+from jabba.lanes.answers import Answer
+from jabba.lanes.ports import Runner
+from jabba.lifecycle import TaskFailed, TaskRescued, TaskSucceeded
+from jabba.models import Callback
+
+_WORDS = {TaskSucceeded: "succeeded", TaskFailed: "failed", TaskRescued: "rescued"}
+_CANCELLED = "cancelled"
+
+
+class MeasuredRunner:
+    """A runner that counts: ``outcomes`` by word, ``seconds`` from the call of a callback to its answer."""
+
+    def __init__(self, runner: Runner, monotonic: Callable[[], float]) -> None:
+        self._runner = runner
+        self._monotonic = monotonic
+        self.outcomes: Counter[str] = Counter(dict.fromkeys((*_WORDS.values(), _CANCELLED), 0))
+        self.seconds = Durations()
+
+    async def run(self, callback: Callback, context: TaskContext) -> Answer:
+        """Invoke a callback and answer how it went; only a cancellation is raised."""
+        began = self._monotonic()
+        word = _CANCELLED
+        try:
+            answer = await self._runner.run(callback, context)
+            word = _WORDS[answer.event]
+        finally:
+            self.outcomes[word] += 1
+            self.seconds.add(self._monotonic() - began)
+        return answer

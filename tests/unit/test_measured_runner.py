@@ -1,0 +1,41 @@
+import asyncio
+from uuid import UUID
+
+import pytest
+
+from jabba.callbacks import TaskContext
+from jabba.lanes import answers
+from jabba.lanes.answers import Answer
+from jabba.models import Callback
+from jabba.transports.measured import MeasuredRunner
+
+CONTEXT = TaskContext(UUID(int=1), UUID(int=2), 1)
+CALLBACK = Callback(service="local", module="m", function="f", args=[])
+
+
+class Scripted:
+    """Answers one after the other, each after a second of ``now``."""
+
+    def __init__(self, *given: Answer) -> None:
+        self.given = list(given)
+        self.now = 0.0
+
+    async def run(self, _callback: Callback, _context: TaskContext) -> Answer:
+        self.now += 1.0
+        if not self.given:
+            raise asyncio.CancelledError
+        return self.given.pop(0)
+
+
+async def test_outcomes_are_counted_and_timed() -> None:
+    scripted = Scripted(answers.succeeded({}), answers.failed("no"), answers.raised(ValueError()))
+    runner = MeasuredRunner(scripted, lambda: scripted.now)
+    assert [await runner.run(CALLBACK, CONTEXT) for _ in range(3)] == [
+        answers.succeeded({}),
+        answers.failed("no"),
+        answers.raised(ValueError()),
+    ]
+    with pytest.raises(asyncio.CancelledError):
+        await runner.run(CALLBACK, CONTEXT)
+    assert runner.outcomes == {"succeeded": 1, "failed": 1, "rescued": 1, "cancelled": 1}
+    assert runner.seconds.total == 4.0

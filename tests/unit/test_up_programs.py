@@ -1,0 +1,25 @@
+"""Which ports the processes of ``jabba up`` tell their metrics on."""
+
+import pytest
+
+from jabba.settings import Settings
+from jabba.up import _Running
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JABBA_METRICS_PORT", raising=False)
+
+
+def ports(settings: Settings) -> list[str | None]:
+    running = _Running(settings, 2, None, lambda *_: None, lambda *_: None)
+    programs = [running._program(f"worker-{number}", "worker", number) for number in range(3)]
+    return [program.environment.get("JABBA_METRICS_PORT") for program in programs]
+
+
+def test_each_process_has_a_port_of_its_own() -> None:
+    assert ports(Settings(metrics_port=9100)) == ["9100", "9101", "9102"]
+
+
+def test_without_the_setting_there_is_none() -> None:
+    assert ports(Settings()) == [None, None, None]

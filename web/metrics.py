@@ -1,0 +1,44 @@
+"""The process's own numbers, over HTTP; and the counting of requests."""
+
+from aiohttp import web
+from aiohttp.web import Request, Response
+
+from jabba.access import Permission
+from jabba.metrics import CONTENT_TYPE
+from web.api import HEADERS, ApiView, Handler, backends
+from web.operations import TEXT, Operation, operation
+
+
+class Metrics(ApiView):
+    """``GET /metrics``: the figures of this process, for Prometheus."""
+
+    view_name = "metrics"
+    view_path = "/metrics"
+
+    @operation(
+        Operation(
+            "Get the metrics of this process",
+            "In Prometheus's text format. Workers and projectors tell theirs on ports of their own.",
+            answer=str,
+            needs=Permission.SEARCH,
+            content=TEXT,
+            errors=(),
+        )
+    )
+    async def get(self, request: Request) -> Response:
+        """Answer them."""
+        return Response(body=backends(request).exposition.text(), headers={**HEADERS, "Content-Type": CONTENT_TYPE})
+
+
+@web.middleware
+async def count_requests(request: Request, handler: Handler) -> web.StreamResponse:
+    """Count what is answered."""
+    behind = backends(request)
+    began = behind.clock.monotonic()
+    response = await handler(request)
+    seconds = behind.clock.monotonic() - began if isinstance(response, Response) else None
+    resource = request.match_info.route.resource
+    behind.traffic.answered(
+        request.method, resource.canonical if resource is not None else None, response.status, seconds
+    )
+    return response
