@@ -31,6 +31,7 @@ ROUTES = {
     ("GET", "/v1/jobs/{id}/progress"),
     ("POST", "/v1/jobs/search"),
     ("POST", "/v1/tasks/search"),
+    ("GET", "/v1/tasks"),
     ("GET", "/v1/events"),
     ("GET", "/v1/stats"),
     ("GET", "/metrics"),

@@ -114,6 +114,11 @@ PARTS = {
 }
 
 
+def without(settings: Settings, *missing: str) -> Settings:
+    nowhere = {"database": f"postgresql://{NOWHERE}/jabba", "kafka": NOWHERE}
+    return Settings.model_validate(settings.model_dump(exclude_unset=True) | {one: nowhere[one] for one in missing})
+
+
 @pytest.fixture(params=PARTS)
 async def missing(request: pytest.FixtureRequest) -> str:
     part: str = request.param
@@ -123,8 +128,7 @@ async def missing(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def half(settings: Settings, missing: str) -> AsyncIterator[ClientSession]:
     """A web process that misses one of its backends."""
-    nowhere = {"database": SecretStr(f"postgresql://{NOWHERE}/jabba"), "kafka": NOWHERE}
-    async with serving(settings.model_copy(update={missing: nowhere[missing]})) as session:
+    async with serving(without(settings, missing)) as session:
         yield session
 
 
@@ -142,8 +146,7 @@ def nulls(found: dict[str, Any]) -> Sequence[str]:
 
 
 async def test_without_both_there_is_nothing_to_tell(settings: Settings) -> None:
-    nowhere = {"database": SecretStr(f"postgresql://{NOWHERE}/jabba"), "kafka": NOWHERE}
-    async with serving(settings.model_copy(update=nowhere)) as http:
+    async with serving(without(settings, *PARTS)) as http:
         status, error = await get(http, "/v1/stats")
     assert (status, error["type"]) == (503, "unavailable")
     assert len(error["fields"]) == 5
