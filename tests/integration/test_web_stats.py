@@ -10,14 +10,17 @@ from aiohttp import ClientSession
 from pydantic import SecretStr
 
 from jabba import installation
+from jabba.access import Role
 from jabba.events import encode_event, encode_events
 from jabba.lifecycle import TaskFailed, TaskSucceeded, Version
 from jabba.log import Log
+from jabba.persistence.database import Database
 from jabba.persistence.projector import Projector
 from jabba.settings import Settings
 from jabba.topics import partition_of
 from tests.support.http import get, post, serving
 from tests.support.kafka import KafkaServer
+from tests.support.keys import bearer, make_key
 from tests.support.processes import eventually
 from web.overview import Overview
 from web.schemas import Stats
@@ -115,8 +118,10 @@ PARTS = {
 
 
 def without(settings: Settings, *missing: str) -> Settings:
+    """Answer settings that lead nowhere; without PostgreSQL nobody could tell whether a key is known."""
     nowhere = {"database": f"postgresql://{NOWHERE}/jabba", "kafka": NOWHERE}
-    return Settings.model_validate(settings.model_dump(exclude_unset=True) | {one: nowhere[one] for one in missing})
+    changed = {"access": "open"} | {one: nowhere[one] for one in missing}
+    return Settings.model_validate(settings.model_dump(exclude_unset=True) | changed)
 
 
 @pytest.fixture(params=PARTS)
@@ -150,3 +155,15 @@ async def test_without_both_there_is_nothing_to_tell(settings: Settings) -> None
         status, error = await get(http, "/v1/stats")
     assert (status, error["type"]) == (503, "unavailable")
     assert len(error["fields"]) == 5
+
+
+@pytest.mark.parametrize(
+    "role, types, expected", [(Role.READER, (), 200), (Role.SUBMITTER, (), 403), (Role.OPERATOR, ("audit_*",), 403)]
+)
+async def test_it_is_for_those_who_may_search_all_types(
+    settings: Settings, projection: Database, role: Role, types: tuple[str, ...], expected: int
+) -> None:
+    key = await make_key(projection, role, *types)
+    async with serving(settings) as http:
+        status, _ = await get(http, "/v1/stats", headers=bearer(key))
+    assert status == expected
