@@ -107,7 +107,7 @@ def _search(collection: Collection) -> Schema:
         "description": _ABOUT.format(collection.name),
         "properties": {
             "filter": _or_null(_list_of(_reference(_condition_on(collection.name)), filters.MAX_CONDITIONS)),
-            "query": _or_null(TEXT | {"description": _QUERY}),
+            "query": _or_null(TEXT | {"maxLength": filters.MAX_TEXT, "description": _QUERY}),
             "order_by": _or_null(_list_of(order, len(collection.fields))),
             "cursor": _or_null(cursor),
             "count": {"type": ["boolean", "null"]},

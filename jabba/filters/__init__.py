@@ -9,7 +9,10 @@ and ``not``.
 from jabba.filters.language import (
     DEFAULT_LIMIT,
     JOBS,
+    MAX_CONDITIONS,
     MAX_DEPTH,
+    MAX_TEXT,
+    MAX_VALUES,
     ONE_OF,
     ORDERED,
     TASKS,
@@ -29,9 +32,9 @@ from jabba.filters.language import (
     Search,
 )
 from jabba.filters.paging import MAX_LIMIT, MAX_OFFSET, write_token
-from jabba.filters.parsing import MAX_CONDITIONS, parse_search, tasks_of_job
+from jabba.filters.parsing import parse_search, tasks_of_job
 from jabba.filters.text_writing import write_text
-from jabba.filters.values import MAX_VALUES, bounds_of_prefix
+from jabba.filters.values import bounds_of_prefix
 
 __all__ = [
     "DEFAULT_LIMIT",
@@ -40,6 +43,7 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_LIMIT",
     "MAX_OFFSET",
+    "MAX_TEXT",
     "MAX_VALUES",
     "ONE_OF",
     "ORDERED",

@@ -8,8 +8,14 @@ from typing import Any
 from jabba.lifecycle import JobStatus, Strategy, TaskStatus
 
 DEFAULT_LIMIT = 50
+MAX_CONDITIONS = 100
+"""How many conditions a search may have, those that hold others included."""
 MAX_DEPTH = 20
 """How deep conditions may stand in others."""
+MAX_VALUES = 1000
+"""How many values ``in`` and its like may list."""
+MAX_TEXT = 65_536
+"""How many characters a search in text may have."""
 
 
 class Kind(Enum):

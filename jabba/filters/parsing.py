@@ -1,12 +1,13 @@
 """From what was sent to a checked search."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
 from jabba.errors import FieldError, InvalidRequest
 from jabba.filters.language import (
     COLLECTIONS,
+    MAX_CONDITIONS,
     MAX_DEPTH,
     POSITION,
     TASKS,
@@ -36,9 +37,6 @@ from jabba.filters.values import (
     shown,
     text,
 )
-
-MAX_CONDITIONS = 100
-"""How many conditions a filter may have, those that hold others included."""
 
 _ALIASES = {"started_at": "inserted_at"}
 _PARTS = ("filter", "query", "order_by", "cursor", "count")
@@ -102,7 +100,8 @@ def _each(items: Any, path: str, parse: Callable[[Any, str], Item]) -> list[Item
 def _filter(conditions: Any, collection: Collection) -> list[Condition]:
     if conditions is None:
         return []
-    return _each(conditions, "filter", lambda item, path: _condition_on(collection)(item, path, 0))
+    read = _condition_on(collection)
+    return _each(_few(conditions, "filter"), "filter", lambda item, path: read(item, path, 0))
 
 
 def _query(query: Any, collection: Collection) -> list[Condition]:
@@ -166,7 +165,15 @@ def _in_json(item: Any, path: str, depth: int) -> Condition:
 def _below(conditions: Any, path: str, depth: int, read: Reader) -> tuple[Condition, ...]:
     if depth == MAX_DEPTH:
         raise InvalidRequest.at(path, f"stands deeper than {MAX_DEPTH} conditions in one another")
-    return tuple(_each(conditions, f"{path}[2]", lambda item, where: read(item, where, depth + 1)))
+    where = f"{path}[2]"
+    return tuple(_each(_few(conditions, where), where, lambda item, inner: read(item, inner, depth + 1)))
+
+
+def _few(conditions: Any, path: str) -> Sequence[Any]:
+    """Answer a list of conditions that is not too long by itself."""
+    if len(list_of(conditions, path)) > MAX_CONDITIONS:
+        raise InvalidRequest.at(path, f"{len(conditions)} conditions, and the limit is {MAX_CONDITIONS}")
+    return list(conditions)
 
 
 def _triple(item: Any, path: str) -> tuple[Any, Any, Any]:

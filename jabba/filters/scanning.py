@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from jabba import strictjson
 from jabba.errors import InvalidRequest
+from jabba.filters.language import MAX_VALUES
 from jabba.filters.values import shown
 
 SPECIAL = r"\s,()\""
@@ -96,6 +97,8 @@ class Scanner:
         if self.skip(","):
             listed = True
         while not self._at_end_of_value():
+            if len(found) == MAX_VALUES:
+                raise self.refusal(f"the values from here on are beyond the limit of {MAX_VALUES}")
             found.append(self._value(json=json))
             if not self.skip(","):
                 break

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jabba import strictjson
-from jabba.filters.language import COLLECTIONS, MAX_DEPTH, Collection, Field, Kind, Rule
+from jabba.errors import InvalidRequest
+from jabba.filters.language import COLLECTIONS, MAX_CONDITIONS, MAX_DEPTH, MAX_TEXT, Collection, Field, Kind, Rule
 from jabba.filters.scanning import Scanner, Value
 from jabba.filters.values import bounds_of_prefix
 from jabba.filters.writing import Written
@@ -73,6 +74,8 @@ def read_text(text: str, collection: Collection) -> tuple[list[Written], Places]
     Raises:
         InvalidRequest: names the place of the mistake, such as ``query[17]``: it counts characters from 0.
     """
+    if len(text) > MAX_TEXT:
+        raise InvalidRequest.at("query", f"{len(text):,} characters, and the limit is {MAX_TEXT:,}")
     places = Places()
     return _listed(_Reader(text).all(collection), "filter", places), places
 
@@ -92,6 +95,7 @@ class _Reader:
 
     def __init__(self, text: str) -> None:
         self._scanner = Scanner(text)
+        self._number = 0
 
     def all(self, context: Context) -> list[_Node]:
         """Read the whole text."""
@@ -166,6 +170,9 @@ class _Reader:
     def _on_name(self, context: Context, depth: int) -> _Node:
         """Read a name, and what it is compared with or what stands below it."""
         scanner, at = self._scanner, self._scanner.at
+        self._number += 1
+        if self._number > MAX_CONDITIONS:
+            raise scanner.refusal(f"the conditions from here on are beyond the limit of {MAX_CONDITIONS}")
         name = scanner.name()
         within = scanner.at
         if scanner.next_is("("):

@@ -8,10 +8,7 @@ from uuid import UUID
 
 from jabba import strictjson
 from jabba.errors import FieldError, InvalidRequest
-from jabba.filters.language import ONE_OF, ORDERED, Field, Kind, Rule
-
-MAX_VALUES = 1000
-"""How many values ``in`` and its like may list."""
+from jabba.filters.language import MAX_VALUES, ONE_OF, ORDERED, Field, Kind, Rule
 
 _LAST = chr(0x10FFFF)
 

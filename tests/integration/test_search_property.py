@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from jabba.filters import JOBS, TASKS, Collection, parse_search, write_text
 from jabba.lifecycle import TaskFailed, TasksAborted, TaskSucceeded
-from jabba.pages import Page
+from jabba.pages import Count, Page
 from jabba.persistence import queries
 from jabba.persistence.database import Database
 from jabba.persistence.schema import jobs, tasks
@@ -23,7 +23,7 @@ from tests.support.reference_filter import Row, Rows
 from tests.support.searches import KEYS, SCALARS, searches
 
 NAMES = [None, "a", "B", "b%c", "b_c", "b\\c", "bxc", "ab", "Ä"]
-EXAMPLES = int(os.environ.get("SEARCHES", "400"))
+EXAMPLES = int(os.environ.get("SEARCHES", "300"))
 """Searches of each collection; ``make searches`` asks for more."""
 
 
@@ -102,7 +102,7 @@ def test_postgresql_answers_what_python_does(migrated: str, collection: Collecti
             return [getattr(row, name) for row in (rows.jobs if of is JOBS else rows.tasks)]
 
         @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-        @given(body=searches(collection, held), how=st.sampled_from(["page", "page", "text", "walk"]))
+        @given(body=searches(collection, held), how=st.sampled_from(["page", "count", "text", "walk"]))
         def agree(body: dict[str, Any], how: str) -> None:
             expected = [row.id for row in rows.search(among, body["filter"], body["order_by"])]
             asked = {**body, "filter": elsewhere(body["filter"])}
@@ -110,9 +110,11 @@ def test_postgresql_answers_what_python_does(migrated: str, collection: Collecti
                 assert runner.run(walked(database, collection, asked, len(expected) // 3 + 1)) == expected
                 return
             offset, limit = body["cursor"]
-            page = runner.run(answered(database, collection, in_text(asked, collection) if how == "text" else asked))
+            body = in_text(asked, collection) if how == "text" else {**asked, "count": how == "count"}
+            page = runner.run(answered(database, collection, body))
             assert [row.id for row in page] == expected[offset : offset + limit]
             assert (page.next is not None) == (offset + limit < len(expected))
+            assert page.total == (Count(value=len(expected), exact=True) if how == "count" else None)
 
         agree()
         runner.run(database.__aexit__(None, None, None))

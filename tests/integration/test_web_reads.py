@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from jabba import installation
 from jabba.client import Client
 from jabba.errors import InvalidRequest, NotFound
+from jabba.pages import Count
 from jabba.persistence.projector import Projector
 from jabba.settings import Settings
 from tests.support.http import get, post, serving
@@ -113,6 +114,40 @@ async def test_lists_and_searches_answer_what_was_asked(http: ClientSession, pro
     assert numbers((await post(http, "/v1/jobs/search", nested))[1]) == [4]
     _, tasks = await post(http, "/v1/tasks/search", {"filter": [["job_id", "equal", accepted["id"]]]})
     assert [task["name"] for task in tasks] == ["n5"]
+
+
+async def test_pages_follow_one_another(http: ClientSession, client: Client, projector: Projector) -> None:
+    accepted: dict[str, Any] = {}
+    for number in range(5):
+        _, accepted = await post(http, "/v1/jobs", {"tasks": [TASK] * 3, "type": "paged", "meta": {"n": number}})
+    await get(http, f"/v1/jobs/{accepted['id']}", params={"after": accepted["position"]})
+
+    async def lengths(path: str, **parameters: str) -> list[int]:
+        """Answer how long the pages are that follow one another, all of different items."""
+        found: list[list[str]] = []
+        cursor = {"limit": "2"}
+        while cursor:
+            async with http.get(path, params={**parameters, **cursor}) as response:
+                document = await response.json()
+            found.append([one["id"] for one in document["data"]])
+            cursor = {"cursor": document["next"]} if document["next"] else {}
+        assert len({one for page in found for one in page}) == sum(map(len, found))
+        return list(map(len, found))
+
+    assert await lengths("/v1/jobs", type="paged") == [2, 2, 1]
+    assert await lengths("/v1/jobs", q="type:pag* meta.n<4") == [2, 2]
+    assert await lengths("/v1/tasks", q="job.meta.n>3 status:NEW,PENDING") == [2, 1]
+    assert await lengths(f"/v1/jobs/{accepted['id']}/tasks") == [2, 1]
+    page = await client.search_jobs("type:paged", [["asc", "meta"]], (0, 2), count=True)
+    assert (page.total, page.next is not None) == (Count(value=5, exact=True), True)
+    assert [job.meta["n"] async for job in client.iter_jobs("type:paged", [["asc", "meta"]], page_size=2)] == [
+        *range(5)
+    ]
+    with pytest.raises(InvalidRequest) as refusal:
+        await client.search_jobs("type:paged", cursor=page.next or "")
+    assert [one.field for one in refusal.value.fields] == ["cursor"]
+    status, error = await get(http, "/v1/jobs", params={"q": "type:paged state:x"})
+    assert (status, [one["field"] for one in error["fields"]]) == (422, ["q[11]"])
 
 
 async def test_the_python_client_asks_the_same(http: ClientSession, client: Client, projector: Projector) -> None:

@@ -272,6 +272,7 @@ def test_conditions_are_bounded_in_number_and_depth() -> None:
     assert list(mistakes({"filter": [one] * (MAX_CONDITIONS + 1)})) == ["filter"]
 
     assert list(mistakes({"filter": [["or", None, [one] * MAX_CONDITIONS]]})) == ["filter"]
+    assert list(mistakes({"filter": [["or", None, [one] * (MAX_CONDITIONS + 1)]]})) == ["filter[0][2]"]
 
     def nested(depth: int) -> list[Any]:
         return ["k", "equal", 1] if depth == 1 else ["k", None, [nested(depth - 1)]]
