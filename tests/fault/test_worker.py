@@ -16,6 +16,7 @@ from tests.fault.executions import Execution
 from tests.fault.house import READY_SECONDS, House, wait_until
 from tests.fault.plans import MODULE
 from tests.support.kafka import KafkaServer
+from tests.support.keys import KEY
 from tests.support.postgres import PostgresServer
 from tests.support.processes import ChildProcess
 
@@ -40,7 +41,7 @@ def house(kafka: KafkaServer, postgres: PostgresServer, tmp_path_factory: pytest
 
 @pytest.fixture
 def client(house: House) -> Iterator[SyncClient]:
-    with SyncClient(house.url) as made:
+    with SyncClient(house.url, key=KEY) as made:
         yield made
 
 
