@@ -166,6 +166,13 @@ class Settings(BaseModel):
     request_bytes: int = Field(default=_LIMITS.request_bytes, ge=1, description="Limit of one HTTP request.")
     result_bytes: int = Field(default=_LIMITS.result_bytes, ge=1, description="Limit of one task's result.")
 
+    outbox: SecretStr = Field(default=SecretStr(""), description="The database whose outbox `jabba outbox` relays.")
+    outbox_table: str = Field(
+        default="jabba_outbox",
+        pattern=r"^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?$",
+        description="The outbox's table; `schema.table` if need be.",
+    )
+
     url: str = Field(default="http://127.0.0.1:8600", description="Where `submit`, `get` and `search` find the web.")
     key: SecretStr = Field(default=SecretStr(""), description="The key of those commands; else that of `jabba up`.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(

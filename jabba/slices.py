@@ -22,6 +22,7 @@ class Slice(BaseModel):
 
     ``done`` holds the indices, in the job, of tasks of this slice that ended in an earlier run, so that a lane passes
     over them; ``failed`` says that one before or among them was unsuccessful. Slice 0 brings the job's name and meta.
+    A job that was ``relayed`` from an outbox may have been added to it long ago, and have an id of that time.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -41,6 +42,7 @@ class Slice(BaseModel):
     tasks: list[TaskSpec] = Field(min_length=1)
     done: list[int] = Field(default_factory=list)
     failed: bool = False
+    relayed: bool = False
 
     @property
     def key(self) -> str:
@@ -91,10 +93,13 @@ def partition_key(strategy: Strategy, job: UUID, run: int, k: int) -> str:
     return str(job) if strategy is Strategy.SEQUENTIAL else f"{job}/{run}/{k}"
 
 
-def cut(spec: JobSpec, job: UUID, limits: Limits, rerun: Rerun | None = None) -> list[EncodedSlice]:
+def cut(
+    spec: JobSpec, job: UUID, limits: Limits, rerun: Rerun | None = None, *, relayed: bool = False
+) -> list[EncodedSlice]:
     """Cut a submission into encoded slices; the same submission is always cut alike.
 
     The slices of a rerun say which tasks have ended. All are there, so that a sequential job passes its turn on.
+    Whoever relays a job makes sure that it is accepted once, however old its id is.
 
     Raises:
         InvalidRequest: an argument or meta cannot be stored as JSON.
@@ -105,7 +110,7 @@ def cut(spec: JobSpec, job: UUID, limits: Limits, rerun: Rerun | None = None) ->
     digest, run = (rerun.digest, rerun.run) if rerun else (_digest(spec, meta, tasks), 0)
     parts = list(_runs(tasks))
     common = {"v": 1, "job": job, "n_slices": len(parts), "total": len(tasks), "digest": digest}
-    common |= {"strategy": spec.strategy, "type": spec.type}
+    common |= {"strategy": spec.strategy, "type": spec.type} | ({"relayed": True} if relayed else {})
     heads = (_head(common | {"k": k, "first": part.start} | _known(part, rerun), spec) for k, part in enumerate(parts))
     return [
         EncodedSlice(

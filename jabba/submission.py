@@ -88,10 +88,10 @@ class Prepared:
         return sum(len(one.text) for one in self.slices)
 
 
-def prepare(document: Any, limits: Limits, now: float) -> Prepared:
+def prepare(document: Any, limits: Limits, now: float, *, relayed: bool = False) -> Prepared:
     """Check a submission and cut it into slices; without an ``id`` it gets a new one.
 
-    ``now`` is in seconds since the epoch.
+    ``now`` is in seconds since the epoch. ``relayed`` says that it comes from an outbox.
 
     Raises:
         InvalidRequest: names every wrong field.
@@ -101,7 +101,9 @@ def prepare(document: Any, limits: Limits, now: float) -> Prepared:
     if spec.id is not None:
         ids.check_job_id(spec.id, now)
     job = spec.id or ids.new_job_id(now)
-    return Prepared(_accepted(spec, job, now), slices.cut(spec, job, limits), named=spec.id is not None)
+    return Prepared(
+        _accepted(spec, job, now), slices.cut(spec, job, limits, relayed=relayed), named=spec.id is not None
+    )
 
 
 def _accepted(spec: JobSpec, job: UUID, now: float) -> Job:

@@ -73,6 +73,7 @@ for command in (
     roles.worker,
     roles.web,
     roles.projector,
+    roles.outbox,
     jobs.submit,
     jobs.get,
     search.search,

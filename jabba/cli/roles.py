@@ -7,17 +7,22 @@ the checkout, the embedded parts may not be installed, and all of it takes a sec
 import asyncio
 import importlib
 import importlib.util
+import logging
+import signal
 from collections.abc import Callable
 from typing import Any
 
 import click
 
 from jabba import callbacks, installation
+from jabba import outbox as outboxes
 from jabba.cli import logs, options, show
 from jabba.clock import SystemClock
 from jabba.embedded.ports import check_port, free_port
 from jabba.errors import NotReady
-from jabba.settings import Settings
+from jabba.settings import Settings, SettingsError
+
+logger = logging.getLogger(__name__)
 
 
 @click.command
@@ -96,6 +101,33 @@ def projector(**given: Any) -> None:
     app = importlib.import_module("jabba.app")
     app.quiet_libraries(settings.log_level)
     app.run_service(importlib.import_module("jabba.persistence.projector").Projector(settings))
+
+
+@click.command
+@options.kafka
+@click.option("--source", "outbox", metavar="URL", help="The database that the outbox is in. [JABBA_OUTBOX]")
+@click.option("--ddl", is_flag=True, help="Print the statements that create the table, and end.")
+def outbox(*, ddl: bool, **given: Any) -> None:
+    """Submit what other services have added to the outbox in their own database."""
+    settings = settings_of_role(given)
+    if ddl:
+        click.echo(outboxes.ddl(settings.outbox_table), nl=False)
+        return
+    source = settings.outbox.get_secret_value()
+    if not source:
+        raise SettingsError("JABBA_OUTBOX: is missing: the URL of the database that the outbox is in")
+    importlib.import_module("jabba.app").quiet_libraries(settings.log_level)
+    asyncio.run(_relay(source, settings))
+
+
+async def _relay(source: str, settings: Settings) -> None:
+    """Run a relay until SIGINT or SIGTERM."""
+    async with importlib.import_module("jabba.persistence.relay").Relay(source, settings) as relay:
+        for one in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(one, relay.stop)
+        await relay.check()
+        logger.info("outbox relay ready")
+        await relay.run()
 
 
 @click.command

@@ -115,6 +115,8 @@ async def test_jobs_are_submitted_run_and_told(house: House) -> None:
         ended = [await client.wait(one, timeout=60) for one in jobs]
         async with listening(http, job=str(jobs[-1].id), **{"from": "beginning"}) as stream:
             events = [one.kind async for one in stream]
+        async with http.get("/v1/stats") as statistics:
+            assert statistics.status == 200, await statistics.text()
 
     assert {job.status for job in ended} == {"PROCESSED"}
     assert events == ["task_succeeded", "job_ended"]

@@ -118,6 +118,10 @@ def test_the_id_of_a_new_job_is_of_the_time_of_its_message() -> None:
         with pytest.raises(ImpossibleFact, match="no UUIDv7 of its time"):
             fold(facts([slice_], at))
     fold(facts([slice_.model_copy(update={"run": 1})], NOW + far))
+    relayed = slice_.model_copy(update={"relayed": True})
+    fold(facts([relayed], NOW + 100 * far))
+    with pytest.raises(ImpossibleFact, match="no UUIDv7 of its time"):
+        fold(facts([relayed], NOW - far))
     foreign = slice_.model_copy(update={"job": ids.task_id(job, 0)})
     with pytest.raises(ImpossibleFact, match="no UUIDv7"):
         fold(facts([foreign]))

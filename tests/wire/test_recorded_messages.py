@@ -78,6 +78,10 @@ def test_a_submission_of_a_later_run() -> None:
     assert decode_message(recorded("tasks-rerun.json")) == [again]
 
 
+def test_a_submission_from_an_outbox() -> None:
+    assert decode_message(recorded("tasks-relayed.json")) == [SUBMITTED.model_copy(update={"relayed": True})]
+
+
 def test_the_first_message_of_a_partition() -> None:
     assert decode_message(recorded("tasks-empty.json")) == []
     assert decode_commands(recorded("tasks-empty.json")) == []
