@@ -92,20 +92,24 @@ class Scanner:
 
     def values(self, *, json: bool) -> tuple[list[Value], bool]:
         """Take one value or several with commas between them, and tell whether there was a comma."""
-        found: list[Value] = []
-        listed = False
         if self.skip(","):
+            self._end_value()
+            return [], True
+        found = [self._value(json=json)]
+        listed = False
+        while self.skip(","):
             listed = True
-        while not self._at_end_of_value():
+            if self._at_end_of_value():
+                break
             if len(found) == MAX_VALUES:
                 raise self.refusal(f"the values from here on are beyond the limit of {MAX_VALUES}")
             found.append(self._value(json=json))
-            if not self.skip(","):
-                break
-            listed = True
+        self._end_value()
+        return found, listed
+
+    def _end_value(self) -> None:
         if not self._at_end_of_value():
             raise self.refusal("a value that holds this is quoted")
-        return found, listed
 
     def _value(self, *, json: bool) -> Value:
         at = self.at
@@ -114,7 +118,7 @@ class Scanner:
         if json and (self.next_is("[") or self.next_is("{")):
             return Value(at, self._decoded(), is_json=True)
         if (bare := self._take(_BARE)) is None:
-            raise self.refusal('a value stands here; the empty one is ""')
+            raise self.refusal('a value stands here; the empty one is written ""')
         return Value(at, bare.removesuffix("*"), is_bare=True, is_open=bare.endswith("*"))
 
     def _at_end_of_value(self) -> bool:

@@ -38,7 +38,6 @@ OPERATORS[Rule.CONTAINS] = _CONTAINS
 """How each rule is written; EQUAL_ONE_OF is another name for IN."""
 
 _INTEGER = re.compile(r"-?\d{1,400}", re.ASCII)
-_NO_VALUE = 'a value follows the operator; the empty one is ""'
 
 
 @dataclass(slots=True)
@@ -203,8 +202,6 @@ class _Reader:
         one = context.fields.get(name) if context else None
         is_json = context is None or (one is not None and one.kind is Kind.JSON)
         values, listed = scanner.values(json=is_json and operator != "~")
-        if not values and not listed:
-            raise scanner.refusal(_NO_VALUE, value_at)
         node = _Node(name, None, None, at, rule_at, value_at, items_at=[value.at for value in values])
         if any(value.is_open for value in values) and operator != "~":
             return self._open(node, operator, values, one if context else None)

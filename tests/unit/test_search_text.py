@@ -174,7 +174,7 @@ def mistakes(text: Any, collection: Collection = JOBS) -> dict[str, str]:
     [
         ("failed", 0, "'failed'"),
         ("status:FAILED oops", 14, "'oops'"),
-        ("status: FAILED", 7, "a value follows"),
+        ("status: FAILED", 7, "a value stands here"),
         ("status:", 7, "the end"),
         ("status:FAILED, PENDING", 15, "'PENDING'"),
         ("status:DONE", 7, "'DONE' is no status"),
@@ -188,6 +188,8 @@ def mistakes(text: Any, collection: Collection = JOBS) -> dict[str, str]:
         ("inserted_at>null", 12, "null"),
         ("id~6868", 2, "like is no rule for id"),
         ("name@>a", 4, "contains is no rule for name"),
+        ("name:a,,b", 7, "a value stands here"),
+        ("name:,a", 6, "quoted"),
         ("name>a,b", 5, "> takes one value"),
         ("name~a,b", 5, "~ takes one value"),
         ("status:FA*", 7, "a * is for texts"),
