@@ -72,6 +72,7 @@ class SimulatedTable:
         self._may_write = may_write
         self._now = now
         self._stores: dict[int, Any] = {}
+        self.records = 0
 
     def _read(self, partition: int, start: int) -> AsyncIterator[tuple[int, bytes, bytes | None]]:
         return self._kafka.read(self._topic, partition, start)
