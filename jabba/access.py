@@ -110,6 +110,15 @@ class Caller:
             message = f"this key is limited to the types {self.types}"
             raise Forbidden(message, [FieldError("type", message)])
 
+    def require_every_type(self) -> None:
+        """Refuse a key that is limited to some types what tells of all.
+
+        Raises:
+            Forbidden: names its types.
+        """
+        if self.types.limited:
+            raise Forbidden(f"this tells of jobs of every type, and this key is limited to the types {self.types}")
+
 
 ANYONE = Caller(Role.ADMIN)
 """Every caller where there is no access control, or on a route that is open to all."""

@@ -202,6 +202,24 @@ class Task(BaseModel):
     updated_at: datetime
 
 
+class AuditEntry(BaseModel):
+    """Who changed what, and when.
+
+    It was done with a key (``key_id``, ``key_name``) or, at the database, by a user of the operating system
+    (``user_name``); to a job or to the key ``about_key``. ``action`` is ``submit``, ``create_key`` or ``revoke_key``.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    at: datetime
+    action: str
+    key_id: str | None
+    key_name: str | None
+    user_name: str | None
+    job_id: UUID | None
+    about_key: str | None
+
+
 class JobEvent(BaseModel):
     """An event as live streams tell it; ``docs/protocol.md`` has its fields.
 

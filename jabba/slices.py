@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from jabba import strictjson
 from jabba.errors import FieldError, LimitExceeded
 from jabba.lifecycle import Strategy
-from jabba.models import JobSpec, Limits, Meta, TaskSpec
+from jabba.models import JobSpec, Limits, Meta, ShortText, TaskSpec
 
 MAX_TASKS = 100
 MAX_BYTES = 512 * 1024
@@ -21,7 +21,8 @@ class Slice(BaseModel):
     """Tasks ``first`` … ``first + len(tasks) - 1`` of a job of ``total`` tasks, as the tasks topic carries them.
 
     ``done`` holds the indices, in the job, of tasks of this slice that ended in an earlier run, so that a lane passes
-    over them; ``failed`` says that one before or among them was unsuccessful. Slice 0 brings the job's name and meta.
+    over them; ``failed`` says that one before or among them was unsuccessful. Slice 0 brings the job's name and
+    meta, and ``by``, the id of the key with which it was submitted.
     A job that was ``relayed`` from an outbox may have been added to it long ago, and have an id of that time.
     """
 
@@ -39,6 +40,7 @@ class Slice(BaseModel):
     type: str
     name: str | None = None
     meta: Meta = Field(default_factory=dict)
+    by: ShortText | None = None
     tasks: list[TaskSpec] = Field(min_length=1)
     done: list[int] = Field(default_factory=list)
     failed: bool = False
@@ -94,7 +96,13 @@ def partition_key(strategy: Strategy, job: UUID, run: int, k: int) -> str:
 
 
 def cut(
-    spec: JobSpec, job: UUID, limits: Limits, rerun: Rerun | None = None, *, relayed: bool = False
+    spec: JobSpec,
+    job: UUID,
+    limits: Limits,
+    rerun: Rerun | None = None,
+    *,
+    relayed: bool = False,
+    by: str | None = None,
 ) -> list[EncodedSlice]:
     """Cut a submission into encoded slices; the same submission is always cut alike.
 
@@ -111,7 +119,8 @@ def cut(
     parts = list(_runs(tasks))
     common = {"v": 1, "job": job, "n_slices": len(parts), "total": len(tasks), "digest": digest}
     common |= {"strategy": spec.strategy, "type": spec.type} | ({"relayed": True} if relayed else {})
-    heads = (_head(common | {"k": k, "first": part.start} | _known(part, rerun), spec) for k, part in enumerate(parts))
+    first = {"name": spec.name, "meta": spec.meta} | ({} if by is None else {"by": by})
+    heads = (_head(common | {"k": k, "first": part.start} | _known(part, rerun), first) for k, part in enumerate(parts))
     return [
         EncodedSlice(
             partition_key(spec.strategy, job, run, k), head + b",".join(tasks[part.start : part.stop]) + b"]}", digest
@@ -163,7 +172,7 @@ def _runs(tasks: list[bytes]) -> Iterator[range]:
     yield range(start, len(tasks))
 
 
-def _head(head: dict[str, Any], spec: JobSpec) -> bytes:
+def _head(head: dict[str, Any], first: dict[str, Any]) -> bytes:
     if head["k"] == 0:
-        head |= {"name": spec.name, "meta": spec.meta}
+        head |= first
     return strictjson.encode(head)[:-1] + b',"tasks":['

@@ -88,10 +88,11 @@ class Prepared:
         return sum(len(one.text) for one in self.slices)
 
 
-def prepare(document: Any, limits: Limits, now: float, *, relayed: bool = False) -> Prepared:
+def prepare(document: Any, limits: Limits, now: float, *, relayed: bool = False, by: str | None = None) -> Prepared:
     """Check a submission and cut it into slices; without an ``id`` it gets a new one.
 
-    ``now`` is in seconds since the epoch. ``relayed`` says that it comes from an outbox.
+    ``now`` is in seconds since the epoch. ``relayed`` says that it comes from an outbox, ``by`` is the id
+    of the key with which it came.
 
     Raises:
         InvalidRequest: names every wrong field.
@@ -101,9 +102,8 @@ def prepare(document: Any, limits: Limits, now: float, *, relayed: bool = False)
     if spec.id is not None:
         ids.check_job_id(spec.id, now)
     job = spec.id or ids.new_job_id(now)
-    return Prepared(
-        _accepted(spec, job, now), slices.cut(spec, job, limits, relayed=relayed), named=spec.id is not None
-    )
+    cut = slices.cut(spec, job, limits, relayed=relayed, by=by)
+    return Prepared(_accepted(spec, job, now), cut, named=spec.id is not None)
 
 
 def _accepted(spec: JobSpec, job: UUID, now: float) -> Job:

@@ -11,6 +11,7 @@ from uuid import UUID
 from mode import Service
 
 from jabba import ids
+from jabba.access import ANYONE, EVERY_TYPE, Caller, TypeScope
 from jabba.clock import Clock, SystemClock
 from jabba.errors import InvalidRequest, NotFound, NotReady, RequestError, Unavailable
 from jabba.log_reader import LogReader
@@ -113,32 +114,35 @@ class Backends(Service):
         """Let those who only listen and wait go, before the server waits for the requests that are under way."""
         self.feed.hub.close()
 
-    async def submit(self, body: bytes) -> Submitted:
-        """Accept a submission, and count what became of it; errors as for ``_submit``."""
+    async def submit(self, body: bytes, by: Caller = ANYONE) -> Submitted:
+        """Accept a caller's submission, and count what became of it; errors as for ``_submit``."""
         try:
-            submitted = await self._submit(body)
+            submitted = await self._submit(body, by)
         except Exception as error:
             self.traffic.refused(error)
             raise
         self.traffic.submissions[REPEATED if submitted.position is _SHOWN else ACCEPTED] += 1
         return submitted
 
-    async def _submit(self, body: bytes) -> Submitted:
+    async def _submit(self, body: bytes, by: Caller) -> Submitted:
         """Accept a submission; the answer to a repeated one is the job there is.
 
         Raises:
             RequestError: what is wrong with it.
+            Forbidden: the caller may not submit jobs of this type.
             Conflict: another job has its id.
             Unavailable: Kafka did not acknowledge.
         """
-        prepared = await self._prepared(body)
+        prepared = await self._prepared(body, by)
         existing = await self._repeats.existing(prepared)
         if existing is not None:
             return Submitted(existing.id, _SHOWN, existing)
         return await self.producer.send(prepared)
 
-    async def job(self, job: UUID, after: Position | None) -> Job:
+    async def job(self, job: UUID, after: Position | None, types: TypeScope = EVERY_TYPE) -> Job:
         """Answer a job: behind a position exactly, and a young one as soon as the projection shows it.
+
+        One that is not of these types is not there, and as late to be so.
 
         Raises:
             NotFound: there is none.
@@ -149,7 +153,7 @@ class Backends(Service):
             await self._until_projected(after)
         young = abs(self.clock.now() - ids.job_seconds(job)) < YOUNG_SECONDS
         seconds = self.settings.visible_seconds if young and after is None else 0.0
-        found = await until_answered(partial(queries.get_job, self.database, job), seconds)
+        found = await until_answered(partial(self._job_within, types, job), seconds)
         if found is None:
             raise NotFound(f"there is no job {job}")
         return found
@@ -169,6 +173,10 @@ class Backends(Service):
         """Answer what tells of each backend why it does not serve; the text is empty when it does."""
         kafka = self.producer.check(within=PROBE_SECONDS)
         return {"kafka": _fault(kafka), "database": _fault(self._probe_database())}
+
+    async def _job_within(self, types: TypeScope, job: UUID) -> Job | None:
+        found = await queries.get_job(self.database, job)
+        return found if found is not None and types.allows(found.type) else None
 
     async def _until_projected(self, position: Position) -> None:
         if await self._progress.reaches(position, _PATIENCE_SECONDS):
@@ -191,13 +199,15 @@ class Backends(Service):
         offsets = await queries.projected_offsets(self.database, [self.settings.topics.tasks])
         return {partition: offset for (_, partition), offset in offsets.items()}
 
-    async def _prepared(self, body: bytes) -> Prepared:
+    async def _prepared(self, body: bytes, by: Caller) -> Prepared:
         if len(body) < LARGE_BODY_BYTES:
-            return self._read_submission(body)
-        return await asyncio.get_running_loop().run_in_executor(self._large, self._read_submission, body)
+            return self._read_submission(body, by)
+        return await asyncio.get_running_loop().run_in_executor(self._large, self._read_submission, body, by)
 
-    def _read_submission(self, body: bytes) -> Prepared:
-        return prepare(decode_json(body), self.settings.limits, self.clock.now())
+    def _read_submission(self, body: bytes, by: Caller) -> Prepared:
+        prepared = prepare(decode_json(body), self.settings.limits, self.clock.now(), by=by.key)
+        by.require_type(prepared.job.type)
+        return prepared
 
 
 def _keyring(settings: Settings, database: Database, clock: Clock) -> Keyring:

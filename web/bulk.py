@@ -7,13 +7,13 @@ from contextlib import aclosing
 
 from aiohttp.web import HTTPRequestTimeout, Request, StreamResponse
 
-from jabba.access import Permission
+from jabba.access import Caller, Permission
 from jabba.errors import LimitExceeded, Unavailable
 from jabba.in_order import in_order
 from jabba.room import Room
 from web import answers, schemas
 from web.answers import Answer
-from web.api import BODY_SECONDS, HEADERS, ApiView, backends
+from web.api import BODY_SECONDS, HEADERS, ApiView, backends, caller
 from web.backends import Backends
 from web.lines import Line, Lines
 from web.operations import NDJSON, Example, Operation, operation
@@ -78,7 +78,7 @@ async def _answer_lines(request: Request, response: StreamResponse) -> None:
     room = Room(behind.settings.bulk_jobs, behind.settings.bulk_bytes)
 
     async def result(line: Line) -> bytes:
-        return _result(line.number, await _submitted(behind, line))
+        return _result(line.number, await _submitted(behind, line, caller(request)))
 
     try:
         # Whoever is gone has its last jobs accepted or refused all the same: the closing waits for them.
@@ -96,9 +96,9 @@ async def _write(response: StreamResponse, results: bytes) -> None:
         await response.write(results)
 
 
-async def _submitted(behind: Backends, line: Line) -> Answer:
+async def _submitted(behind: Backends, line: Line, by: Caller) -> Answer:
     try:
-        return answers.of_submission(await behind.submit(_text(line, behind.settings.request_bytes)))
+        return answers.of_submission(await behind.submit(_text(line, behind.settings.request_bytes), by))
     except Exception as error:
         if not answers.is_expected(error):
             logger.exception("line %d of a bulk submission", line.number)

@@ -13,7 +13,7 @@ from pydantic_core import to_json
 
 from jabba import ids
 from jabba.access import Permission
-from jabba.errors import InvalidRequest, NotFound, Unavailable
+from jabba.errors import Forbidden, InvalidRequest, NotFound, Unavailable
 from jabba.events import KINDS
 from jabba.models import Job, JobEvent
 from web import requests, schemas
@@ -145,9 +145,14 @@ def _read_job(text: str | None) -> UUID | None:
 
 async def _job_if_available(request: Request, job: UUID | None) -> Job | None:
     """Answer the job, or None while PostgreSQL cannot tell: the stream needs it not."""
+    limited = caller(request).types.limited
+    if job is None and limited:
+        raise Forbidden("this key is limited to some types of jobs: name a job with job=")
     try:
-        return None if job is None else await backends(request).job(job, None)
+        return None if job is None else await backends(request).job(job, None, caller(request).types)
     except Unavailable:
+        if limited:
+            raise
         return None
 
 

@@ -9,9 +9,10 @@ from jabba.models import Job
 from jabba.persistence import queries
 from jabba.positions import read_position
 from web import answers, requests, schemas
-from web.api import ApiView, backends, read_body, read_search, respond
+from web.api import ApiView, backends, caller, read_body, read_search, respond
 from web.operations import Example, Operation, operation
 from web.parameters import AFTER, COUNT, CURSOR, LIMIT, OFFSET, QUERY, WAIT, of_fields
+from web.scopes import within
 
 _ABOUT_ONE: tuple[type[RequestError], ...] = (NotFound, InvalidRequest, Unavailable)
 
@@ -47,7 +48,7 @@ class Jobs(ApiView):
     async def post(self, request: Request) -> Response:
         """Answer 201 with the job and its position once it is accepted."""
         body = await read_body(request, backends(request).settings.request_bytes)
-        return respond(answers.of_submission(await backends(request).submit(body)))
+        return respond(answers.of_submission(await backends(request).submit(body, caller(request))))
 
     @operation(
         Operation(
@@ -62,7 +63,7 @@ class Jobs(ApiView):
     )
     async def get(self, request: Request) -> Response:
         """Answer a page of jobs, newest first."""
-        search = requests.read_list(request.query.items(), filters.JOBS)
+        search = within(requests.read_list(request.query.items(), filters.JOBS), caller(request).types)
         return respond(answers.of_page(await queries.search_jobs(backends(request).database, search)))
 
 
@@ -93,7 +94,7 @@ class JobById(ApiView):
         job = await _job(request, id)
         if seconds and job.ended_at is None:
             ended = await backends(request).ended(job.id, seconds)
-            job = ended or await backends(request).job(job.id, None)
+            job = ended or await backends(request).job(job.id, None, caller(request).types)
         return respond(answers.of_data(job))
 
 
@@ -115,7 +116,7 @@ class ProgressOfJob(ApiView):
     async def get(self, request: Request, id: str) -> Response:  # noqa: A002 — as the path names it
         """Answer the counts."""
         job = requests.read_job_id(id)
-        progress = await queries.get_progress(backends(request).database, job)
+        progress = await queries.get_progress(backends(request).database, job, caller(request).types)
         if progress is None:
             raise NotFound(f"there is no job {job}")
         return respond(answers.of_data(progress))
@@ -171,7 +172,7 @@ class JobSearch(ApiView):
     )
     async def post(self, request: Request) -> Response:
         """Answer a page of jobs."""
-        search = filters.parse_search(await read_search(request), filters.JOBS)
+        search = within(filters.parse_search(await read_search(request), filters.JOBS), caller(request).types)
         return respond(answers.of_page(await queries.search_jobs(backends(request).database, search)))
 
 
@@ -194,7 +195,7 @@ class Tasks(ApiView):
     )
     async def get(self, request: Request) -> Response:
         """Answer a page of tasks, newest first."""
-        search = requests.read_list(request.query.items(), filters.TASKS)
+        search = within(requests.read_list(request.query.items(), filters.TASKS), caller(request).types)
         return respond(answers.of_page(await queries.search_tasks(backends(request).database, search)))
 
 
@@ -217,10 +218,10 @@ class TaskSearch(ApiView):
     )
     async def post(self, request: Request) -> Response:
         """Answer a page of tasks."""
-        search = filters.parse_search(await read_search(request), filters.TASKS)
+        search = within(filters.parse_search(await read_search(request), filters.TASKS), caller(request).types)
         return respond(answers.of_page(await queries.search_tasks(backends(request).database, search)))
 
 
 async def _job(request: Request, text: str) -> Job:
     after = read_position(request.query["after"], "after") if "after" in request.query else None
-    return await backends(request).job(requests.read_job_id(text), after)
+    return await backends(request).job(requests.read_job_id(text), after, caller(request).types)

@@ -5,7 +5,7 @@ from aiohttp.web import Request, Response
 
 from jabba.access import Permission
 from jabba.metrics import CONTENT_TYPE
-from web.api import HEADERS, ApiView, Handler, backends
+from web.api import HEADERS, ApiView, Handler, backends, caller
 from web.operations import TEXT, Operation, operation
 
 
@@ -26,7 +26,8 @@ class Metrics(ApiView):
         )
     )
     async def get(self, request: Request) -> Response:
-        """Answer them."""
+        """Answer them; not to a key that is limited to some types, for they are about all."""
+        caller(request).require_every_type()
         return Response(body=backends(request).exposition.text(), headers={**HEADERS, "Content-Type": CONTENT_TYPE})
 
 

@@ -3,7 +3,7 @@
 from faust.web import View
 
 from jabba.settings import Settings
-from web import bulk, documentation, events, health, jobs, metrics, stats
+from web import audit, bulk, documentation, events, health, jobs, metrics, stats
 from web.operations import operations_of
 
 VIEWS: tuple[type[View], ...] = (
@@ -18,6 +18,7 @@ VIEWS: tuple[type[View], ...] = (
     events.Events,
     stats.StatsNow,
     metrics.Metrics,
+    audit.Audit,
     health.Live,
     health.Ready,
     documentation.OpenApi,

@@ -28,6 +28,5 @@ class StatsNow(ApiView):
     )
     async def get(self, request: Request) -> Response:
         """Answer it; not to a key that is limited to some types, for it is about all."""
-        if caller(request).types.limited:
-            raise Forbidden("these numbers are about jobs of all types, and this key is limited to some")
+        caller(request).require_every_type()
         return respond(answers.of_data(await backends(request).stats.get()))

@@ -81,3 +81,4 @@ for command in (
     jabba.add_command(command)
 jabba.add_command(letters.dead_letters)
 jabba.add_command(keys.keys)
+jabba.add_command(keys.audit)

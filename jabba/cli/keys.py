@@ -1,10 +1,11 @@
-"""``jabba keys``: who may use the HTTP interface; written straight to PostgreSQL, for whoever may do that."""
+"""``jabba keys`` and ``jabba audit``: who may use the HTTP interface, and who did; straight from PostgreSQL."""
 
 import asyncio
 import importlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
+from uuid import UUID
 
 import click
 
@@ -24,7 +25,7 @@ def keys() -> None:
 
 
 @keys.command
-@click.option("--role", type=click.Choice(list(Role)), required=True, help="What it is for.")
+@click.option("--role", type=click.Choice([role.value for role in Role]), required=True, help="What it is for.")
 @click.option(
     "--type", "types", metavar="TYPE", multiple=True, help="Limit it to jobs of this type, or audit_*; repeat."
 )
@@ -33,7 +34,7 @@ def keys() -> None:
 @options.database
 @options.json
 def create(
-    role: Role, types: tuple[str, ...], name: str | None, expires: str | None, database: str | None, *, as_json: bool
+    role: str, types: tuple[str, ...], name: str | None, expires: str | None, database: str | None, *, as_json: bool
 ) -> None:
     """Create a key and print it, this once."""
     now = _now()
@@ -68,6 +69,23 @@ def revoke(key_id: str, database: str | None) -> None:
     if key is None:
         raise NotFound(f"there is no key {key_id}")
     click.echo(f"Key {key.id} is revoked since {key.revoked_at:%Y-%m-%d %H:%M:%S}")
+
+
+@click.command
+@click.option("--job", type=click.UUID, help="What was done to this job.")
+@click.option("--key", metavar="ID", help="What was done with this key, or to it.")
+@click.option("--since", metavar="7d|DATE", help="From this moment on.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Newest entries to show.")
+@options.database
+@options.json
+def audit(
+    job: UUID | None, key: str | None, since: str | None, limit: int, database: str | None, *, as_json: bool
+) -> None:
+    """Show who changed what, newest first: submissions, and keys that were created or revoked."""
+    begin = None if since is None else moments.ago(since, _now())
+    auditing = importlib.import_module("jabba.persistence.auditing")
+    found = _with(database, lambda _, opened: auditing.entries(opened, job=job, key=key, since=begin, limit=limit))
+    show.as_json(found) if as_json else show.audit(found)
 
 
 def _with(database: str | None, work: Callable[[Any, Any], Awaitable[Answer]]) -> Answer:

@@ -18,7 +18,7 @@ from jabba.errors import FieldError
 from jabba.keys import Key
 from jabba.letters import Letter
 from jabba.lifecycle import JobStatus, TaskStatus
-from jabba.models import Callback, Job, Progress, Task
+from jabba.models import AuditEntry, Callback, Job, Progress, Task
 from jabba.pages import Count
 from jabba.settings import Settings
 
@@ -178,6 +178,15 @@ def keys(found: Iterable[Key], now: datetime) -> None:
         row = (one.id, one.name or "", one.role, str(one.types), _moment(one.created_at), expires, state)
         table.add_row(*map(escape, row), style="dim" if state != "valid" else None)
     _print_table(table, "no keys")
+
+
+def audit(found: Iterable[AuditEntry]) -> None:
+    """Show entries of the audit as a table."""
+    table = _table("when", "action", "by", "about")
+    for one in found:
+        by = f"{one.key_id} {one.key_name or ''}" if one.key_id else one.user_name or ""
+        table.add_row(_moment(one.at), one.action, escape(by), escape(str(one.job_id or one.about_key or "")))
+    _print_table(table, "nothing")
 
 
 def key_as_json(key: Key, now: datetime) -> dict[str, Any]:

@@ -148,7 +148,8 @@ class Search:
     """A checked search: all conditions hold; ``limit`` items from ``offset`` on.
 
     With ``after``, the items behind one with these values of the keys; JSON stands there as its text. With ``counted``
-    it is also asked how many items there are in all.
+    it is also asked how many items there are in all. ``within`` holds for who asks, whatever is asked: it is no part of
+    the search that a token belongs to.
     """
 
     collection: Collection
@@ -158,6 +159,7 @@ class Search:
     limit: int = DEFAULT_LIMIT
     after: tuple[Any, ...] | None = None
     counted: bool = False
+    within: tuple[Condition, ...] = ()
 
     @property
     def keys(self) -> tuple[Order, ...]:

@@ -4,12 +4,17 @@ import os
 import pwd
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
+from uuid import UUID
 
-from sqlalchemy import bindparam, insert
+from sqlalchemy import ColumnElement, Text, bindparam, literal, or_, select
+from sqlalchemy.dialects.postgresql import Insert, insert
 
 from jabba import ids
-from jabba.persistence.database import Transaction
-from jabba.persistence.schema import audit
+from jabba.models import AuditEntry
+from jabba.persistence.database import Database, Transaction
+from jabba.persistence.incoming import incoming_rows
+from jabba.persistence.schema import audit, keys
 
 
 class Action(StrEnum):
@@ -18,6 +23,26 @@ class Action(StrEnum):
     SUBMIT = "submit"
     CREATE_KEY = "create_key"
     REVOKE_KEY = "revoke_key"
+
+
+async def entries(
+    database: Database,
+    *,
+    job: UUID | None = None,
+    key: str | None = None,
+    since: datetime | None = None,
+    offset: int = 0,
+    limit: int = 50,
+) -> list[AuditEntry]:
+    """Answer a page of what was changed, the newest first: of one job, with or about one key, from a moment on."""
+    asked = select(*_ENTRY).order_by(audit.c.at.desc(), audit.c.id.desc()).offset(offset).limit(limit)
+    if job is not None:
+        asked = asked.where(audit.c.job_id == str(job))
+    if key is not None:
+        asked = asked.where(or_(audit.c.key_id == key, audit.c.about_key == key))
+    if since is not None:
+        asked = asked.where(audit.c.at >= since)
+    return [AuditEntry(**row) for row in await database.fetch(asked)]
 
 
 async def add_of_key(transaction: Transaction, action: Action, key: str, at: datetime) -> None:
@@ -32,11 +57,29 @@ async def add_of_key(transaction: Transaction, action: Action, key: str, at: dat
     await transaction.execute(_ADD_OF_KEY, row)
 
 
+_ENTRY: list[ColumnElement[Any]] = [audit.c[name] for name in AuditEntry.model_fields]
+
+
 def _user() -> str:
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return f"uid {os.getuid()}"
 
+
+def _add_submissions() -> Insert:
+    incoming = incoming_rows("submissions", SUBMISSION_COLUMNS)
+    action, name = literal(Action.SUBMIT.value, Text), keys.c.name.label("key_name")
+    found = select(*incoming.c, action.label("action"), name).join_from(
+        incoming, keys, keys.c.id == incoming.c.key_id, isouter=True
+    )
+    names = [*incoming.c.keys(), "action", "key_name"]
+    return insert(audit).from_select(names, found).on_conflict_do_nothing(index_elements=[audit.c.id])
+
+
+SUBMISSION_COLUMNS = (audit.c.id, audit.c.at, audit.c.key_id, audit.c.job_id)
+
+ADD_SUBMISSIONS = _add_submissions()
+"""Note who submitted jobs; one that is noted already stays as it is."""
 
 _ADD_OF_KEY = insert(audit).values({name: bindparam(name) for name in ("id", "at", "action", "about_key", "user_name")})

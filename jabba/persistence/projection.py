@@ -148,16 +148,22 @@ class TaskRow:
 class Batch:
     """Rows to write, each once.
 
-    ``stepped`` holds the sequential jobs in which the turn of a task may have come before its slice did.
+    ``submitted`` holds by the id of its key who submitted a job, and when; ``stepped`` the sequential jobs in which the
+    turn of a task may have come before its slice did.
     """
 
     jobs: dict[UUID, JobRow] = field(default_factory=dict)
+    submitted: dict[UUID, tuple[str, int]] = field(default_factory=dict)
     tasks: dict[UUID, TaskRow] = field(default_factory=dict)
     stepped: set[UUID] = field(default_factory=set)
 
     def job_values(self) -> list[list[Any]]:
         """Answer the rows of jobs by id, the order in which all writers lock them."""
         return [self.jobs[job].values() for job in sorted(self.jobs)]
+
+    def audit_values(self) -> list[list[Any]]:
+        """Answer the submissions in the order of ``auditing.SUBMISSION_COLUMNS``; each has the id of its job."""
+        return [[job, at, key, job] for job, (key, at) in sorted(self.submitted.items())]
 
     def task_values(self) -> list[list[Any]]:
         """Answer the rows of tasks by id."""
@@ -180,6 +186,8 @@ class Batch:
 
     def _add_slice(self, slice_: Slice, at: int) -> None:
         self._job(slice_.job, at).add(slice_)
+        if slice_.by is not None and slice_.run == 0:
+            self.submitted.setdefault(slice_.job, (slice_.by, at))
         if slice_.strategy is Strategy.SEQUENTIAL and slice_.total > 1:
             self.stepped.add(slice_.job)
         for index, spec in enumerate(slice_.tasks, slice_.first):

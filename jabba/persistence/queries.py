@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, ColumnElement, Double, Table, Text, Uuid, and_, bindparam, cast, delete, func, select
 
+from jabba.access import EVERY_TYPE, TypeScope
 from jabba.filters import Search, write_token
 from jabba.lifecycle import FINAL, UNSUCCESSFUL, Strategy
 from jabba.models import Job, JobSpec, Progress, Task, TaskSpec
@@ -83,10 +84,10 @@ async def get_job(database: Database, job: UUID) -> Job | None:
     return Job(**found[0]) if found else None
 
 
-async def get_progress(database: Database, job: UUID) -> Progress | None:
-    """Answer how far a job has come, or None when there is none."""
+async def get_progress(database: Database, job: UUID, types: TypeScope = EVERY_TYPE) -> Progress | None:
+    """Answer how far a job of these types has come, or None when there is none."""
     found = await database.fetch(_GET_PROGRESS, {"id": str(job)})
-    return Progress(**found[0]) if found else None
+    return Progress(**found[0]) if found and types.allows(found[0].pop("type")) else None
 
 
 async def search_jobs(database: Database, search: Search) -> Page[Job]:
@@ -184,7 +185,9 @@ def _given(name: str) -> ColumnElement[Any]:
 
 _GET_JOB = select(*_JOB).where(jobs.c.id == _given("id"), _SHOWN_JOB)
 
-_GET_PROGRESS = select(jobs.c.total, jobs.c.ended, jobs.c.unsuccessful).where(jobs.c.id == _given("id"), _SHOWN_JOB)
+_GET_PROGRESS = select(jobs.c.type, jobs.c.total, jobs.c.ended, jobs.c.unsuccessful).where(
+    jobs.c.id == _given("id"), _SHOWN_JOB
+)
 
 _OFFSETS = select(projection_offsets).where(projection_offsets.c.topic == func.any(bindparam("topics")))
 

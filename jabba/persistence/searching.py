@@ -84,7 +84,7 @@ def _key_as_text(key: Order, table: FromClause) -> ColumnElement[Any]:
 
 
 def _conditions(search: Search, table: FromClause) -> list[Boolean]:
-    return [_on_row(condition, table) for condition in search.conditions]
+    return [_on_row(condition, table) for condition in (*search.conditions, *search.within)]
 
 
 def _on_row(condition: Condition, table: FromClause) -> Boolean:

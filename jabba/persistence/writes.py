@@ -1,21 +1,15 @@
 """How a batch is written: the statements of its transaction, in their order.
 
-Rows travel as one JSON list of lists, which PostgreSQL takes apart faster than anything else that asynchronous
-psycopg2 can send (``unnest`` of arrays takes a third longer, ``jsonb_to_recordset`` a half). Doing it again changes
-nothing, and a slice and an event of one task may come in either order.
+Doing it again changes nothing, and a slice and an event of one task may come in either order.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
-from pydantic_core import to_json
 from sqlalchemy import (
     ARRAY,
-    Column,
     ColumnElement,
-    DateTime,
-    Double,
     Text,
     Uuid,
     and_,
@@ -33,7 +27,9 @@ from sqlalchemy.dialects.postgresql import JSONB, Insert, insert
 from sqlalchemy.sql.selectable import CTE
 
 from jabba.lifecycle import FINAL, TASK_TRANSITIONS, UNSUCCESSFUL, JobStatus, Strategy, TaskStatus, precursors
+from jabba.persistence import auditing
 from jabba.persistence.database import Transaction
+from jabba.persistence.incoming import encoded, incoming_rows
 from jabba.persistence.projection import Batch
 from jabba.persistence.schema import jobs, projection_offsets, tasks
 
@@ -64,19 +60,17 @@ async def write(transaction: Transaction, batch: Batch, offsets: Offsets) -> Non
     Raises:
         ImpossibleFact: slices of the batch belong to another submission than those under the same id before.
     """
-    for known in await transaction.execute(LOCK_JOBS, {"jobs": _encoded(batch.job_values())}):
+    for known in await transaction.execute(LOCK_JOBS, {"jobs": encoded(batch.job_values())}):
         batch.jobs[known["id"]].check_digest(known["digest"])
     moved = [[topic, partition, offset] for (topic, partition), offset in sorted(offsets.items())]
     span = _span(batch.jobs)
-    rows = {"tasks": _encoded(batch.task_values()), "offsets": _encoded(moved)}
+    rows = {"tasks": encoded(batch.task_values()), "offsets": encoded(moved)}
     counted = await transaction.execute(WRITE_TASKS, rows | span)
+    if batch.submitted:
+        await transaction.execute(auditing.ADD_SUBMISSIONS, {"submissions": encoded(batch.audit_values())})
     stepped = batch.stepped | {row["id"] for row in counted if row["goes_on"]}
     if stepped:
         await transaction.execute(MAKE_NEXT_DUE, {"jobs": "{" + ",".join(sorted(map(str, stepped))) + "}"} | span)
-
-
-def _encoded(rows: list[list[Any]]) -> str:
-    return to_json(rows, inf_nan_mode="constants").decode()
 
 
 def _span(batch: Iterable[UUID]) -> dict[str, str]:
@@ -88,23 +82,6 @@ def _in_span(job: ColumnElement[Any]) -> ColumnElement[bool]:
     """Say between which ids the batch is: PostgreSQL then plans for the partition of its week, not for all."""
     first, last = (cast(bindparam(name, type_=Text), Uuid) for name in ("first_job", "last_job"))
     return job.between(first, last)
-
-
-def _incoming(parameter: str, columns: Iterable[Column[Any]]) -> CTE:
-    """Take a JSON list of lists apart into columns of these names and types."""
-    row = func.jsonb_array_elements(cast(bindparam(parameter, type_=Text), JSONB)).column_valued("row")
-    return select(*(_field(row, number, column) for number, column in enumerate(columns))).cte(f"incoming_{parameter}")
-
-
-def _field(row: ColumnElement[Any], number: int, column: Column[Any]) -> ColumnElement[Any]:
-    place: ColumnElement[Any] = literal_column(str(number))
-    if isinstance(column.type, JSONB):
-        value: ColumnElement[Any] = func.nullif(row.op("->")(place), literal_column("'null'::jsonb"))
-    elif isinstance(column.type, DateTime):
-        value = func.to_timestamp(cast(row.op("->>")(place), Double) / literal_column("1000", Double))
-    else:
-        value = cast(row.op("->>")(place), column.type)
-    return value.label(column.name)
 
 
 def _word(status: str) -> ColumnElement[str]:
@@ -149,7 +126,7 @@ def _progressed_at() -> ColumnElement[Any]:
 
 
 def _lock_jobs() -> Any:
-    incoming = _incoming("jobs", JOB_COLUMNS)
+    incoming = incoming_rows("jobs", JOB_COLUMNS)
     statement = _inserted_jobs(incoming)
     new = statement.excluded
     told = {name: func.coalesce(jobs.c[name], new[name]) for name in TOLD_BY_SLICES}
@@ -241,7 +218,7 @@ def _ended(incoming: CTE) -> CTE:
 
 
 def _moved_offsets() -> CTE:
-    incoming = _incoming("offsets", projection_offsets.c)
+    incoming = incoming_rows("offsets", projection_offsets.c)
     statement = insert(projection_offsets).from_select(list(incoming.c.keys()), select(*incoming.c))
     further = func.greatest(projection_offsets.c.next_offset, statement.excluded.next_offset)
     keys = [projection_offsets.c.topic, projection_offsets.c.partition]
@@ -253,7 +230,7 @@ def _moved_offsets() -> CTE:
 
 
 def _write_tasks() -> Any:
-    outcomes = _ended(_incoming("tasks", TASK_COLUMNS))
+    outcomes = _ended(incoming_rows("tasks", TASK_COLUMNS))
     ended = jobs.c.ended + outcomes.c.ended
     unsuccessful = jobs.c.unsuccessful + outcomes.c.unsuccessful
     last = func.greatest(_progressed_at(), outcomes.c.at)

@@ -35,6 +35,7 @@ ROUTES = {
     ("GET", "/v1/events"),
     ("GET", "/v1/stats"),
     ("GET", "/metrics"),
+    ("GET", "/v1/audit"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
     ("GET", "/openapi.json"),

@@ -82,6 +82,11 @@ def test_a_submission_from_an_outbox() -> None:
     assert decode_message(recorded("tasks-relayed.json")) == [SUBMITTED.model_copy(update={"relayed": True})]
 
 
+def test_a_submission_with_a_key() -> None:
+    with_key = SUBMITTED.model_copy(update={"by": "5f0c2d9a71be"})
+    assert decode_message(recorded("tasks-with-key.json")) == [with_key]
+
+
 def test_the_first_message_of_a_partition() -> None:
     assert decode_message(recorded("tasks-empty.json")) == []
     assert decode_commands(recorded("tasks-empty.json")) == []

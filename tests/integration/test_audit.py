@@ -1,0 +1,150 @@
+"""Who changed what: submissions from the log, keys from the command line."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from click.testing import CliRunner, Result
+
+from jabba import slices
+from jabba.access import EVERY_TYPE, Role
+from jabba.cli.commands import jabba
+from jabba.keys import hash_of, id_of, new_key
+from jabba.models import AuditEntry, Limits
+from jabba.persistence import auditing, keys
+from jabba.persistence.database import Database
+from jabba.persistence.schema import metadata
+from jabba.slices import Rerun, Slice, decode_message, encode_message
+from tests.support.projecting import NOW, facts, job_spec, new_job, project
+
+SUBMITTED_AT = datetime.fromtimestamp(NOW / 1000, UTC)
+
+
+def submission(job: UUID, by: str | None, rerun: Rerun | None = None, **given: Any) -> list[Slice]:
+    """Answer the slices of a job of 250 tasks."""
+    cut = slices.cut(job_spec(250, **given), job, Limits(), rerun, by=by)
+    return decode_message(encode_message([one.text for one in cut]))
+
+
+async def shop(projection: Database) -> str:
+    key, _ = new_key(Role.SUBMITTER, SUBMITTED_AT, types=EVERY_TYPE, name="shop")
+    await keys.create(projection, key)
+    return key.id
+
+
+async def audit_of(projection: Database, job: UUID) -> Sequence[AuditEntry]:
+    return await auditing.entries(projection, job=job)
+
+
+async def test_a_submission_is_noted_with_its_key_and_time_once(projection: Database) -> None:
+    key, job = await shop(projection), new_job()
+    first = submission(job, key)
+
+    for batch in (first[1:], first[:1], first, submission(job, "another")):
+        await project(projection, facts(batch))
+
+    [entry] = await audit_of(projection, job)
+    assert entry == AuditEntry(
+        at=SUBMITTED_AT, action="submit", key_id=key, key_name="shop", user_name=None, job_id=job, about_key=None
+    )
+
+
+async def test_the_one_who_came_first_is_noted_also_within_a_batch(projection: Database) -> None:
+    job = new_job()
+    await project(projection, facts([*submission(job, "one"), *submission(job, "two")]))
+
+    [entry] = await audit_of(projection, job)
+    assert (entry.key_id, entry.key_name) == ("one", None)
+
+
+async def test_what_no_user_did_is_not_noted(projection: Database) -> None:
+    without, again = new_job(), new_job()
+    digest = submission(again, None)[0].digest
+    await project(projection, facts(submission(without, None)))
+    await project(projection, facts(submission(again, "key", Rerun(1, digest))))
+
+    assert [await audit_of(projection, job) for job in (without, again)] == [[], []]
+
+
+def run(dsn: str, *arguments: str) -> Result:
+    return CliRunner().invoke(jabba, [*arguments, "--database", dsn])
+
+
+def created(dsn: str, *options: str) -> dict[str, Any]:
+    done = run(dsn, "keys", "create", *options, "--json")
+    assert done.exit_code == 0, done.output
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def listed(dsn: str) -> dict[str, dict[str, Any]]:
+    return {key["id"]: key for key in json.loads(run(dsn, "keys", "list", "--json").stdout)}
+
+
+def test_the_life_of_a_key(migrated: str) -> None:
+    options = ("--role", "submitter", "--type", "order", "--type", "audit_*", "--name", "shop", "--expires", "90d")
+    key = created(migrated, *options)
+    assert id_of(key["key"]) == key["id"]
+
+    told = listed(migrated)[key["id"]]
+    assert (told["role"], told["types"], told["name"]) == ("submitter", ["order", "audit_*"], "shop")
+    assert (told["state"], told["revoked_at"]) == ("valid", None)
+    life = datetime.fromisoformat(told["expires_at"]) - datetime.fromisoformat(told["created_at"])
+    assert life.days == 90
+
+    assert run(migrated, "keys", "revoke", key["id"]).exit_code == 0
+    again = run(migrated, "keys", "revoke", key["id"])
+    assert again.exit_code == 0
+    assert again.output.startswith(f"Key {key['id']} is revoked since ")
+    assert listed(migrated)[key["id"]]["state"] == "revoked"
+
+    entries = json.loads(run(migrated, "audit", "--key", key["id"], "--json").stdout)
+    assert [one["action"] for one in entries] == ["revoke_key", "create_key"]
+    assert {(one["about_key"], one["key_id"]) for one in entries} == {(key["id"], None)}
+    assert all(one["user_name"] for one in entries)
+
+
+async def test_nothing_but_the_first_answer_has_the_secret(migrated: str, projection: Database) -> None:
+    done = await asyncio.to_thread(run, migrated, "keys", "create", "--role", "reader")
+    text = done.stdout.strip()
+    assert id_of(text) is not None, done.output
+    secret = text.rpartition("_")[2]
+
+    said = [done.stderr]
+    commands = (["keys", "list"], ["keys", "list", "--json"], ["audit"])
+    said += [(await asyncio.to_thread(run, migrated, *words)).output for words in commands]
+    stored = [repr(row) for table in ("keys", "audit") for row in await rows_of(projection, table)]
+    assert [one for one in [*said, *stored] if secret in one] == []
+    assert any(hash_of(text) in row for row in stored)
+
+
+async def rows_of(projection: Database, table: str) -> Any:
+    return await projection.fetch(metadata.tables[table].select())
+
+
+@pytest.mark.parametrize(
+    "arguments, code, said",
+    [
+        (["keys", "create", "--role", "king"], 2, "'king' is not one of"),
+        (["keys", "create", "--role", "reader", "--type", "a*b"], 2, "types[0]"),
+        (["keys", "create", "--role", "reader", "--expires", "soon"], 2, "'soon' is neither a time span"),
+        (["keys", "revoke", "0123"], 1, "there is no key 0123"),
+        (["audit", "--job", "x"], 2, "'x' is not a valid UUID"),
+    ],
+)
+def test_what_is_wrong_is_told(migrated: str, arguments: list[str], code: int, said: str) -> None:
+    done = run(migrated, *arguments)
+    assert (done.exit_code, said in done.output) == (code, True), done.output
+    assert not any(key["name"] != "tests" for key in listed(migrated).values())
+
+
+def test_the_audit_of_a_time_span(migrated: str) -> None:
+    created(migrated, "--role", "reader")
+
+    assert len(json.loads(run(migrated, "audit", "--since", "1h", "--json").stdout)) == 1
+    assert json.loads(run(migrated, "audit", "--since", "2100-01-01", "--json").stdout) == []
+    assert "create_key" in run(migrated, "audit").output
