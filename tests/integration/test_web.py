@@ -33,6 +33,7 @@ ROUTES = {
     ("POST", "/v1/tasks/search"),
     ("GET", "/v1/tasks"),
     ("GET", "/v1/events"),
+    ("GET", "/v1/tasks"),
     ("GET", "/v1/stats"),
     ("GET", "/metrics"),
     ("GET", "/v1/audit"),
