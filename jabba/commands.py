@@ -9,7 +9,10 @@ from jabba.lifecycle import Strategy
 
 
 class CloseJob(BaseModel):
-    """End a job that cannot end by itself: what has not started is aborted, and the job fails for ``reason``."""
+    """End a job that cannot end by itself: what has not started is aborted, and the job fails for ``reason``.
+
+    ``type`` is the job's, None from senders that do not know it.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -20,6 +23,7 @@ class CloseJob(BaseModel):
     n_slices: int = Field(ge=1)
     strategy: Strategy
     reason: str
+    type: str | None = None
 
 
 Command = CloseJob

@@ -26,6 +26,8 @@ def event_as_json(event: Event | JobClosed) -> dict[str, Any]:
     run, epoch, seq = event.version
     document: dict[str, Any] = {"v": 1, "event": event.kind, "job": str(event.job)}
     document |= {"run": run, "epoch": epoch, "seq": seq}
+    if event.type is not None:
+        document["type"] = event.type
     if isinstance(event, JobClosed):
         return document | {"reason": event.reason}
     document |= {"index": event.index}
@@ -44,15 +46,17 @@ def event_from_json(document: Any) -> Event | JobClosed:
     try:
         job = UUID(document["job"])
         version = Version(_natural(document["run"]), _natural(document["epoch"]), _natural(document["seq"]))
+        type_ = _text(document.get("type"))
         if document["event"] == JobClosed.kind:
-            return JobClosed(job, version, str(document["reason"]))
+            return JobClosed(job, version, str(document["reason"]), type=type_)
         cls = _SENT[document["event"]]
         common = (job, _natural(document["index"]), version)
         if cls is TasksAborted:
-            return TasksAborted(*common, count=_natural(document["count"]))
+            return TasksAborted(*common, count=_natural(document["count"]), type=type_)
+        attempt = _natural(document["attempt"])
         if cls is TaskStarted:
-            return TaskStarted(*common, attempt=_natural(document["attempt"]))
-        return cls(*common, attempt=_natural(document["attempt"]), result=document["result"])  # type: ignore[call-arg]
+            return TaskStarted(*common, attempt=attempt, type=type_)
+        return cls(*common, attempt=attempt, result=document["result"], type=type_)  # type: ignore[call-arg]
     except (KeyError, TypeError, AttributeError) as error:
         message = f"not an event: {error!r}"
         raise ValueError(message) from error
@@ -79,6 +83,13 @@ def decode_events(text: bytes) -> list[Event | JobClosed]:
         message = "not a list of events"
         raise ValueError(message)  # noqa: TRY004 — a reader treats every wrong message alike
     return [event_from_json(document) for document in documents]
+
+
+def _text(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        message = f"{value!r} is not a text"
+        raise ValueError(message)
+    return value
 
 
 def _natural(value: Any) -> int:

@@ -4,7 +4,7 @@ Three readers share it: the lanes call ``apply``; the projection's SQL takes the
 ``precursors``; the diagram in ``docs/architecture.md`` is compared with ``TASK_TRANSITIONS`` by a test.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, NamedTuple
 from uuid import UUID
@@ -57,12 +57,16 @@ class Version(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A fact about the task with number ``index`` (from 0) of a job; ``kind`` is its name on the wire."""
+    """A fact about the task with number ``index`` (from 0) of a job; ``kind`` is its name on the wire.
+
+    ``type`` is the job's, None in what was sent before events had it.
+    """
 
     kind: ClassVar[str]
     job: UUID
     index: int
     version: Version
+    type: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,7 @@ class JobClosed:
     job: UUID
     version: Version
     reason: str
+    type: str | None = field(default=None, kw_only=True)
 
 
 Outcome = TaskSucceeded | TaskFailed | TaskRescued | TasksAborted

@@ -223,14 +223,15 @@ class AuditEntry(BaseModel):
 class JobEvent(BaseModel):
     """An event as live streams tell it; ``docs/protocol.md`` has its fields.
 
-    ``index`` counts the tasks of the job from 0, and an event that is about several has their ``count``. The highest
-    ``(run, epoch, seq)`` that is told of a task wins. ``final`` is the job, in the event ``job_ended``.
+    ``type`` is the job's. ``index`` counts the tasks of the job from 0, and an event that is about several has their
+    ``count``. The highest ``(run, epoch, seq)`` that is told of a task wins. ``final`` is the job, in ``job_ended``.
     """
 
     model_config = ConfigDict(frozen=True)
 
     event: str
     job: UUID
+    type: str | None = None
     run: int = 0
     epoch: int = 0
     seq: int = 0

@@ -58,11 +58,12 @@ def failed(result: Any) -> Answer:
 
 @dataclass(frozen=True, slots=True)
 class TaskPlace:
-    """Which task of which job, for which time."""
+    """Which task of which job, for which time; ``type`` is the job's."""
 
     job: UUID
     index: int
     attempt: int = 1
+    type: str | None = None
 
 
 class Encoded(NamedTuple):
@@ -77,7 +78,7 @@ def encode(answer: Answer, task: TaskPlace, version: Version, limit: int) -> Enc
 
     A result that is no JSON, or longer than ``limit`` bytes, fails the task with an error that says so.
     """
-    event = answer.event(task.job, task.index, version, task.attempt, answer.result)
+    event = answer.event(task.job, task.index, version, task.attempt, answer.result, type=task.type)
     try:
         text = strictjson.encode(event_as_json(event))
     except InvalidRequest as error:
@@ -93,7 +94,8 @@ def encode_aborted(event: TasksAborted) -> Encoded:
 
 
 def _refused(reason: str, event: Outcome) -> Encoded:
-    refused = TaskFailed(event.job, event.index, event.version, getattr(event, "attempt", 1), {"error": reason})
+    attempt = getattr(event, "attempt", 1)
+    refused = TaskFailed(event.job, event.index, event.version, attempt, {"error": reason}, type=event.type)
     return Encoded(refused, strictjson.encode(event_as_json(refused)))
 
 

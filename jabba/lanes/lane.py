@@ -192,7 +192,7 @@ class Lane:
         return [position for position in range(len(self.slice.tasks)) if not done >> position & 1]
 
     async def _step(self, position: int) -> None:
-        task = TaskPlace(self.slice.job, self.slice.first + position)
+        task = self._place(position)
         context = TaskContext(task.job, ids.task_id(task.job, task.index), task.attempt)
         # Since this step took its slot, the event loop may have stood still for longer than a session.
         await self._shared.gate.may_start()
@@ -204,13 +204,15 @@ class Lane:
         await self._end(position, answer)
 
     async def _end(self, position: int, answer: Answer) -> None:
-        task = TaskPlace(self.slice.job, self.slice.first + position)
-        outcome = answers.encode(answer, task, self._next_version(), self._shared.result_bytes)
+        outcome = answers.encode(answer, self._place(position), self._next_version(), self._shared.result_bytes)
         await self._put_on_record(outcome)
+
+    def _place(self, position: int) -> TaskPlace:
+        return TaskPlace(self.slice.job, self.slice.first + position, type=self.slice.type)
 
     def _announce(self, task: TaskPlace) -> None:
         if self._shared.gate.writable:
-            started = TaskStarted(task.job, task.index, self._next_version(), task.attempt)
+            started = TaskStarted(task.job, task.index, self._next_version(), task.attempt, type=task.type)
             self._shared.events.send(task.job, encode_event(started))
 
     def _next_version(self) -> Version:
@@ -220,7 +222,7 @@ class Lane:
     async def _abort_from(self, position: int) -> None:
         index = self.slice.first + position
         count = len(self.slice.tasks) - position
-        aborted = TasksAborted(self.slice.job, index, self._next_version(), count)
+        aborted = TasksAborted(self.slice.job, index, self._next_version(), count, type=self.slice.type)
         await self._put_on_record(answers.encode_aborted(aborted))
 
     async def _put_on_record(self, outcome: Encoded) -> None:

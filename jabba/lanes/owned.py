@@ -191,7 +191,8 @@ class OwnedPartition:
             record = JobRecord.decode(saved) if saved else JobRecord(command.n_slices)
             await store.put(key, replace(record, failed=True).encode())
             self._turns.notify(key)
-        closed = JobClosed(command.job, Version(command.run, store.epoch, 0), command.reason)
+        version = Version(command.run, store.epoch, 0)
+        closed = JobClosed(command.job, version, command.reason, type=command.type)
         await self._shared.events.send(command.job, encode_event(closed))
 
     async def leave_clean(self) -> None:

@@ -54,7 +54,14 @@ class Closing:
         partitions = await self._log.partitions(self._settings.topics.control)
         for job in found:
             logger.warning("job %s is closed: its slices have not all come", job.id)
-            command = CloseJob(job=job.id, run=job.run, n_slices=job.n_slices, strategy=job.strategy, reason=REASON)
+            command = CloseJob(
+                job=job.id,
+                run=job.run,
+                n_slices=job.n_slices,
+                strategy=job.strategy,
+                reason=REASON,
+                type=job.type,
+            )
             partition = partition_of(str(job.id), partitions)
             await self._log.append(self._settings.topics.control, partition, encode_commands([command]))
         return len(found)

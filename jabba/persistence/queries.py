@@ -76,6 +76,7 @@ class Incomplete:
     run: int
     n_slices: int
     strategy: Strategy
+    type: str
 
 
 async def get_job(database: Database, job: UUID) -> Job | None:
@@ -206,7 +207,7 @@ _LAST_ARRIVED = select(func.max(tasks.c.inserted_at)).where(tasks.c.job_id == jo
 _BEFORE = func.to_timestamp(bindparam("before", type_=Double))
 
 _INCOMPLETE = (
-    select(jobs.c.id, jobs.c.run, jobs.c.n_slices, jobs.c.strategy)
+    select(jobs.c.id, jobs.c.run, jobs.c.n_slices, jobs.c.strategy, jobs.c.type)
     .where(and_(jobs.c.ended_at.is_(None), jobs.c.n_slices > 1, jobs.c.inserted_at < _BEFORE))
     .where(and_(jobs.c.total > _ARRIVED, _LAST_ARRIVED < _BEFORE))
     .order_by(jobs.c.id)

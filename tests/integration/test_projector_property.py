@@ -85,7 +85,7 @@ def _events(job: UUID, outcomes: list[type[Event]], long: list[bool], draw: st.D
             break
         if long[index]:
             events.append(TaskStarted(job, index, Version(0, epoch, len(events)), 1))
-        events.append(outcome(job, index, Version(0, epoch, len(events)), 1, {"n": index}))  # type: ignore[call-arg]
+        events.append(outcome(job, index, Version(0, epoch, len(events)), 1, {"n": index}))  # type: ignore[call-arg, arg-type]
     return events
 
 

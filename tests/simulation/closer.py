@@ -34,9 +34,8 @@ class Closer:
             if not self._projector.caught_up(TOPICS.tasks):
                 continue
             for job in self._incomplete():
-                command = CloseJob(
-                    job=job["id"], run=0, n_slices=job["n_slices"], strategy=job["strategy"], reason=REASON
-                )
+                known = {"n_slices": job["n_slices"], "strategy": job["strategy"], "type": job["type"]}
+                command = CloseJob(job=job["id"], run=0, reason=REASON, **known)
                 partition = partition_of(str(job["id"]), self._kafka.partitions)
                 await log.append(TOPICS.control, partition, encode_commands([command]))
 

@@ -30,12 +30,12 @@ PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
 JOB: UUID = new_job_id(1_700_000_000)
 VERSION = Version(0, 1, 2)
 SENT: list[Event | JobClosed] = [
-    TaskStarted(JOB, 0, VERSION),
-    TaskSucceeded(JOB, 0, VERSION, result={}),
-    TaskFailed(JOB, 0, VERSION, result={}),
-    TaskRescued(JOB, 0, VERSION, result={}),
-    TasksAborted(JOB, 0, VERSION),
-    JobClosed(JOB, VERSION, "why"),
+    TaskStarted(JOB, 0, VERSION, type="order"),
+    TaskSucceeded(JOB, 0, VERSION, result={}, type="order"),
+    TaskFailed(JOB, 0, VERSION, result={}, type="order"),
+    TaskRescued(JOB, 0, VERSION, result={}, type="order"),
+    TasksAborted(JOB, 0, VERSION, type="order"),
+    JobClosed(JOB, VERSION, "why", type="order"),
 ]
 
 

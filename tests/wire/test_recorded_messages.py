@@ -4,6 +4,7 @@ When a form grows, leave its recorded message as it is, make the new field optio
 message of the new form beside it. A test here that fails says that running installations could not be upgraded.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -102,6 +103,15 @@ EVENTS: list[Event | JobClosed] = [
 ]
 
 
+TYPED = [replace(one, type="order") for one in EVENTS]
+
+
+def test_every_kind_of_event_with_the_type_of_its_job() -> None:
+    assert decode_events(recorded("events-typed.json")) == TYPED
+    written = encode_events([encode_event(one) for one in TYPED])
+    assert strictjson.decode(written) == strictjson.decode(recorded("events-typed.json"))
+
+
 def test_every_kind_of_event() -> None:
     assert decode_events(recorded("events.json")) == EVENTS
 
@@ -115,6 +125,12 @@ def test_events_are_still_written_as_others_read_them() -> None:
 def test_a_command() -> None:
     assert decode_commands(recorded("control.json")) == [
         CloseJob(job=JOB, run=0, n_slices=4, strategy=Strategy.SEQUENTIAL, reason="incomplete_submission")
+    ]
+
+
+def test_a_command_that_names_the_type_of_the_job() -> None:
+    assert decode_commands(recorded("control-typed.json")) == [
+        CloseJob(job=JOB, run=0, n_slices=4, strategy=Strategy.SEQUENTIAL, reason="incomplete_submission", type="order")
     ]
 
 
