@@ -2,8 +2,10 @@
 
     python -m bench.streams
     python -m bench.streams --streams 1000 5000 --events 500 --seconds 10
+    python -m bench.streams --filter "type:bench status:PROCESSED"
 
-Submits jobs and opens a stream of each; ten more streams hear everything. Then events of those jobs are written to
+Submits jobs and opens a stream of each, with a filter that all events meet if one is given; ten more streams hear
+everything. Then events of those jobs are written to
 Kafka at a steady rate. Told are the process's memory, its processor time while nothing and while something happens,
 and how long an event takes from its writing to its readers.
 """
@@ -20,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlencode
 from uuid import UUID
 
 import psutil
@@ -77,23 +80,23 @@ class Listener(asyncio.Protocol):
             self._heard.latencies.append(time.time() - json.loads(one.data)["result"]["at"])
 
 
-async def open_streams(port: int, jobs: Sequence[UUID | None], heard: Heard) -> None:
+async def open_streams(port: int, jobs: Sequence[UUID | None], heard: Heard, query: str) -> None:
     """Open a stream of each job, or of all."""
     loop = asyncio.get_running_loop()
     for start in range(0, len(jobs), _OPENED_AT_ONCE):
         opened = await asyncio.gather(
             *(
-                loop.create_connection(partial(Listener, request_of(job), heard), "127.0.0.1", port)
+                loop.create_connection(partial(Listener, request_of(job, query), heard), "127.0.0.1", port)
                 for job in jobs[start : start + _OPENED_AT_ONCE]
             )
         )
         await asyncio.gather(*(listener.open for _, listener in opened))
 
 
-def request_of(job: UUID | None) -> bytes:
+def request_of(job: UUID | None, query: str) -> bytes:
     """Answer the bytes that ask for a stream."""
-    query = f"?job={job}" if job else ""
-    return f"GET /v1/events{query} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
+    asked = urlencode({name: text for name, text in (("job", job), ("q", query)) if text})
+    return f"GET /v1/events?{asked} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
 
 
 async def emit(settings: Settings, jobs: Sequence[UUID], rate: float, seconds: float) -> int:
@@ -106,7 +109,7 @@ async def emit(settings: Settings, jobs: Sequence[UUID], rate: float, seconds: f
         while (elapsed := time.perf_counter() - begin) < seconds:
             while sent < elapsed * rate:
                 job = jobs[sent % len(jobs)]
-                event = TaskSucceeded(job, 0, Version(0, 1, sent), result={"at": time.time()})
+                event = TaskSucceeded(job, 0, Version(0, 1, sent), result={"at": time.time()}, type="bench")
                 emitter.send(job, encode_event(event))
                 sent += 1
             await asyncio.sleep(0.01)
@@ -146,16 +149,16 @@ async def submit(settings: Settings, count: int) -> list[UUID]:
     return [one.id for one in submitted]
 
 
-async def measure(settings: Settings, meter: Meter, streams: int, rate: float, seconds: float) -> str:
+async def measure(settings: Settings, meter: Meter, streams: int, given: argparse.Namespace) -> str:
     """Open so many streams and write events; answer a line of the table."""
     jobs = await submit(settings, streams)
     heard = Heard()
-    await open_streams(settings.web_port, [*jobs, *[None] * _OF_ALL], heard)
+    await open_streams(settings.web_port, [*jobs, *[None] * _OF_ALL], heard, given.filter)
     memory, before = meter.megabytes, meter.cpu_seconds
     await asyncio.sleep(_QUIET_SECONDS)
     quiet, before = (meter.cpu_seconds - before) / _QUIET_SECONDS, meter.cpu_seconds
-    sent = await emit(settings, jobs, rate, seconds)
-    busy = (meter.cpu_seconds - before) / (seconds + 1)
+    sent = await emit(settings, jobs, given.events, given.seconds)
+    busy = (meter.cpu_seconds - before) / (given.seconds + 1)
     assert heard.events == sent * (1 + _OF_ALL), (heard.events, sent)
     cuts = statistics.quantiles(heard.latencies, n=100)
     each = (memory - meter.megabytes_at_first) * 1000 / streams
@@ -182,6 +185,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, nargs="+", default=[1000, 5000])
     parser.add_argument("--events", type=float, default=200.0, help="events a second")
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--filter", default="", help="a filter of all streams, as a text")
     given = parser.parse_args()
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
@@ -198,7 +202,7 @@ def main() -> None:
         print(" streams  RSS (MB)  each (kB)  RSS after (MB)  CPU quiet  CPU busy  p50 (ms)  p99 (ms)")
         for streams in given.streams:
             with running(settings, Path(scratch)) as meter:
-                print(asyncio.run(measure(settings, meter, streams, given.events, given.seconds)), flush=True)
+                print(asyncio.run(measure(settings, meter, streams, given)), flush=True)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
 
 from aiohttp.web import Request, Response, StreamResponse
+from multidict import MultiMapping
 from pydantic import Field
 from pydantic_core import to_json
 
@@ -15,14 +17,16 @@ from jabba import ids
 from jabba.access import Permission
 from jabba.errors import Forbidden, InvalidRequest, NotFound, Unavailable
 from jabba.events import KINDS
+from jabba.filters import EVENTS
 from jabba.models import Job, JobEvent
 from web import requests, schemas
 from web.api import HEADERS, ApiView, backends, caller
-from web.live.happenings import Happening
+from web.live.happenings import EventFilter, Happening
 from web.live.hub import Selection
 from web.live.marks import Mark, read_mark
 from web.live.streams import Stream
 from web.operations import EVENT_STREAM, Example, Operation, Parameter, operation
+from web.parameters import QUERY
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +42,13 @@ _Kinds = Annotated[str, Field(pattern="^({0})(,({0}))*$".format("|".join(sorted(
 _PARAMETERS = (
     Parameter("job", schemas.Id, "Only events of this job."),
     Parameter("event", _Kinds, "Only events of these names."),
+    Parameter(
+        "filter",
+        schemas.Text,
+        "Only events that meet every condition, as JSON: the `filter` of a search, on the fields of events.",
+        '[["type", "equal", "shipping"], ["status", "in", ["FAILED", "RESCUED"]]]',
+    ),
+    replace(QUERY, example="type:shipping -status:PROCESSED"),
     Parameter("from", Literal["now", "beginning"], "Where the stream of a job begins."),
     Parameter(_LAST_EVENT_ID, schemas.MarkText, "As the header `Last-Event-ID`."),
     Parameter("Last-Event-ID", schemas.MarkText, "The id of the last event that was received.", place="header"),
@@ -60,6 +71,7 @@ class Wanted(NamedTuple):
 
     job: UUID | None
     kinds: frozenset[str]
+    filter: EventFilter
     from_beginning: bool
     last_event_id: str | None
 
@@ -67,10 +79,10 @@ class Wanted(NamedTuple):
     def selection(self) -> Selection:
         """Answer it as the hub takes it."""
         job = None if self.job is None else str(self.job)
-        return Selection(job, self._takes) if self.kinds else Selection(job)
+        return Selection(job, self._takes) if self.kinds or self.filter.conditions else Selection(job)
 
     def _takes(self, one: Happening) -> bool:
-        return one.kind in self.kinds
+        return (not self.kinds or one.kind in self.kinds) and one.meets(self.filter)
 
 
 class Events(ApiView):
@@ -133,7 +145,13 @@ def read_wanted(request: Request) -> Wanted:
     if begin != _BEGINNINGS[0] and "job" not in query:
         raise InvalidRequest.at("from", "only the stream of one job has a beginning; name it with job=")
     last = request.headers.get("Last-Event-ID") or query.get(_LAST_EVENT_ID)
-    return Wanted(_read_job(query.get("job")), frozenset(kinds), begin != _BEGINNINGS[0], last)
+    job, begins = _read_job(query.get("job")), begin != _BEGINNINGS[0]
+    return Wanted(job, frozenset(kinds), _read_filter(query), begins, last)
+
+
+def _read_filter(query: MultiMapping[str]) -> EventFilter:
+    written = query.getall("filter", []), query.getall("q", [])
+    return EventFilter(repr(written), requests.read_conditions(*written, EVENTS))
 
 
 def _read_job(text: str | None) -> UUID | None:

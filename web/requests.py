@@ -1,13 +1,23 @@
 """Reading requests: from bytes and query parameters to what the rest understands; no I/O."""
 
 import base64
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
 from jabba import strictjson
 from jabba.errors import FieldError, Forbidden, InvalidRequest, NotFound, RequestError, Unauthorized
-from jabba.filters import DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, Collection, Search, parse_search
+from jabba.filters import (
+    DEFAULT_LIMIT,
+    MAX_LIMIT,
+    MAX_OFFSET,
+    Collection,
+    Condition,
+    Search,
+    parse_conditions,
+    parse_search,
+)
 
 _PAGE_PARAMETERS = frozenset({"count", "cursor", "limit", "offset"})
 MAX_WAIT_SECONDS = 60
@@ -94,6 +104,25 @@ def read_list(query: Iterable[tuple[str, str]], collection: Collection) -> Searc
     if mistakes:
         raise InvalidRequest("; ".join(f"{one.field}: {one.message}" for one in mistakes), mistakes)
     return parse_search({"filter": conditions, "query": " ".join(texts), **paging}, collection)
+
+
+def read_conditions(filters: list[str], texts: list[str], collection: Collection) -> tuple[Condition, ...]:
+    """Read the conditions that ``filter=`` holds as JSON and ``q=`` as a text; all of them must hold.
+
+    Raises:
+        InvalidRequest: names the parameter and the place in it.
+    """
+    if len(filters) > 1:
+        raise InvalidRequest.at("filter", "is there twice; one list may hold all conditions")
+    try:
+        written = strictjson.decode(filters[0]) if filters else None
+    except ValueError as error:
+        raise InvalidRequest.at("filter", f"is not JSON: {error}") from error
+    try:
+        return parse_conditions(written, " ".join(texts), collection)
+    except InvalidRequest as error:
+        fields = [FieldError(re.sub(r"^query\b", "q", one.field), one.message) for one in error.fields]
+        raise InvalidRequest("; ".join(f"{one.field}: {one.message}" for one in fields), fields) from error
 
 
 def _mistakes(collection: Collection, **search: Any) -> list[tuple[str, str]]:

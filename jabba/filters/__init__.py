@@ -8,6 +8,7 @@ and ``not``.
 
 from jabba.filters.language import (
     DEFAULT_LIMIT,
+    EVENTS,
     JOBS,
     MAX_CONDITIONS,
     MAX_DEPTH,
@@ -31,13 +32,15 @@ from jabba.filters.language import (
     Rule,
     Search,
 )
+from jabba.filters.matching import Item, meets
 from jabba.filters.paging import MAX_LIMIT, MAX_OFFSET, write_token
-from jabba.filters.parsing import parse_search, tasks_of_job
+from jabba.filters.parsing import parse_conditions, parse_search, tasks_of_job
 from jabba.filters.text_writing import write_text
 from jabba.filters.values import bounds_of_prefix
 
 __all__ = [
     "DEFAULT_LIMIT",
+    "EVENTS",
     "JOBS",
     "MAX_CONDITIONS",
     "MAX_DEPTH",
@@ -55,6 +58,7 @@ __all__ = [
     "Field",
     "Group",
     "Inside",
+    "Item",
     "Join",
     "Kind",
     "Member",
@@ -63,6 +67,8 @@ __all__ = [
     "Rule",
     "Search",
     "bounds_of_prefix",
+    "meets",
+    "parse_conditions",
     "parse_search",
     "tasks_of_job",
     "write_text",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Any
 
+from jabba.events import KINDS
 from jabba.lifecycle import JobStatus, Strategy, TaskStatus
 
 DEFAULT_LIMIT = 50
@@ -211,4 +212,23 @@ TASKS = _collection(
     Field("inserted_at", Kind.MOMENT),
     Field("updated_at", Kind.MOMENT),
 )
+EVENTS = _collection(
+    "events",
+    {},
+    Field("event", Kind.TEXT, tuple(sorted(KINDS))),
+    Field("job_id", Kind.ID),
+    Field("type", Kind.TEXT),
+    Field("task_id", Kind.ID),
+    Field("index", Kind.INTEGER),
+    Field("count", Kind.INTEGER),
+    Field("status", Kind.TEXT, tuple(TaskStatus)),
+    Field("attempt", Kind.INTEGER),
+    Field("result", Kind.JSON),
+    Field("reason", Kind.TEXT),
+    Field("run", Kind.INTEGER),
+    Field("epoch", Kind.INTEGER),
+    Field("seq", Kind.INTEGER),
+)
+"""What live streams tell; they are not in PostgreSQL."""
+
 COLLECTIONS = {one.name: one for one in (JOBS, TASKS)}

@@ -55,16 +55,28 @@ def parse_search(body: Any, collection: Collection) -> Search:
     if not isinstance(body, Mapping):
         raise InvalidRequest.at("", f"a search is an object with some of {listed(_PARTS)}")
     mistakes = [FieldError(str(key), f"must be one of {listed(_PARTS)}") for key in body if key not in _PARTS]
-    conditions: list[Condition] = _collect(mistakes, lambda: _filter(body.get("filter"), collection), [])
-    conditions += _collect(mistakes, lambda: _query(body.get("query"), collection), [])
+    nothing: tuple[Condition, ...] = ()
+    conditions = _collect(
+        mistakes, lambda: parse_conditions(body.get("filter"), body.get("query"), collection), nothing
+    )
     order_by: list[Order] = _collect(mistakes, lambda: _order_by(body.get("order_by"), collection), [])
     cursor = _collect(mistakes, lambda: read_cursor(body.get("cursor")), Cursor())
     counted = _collect(mistakes, lambda: _count(body.get("count")), otherwise=False)
     if mistakes:
         raise refused(mistakes)
+    return begin_at(Search(collection, conditions, tuple(order_by), counted=counted), cursor)
+
+
+def parse_conditions(filter: Any, query: Any, collection: Collection) -> tuple[Condition, ...]:  # noqa: A002 — its name in the interface
+    """Check conditions alone, as a list and as a text; errors as for ``parse_search``."""
+    mistakes: list[FieldError] = []
+    conditions: list[Condition] = _collect(mistakes, lambda: _filter(filter, collection), [])
+    conditions += _collect(mistakes, lambda: _query(query, collection), [])
+    if mistakes:
+        raise refused(mistakes)
     if (number := _number(tuple(conditions))) > MAX_CONDITIONS:
         raise InvalidRequest.at("filter", f"{number} conditions, and the limit is {MAX_CONDITIONS}")
-    return begin_at(Search(collection, tuple(conditions), tuple(order_by), counted=counted), cursor)
+    return tuple(conditions)
 
 
 def tasks_of_job(job: UUID, *, cursor: Any = None, count: Any = None) -> Search:

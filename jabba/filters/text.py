@@ -265,6 +265,7 @@ def _reader_of(one: Field | None) -> Callable[[Value], Any]:
             return None
         if one is not None and one.kind is Kind.INTEGER and _INTEGER.fullmatch(value.content):
             return int(value.content)
-        return value.content.upper() if one is not None and one.choices else value.content
+        choices = {choice.upper(): str(choice) for choice in one.choices} if one is not None else {}
+        return choices.get(value.content.upper(), value.content)
 
     return read

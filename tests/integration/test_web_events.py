@@ -4,6 +4,8 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -17,7 +19,7 @@ from tests.support.http import get, serving, session_of
 from tests.support.kafka import KafkaServer
 from tests.support.keys import AUTHORIZATION
 from tests.support.live import data, emit, emit_interleaved, first, listening, new_jobs, places, told, transitions
-from tests.support.processes import eventually
+from tests.support.processes import eventually, jabba_process
 from web.service import build
 
 
@@ -126,6 +128,29 @@ async def test_readers_go_on_with_the_process_that_replaces_theirs(settings: Set
     assert_complete_and_in_order(reader.received, jobs, tasks)
 
 
+async def test_a_reader_of_a_process_that_is_killed_in_the_middle_of_ten_thousand_transitions_misses_none(
+    settings: Settings, tmp_path: Path
+) -> None:
+    jobs, tasks = new_jobs(50), 100
+    reader = Resuming(f"http://127.0.0.1:{settings.web_port}", 2)
+    reading = asyncio.create_task(reader.read_until(2 * 50 * tasks))
+    with jabba_process("web", environment=settings.as_environ(), log=tmp_path / "web.log") as web:
+        await asyncio.to_thread(web.start)
+        await connected(reader)
+        emitting = asyncio.create_task(emit_interleaved(settings, jobs, tasks, 0.01))
+        for part in (0.2, 0.5):
+            await eventually(partial(has_received, reader, int(part * 2 * 50 * tasks)), 60, "events")
+            web.kill()
+            await asyncio.to_thread(web.start)
+        async with asyncio.timeout(90):
+            await asyncio.gather(emitting, reading)
+    assert_complete_and_in_order(reader.received, jobs, tasks)
+
+
+async def has_received(reader: Resuming, count: int) -> bool:
+    return len(reader.received) >= count
+
+
 async def test_a_stream_tells_events_as_they_stand_in_the_log(settings: Settings, http: ClientSession) -> None:
     [job] = new_jobs(1)
     async with listening(http) as stream:
@@ -145,7 +170,46 @@ async def test_a_stream_has_the_events_that_were_asked_for(settings: Settings, h
         assert [found.kind for found in await first(of, 6)] == ["task_started"] * 6
 
 
+FILTERS: list[tuple[dict[str, str], list[tuple[str | None, int]]]] = [
+    ({"filter": '[["type", "equal", "b"]]'}, [("b", n) for n in range(6)]),
+    ({"q": "type:b"}, [("b", n) for n in range(6)]),
+    ({"filter": '[["type", "in", ["a", "c"]], ["status", "equal", "PROCESSED"]]'}, [("a", 1), ("a", 3), ("a", 5)]),
+    ({"q": "result.n>0", "event": "task_succeeded"}, [(kind, n) for kind in "ab" for n in (3, 5)]),
+    ({"filter": '[["index", "less_than", 1]]', "q": "-type:a"}, [("b", 0), ("b", 1), (None, 0), (None, 1)]),
+]
+
+
+@pytest.mark.parametrize("query, expected", FILTERS)
+async def test_a_stream_has_the_events_that_meet_its_filter(
+    settings: Settings, http: ClientSession, query: dict[str, str], expected: list[tuple[str | None, int]]
+) -> None:
+    types = ["a", "b", None]
+    async with listening(http, **query) as stream:
+        await asyncio.sleep(0.1)
+        for job, type_ in zip(new_jobs(3), types, strict=True):
+            await emit(settings, transitions(job, 3, type_))
+        found = [data(one) for one in await first(stream, len(expected))]
+        assert sorted((one.get("type") or "-", one["seq"]) for one in found) == sorted(
+            (type_ or "-", number) for type_, number in expected
+        )
+
+
+async def test_a_stream_that_goes_on_behind_a_mark_meets_its_filter(settings: Settings, http: ClientSession) -> None:
+    [job], mark = new_jobs(1), SentEvents()
+    async with http.get("/v1/events") as response:
+        list(mark.feed(await response.content.readany()))
+    await emit(settings, transitions(job, 3, "a"))
+    async with listening(http, q="index>0 status:PROCESSED", last_event_id=mark.last_id) as stream:
+        assert places(await first(stream, 2)) == [(str(job), 3), (str(job), 5)]
+
+
 WRONG = [
+    ({"filter": "[["}, "filter"),
+    ({"filter": "7"}, "filter"),
+    ({"filter": '[["meta", "equal", 1]]'}, "filter[0][0]"),
+    ({"filter": '[["index", "equal", "1"]]'}, "filter[0][2]"),
+    ({"filter": '[["status", "equal", "DONE"]]'}, "filter[0][2]"),
+    ({"q": "type:a colour:red"}, "q[7]"),
     ({"job": "me"}, "job"),
     ({"event": "task_done"}, "event"),
     ({"from": "beginning"}, "from"),

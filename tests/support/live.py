@@ -24,12 +24,12 @@ def new_jobs(count: int) -> list[UUID]:
     return [ids.new_job_id(time.time()) for _ in range(count)]
 
 
-def transitions(job: UUID, tasks: int) -> list[Event]:
+def transitions(job: UUID, tasks: int, type_: str | None = None) -> list[Event]:
     """Answer two events for each task of a sequential job, in order."""
     events: list[Event] = []
     for index in range(tasks):
-        events.append(TaskStarted(job, index, Version(0, 1, 2 * index)))
-        events.append(TaskSucceeded(job, index, Version(0, 1, 2 * index + 1), result={"n": index}))
+        events.append(TaskStarted(job, index, Version(0, 1, 2 * index), type=type_))
+        events.append(TaskSucceeded(job, index, Version(0, 1, 2 * index + 1), result={"n": index}, type=type_))
     return events
 
 

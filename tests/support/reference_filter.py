@@ -1,20 +1,18 @@
-"""What a search means, in plain Python over rows in memory: what PostgreSQL answers is compared with it."""
+"""What a search means, in plain Python over rows in memory: what PostgreSQL answers is compared with it.
 
-import operator
+It reads conditions as they are sent, so that it does not depend on the parser; what a rule means for a single value
+is told by ``jabba.filters.comparing``, which PostgreSQL checks and is checked by here.
+"""
+
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jabba.filters.comparing import MISSING, compares, json_compares, sort_of
+from jabba.filters.language import Rule
 from jabba.models import Job, Task
 
 Row = Job | Task
-_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
-    "less_than": operator.lt,
-    "less_than_or_equal": operator.le,
-    "greater_than": operator.gt,
-    "greater_than_or_equal": operator.ge,
-}
-_MISSING = object()
 
 
 @dataclass(frozen=True)
@@ -42,13 +40,17 @@ class Rows:
 
     def _row_meets(self, row: Row, name: str, rule: str | None, value: Any) -> bool:
         if rule is not None:
-            return _compares(_held(row, name), rule, value)
+            return _comparison(name)(_held(row, name), Rule(rule), value)
         if name in ("and", "or", "not"):
             return _joined(name, [self._row_meets(row, *one) for one in value])
         if name in ("tasks", "job"):
             return any(self.meets(other, value) for other in self.related(row, name))
         document = _held(row, name)
         return isinstance(document, dict) and _map_meets(document, value)
+
+
+def _comparison(name: str) -> Callable[[Any, Rule, Any], bool]:
+    return json_compares if name in ("meta", "result", "callback") else compares
 
 
 def _held(row: Row, name: str) -> Any:
@@ -63,7 +65,7 @@ def _null_last(value: Any) -> Any:
 def _place(value: Any) -> tuple[Any, ...]:
     """Answer where JSON stands in the order of ``jsonb``: by its sort, its size, then by what is in it."""
     sorts = ["NoneType", "str", "number", "bool", "list", "dict"]
-    sort = sorts.index(_sort(value))
+    sort = sorts.index(sort_of(value))
     if isinstance(value, list):
         return (sort, len(value), *map(_place, value))
     if isinstance(value, dict):
@@ -76,65 +78,15 @@ def _joined(name: str, held: list[bool]) -> bool:
     return {"and": all(held), "or": any(held), "not": not all(held)}[name]
 
 
-def _compares(held: Any, rule: str, value: Any) -> bool:
-    if rule in ("equal", "not_equal"):
-        return bool(held == value) == (rule == "equal")
-    if rule in ("in", "equal_one_of", "not_in"):
-        return any(held == one for one in value) == (rule != "not_in")
-    if held is None:
-        return False
-    return bool(value.lower() in held.lower() if rule == "like" else _COMPARE[rule](held, value))
-
-
 def _map_meets(document: dict[str, Any], conditions: list[Any]) -> bool:
     return all(_member_meets(document, *condition) for condition in conditions)
 
 
 def _member_meets(document: dict[str, Any], key: str, rule: str | None, value: Any) -> bool:
     if rule is not None:
-        return _json_compares(document.get(key, _MISSING), rule, value)
+        return json_compares(document.get(key, MISSING), Rule(rule), value)
     if key in ("and", "or", "not"):
         return _joined(key, [_member_meets(document, *one) for one in value])
     below = document.get(key)
     items = below if isinstance(below, list) else [below]
     return any(isinstance(item, dict) and _map_meets(item, value) for item in items)
-
-
-def _json_compares(held: Any, rule: str, value: Any) -> bool:
-    if rule == "not_equal" and value is None:
-        return held is not _MISSING and held is not None
-    if rule in ("equal", "not_equal"):
-        return _same(held, value) == (rule == "equal")
-    if rule in ("in", "equal_one_of", "not_in"):
-        return any(_same(held, one) for one in value) == (rule != "not_in")
-    if rule == "contains":
-        return isinstance(held, list) and _holds(held, value if isinstance(value, list) else [value])
-    if rule == "like":
-        return isinstance(held, str) and value.lower() in held.lower()
-    return _sort(held) == _sort(value) and _COMPARE[rule](held, value)
-
-
-def _sort(value: Any) -> str:
-    """Answer what JSON calls it: true is no number."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return "number"
-    return type(value).__name__
-
-
-def _same(left: Any, right: Any) -> bool:
-    if _sort(left) != _sort(right):
-        return False
-    if isinstance(left, list):
-        return len(left) == len(right) and all(map(_same, left, right))
-    if isinstance(left, dict):
-        return left.keys() == right.keys() and all(_same(left[key], right[key]) for key in left)
-    return bool(left == right)
-
-
-def _holds(held: Any, part: Any) -> bool:
-    """Answer whether JSON contains other JSON, as ``@>`` does."""
-    if isinstance(held, list) and isinstance(part, list):
-        return all(any(_holds(item, one) for item in held) for one in part)
-    if isinstance(held, dict) and isinstance(part, dict):
-        return all(key in held and _holds(held[key], part[key]) for key in part)
-    return not isinstance(held, list | dict) and _same(held, part)
