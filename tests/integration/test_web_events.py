@@ -296,7 +296,9 @@ async def test_without_kafka_a_stream_is_refused_in_time(
 ) -> None:
     monkeypatch.setattr("web.live.feed.LIVE_SECONDS", 0.5)
     nobody = f"127.0.0.1:{unused_tcp_port_factory()}"
-    async with serving(settings.model_copy(update={"kafka": nobody})) as http:
+    # A copy would share what the settings have made of the servers they name.
+    elsewhere = Settings(**(settings.model_dump() | {"kafka": nobody}))
+    async with serving(elsewhere) as http:
         status, error = await get(http, "/v1/events")
     assert (status, error["type"]) == (503, "unavailable")
 
