@@ -70,6 +70,7 @@ for command in (
     roles.init,
     roles.reconcile,
     projections.verify,
+    projections.rebuild,
     roles.worker,
     roles.web,
     roles.projector,

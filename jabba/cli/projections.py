@@ -1,4 +1,4 @@
-"""The commands that look after the projection: ``verify``."""
+"""The commands that look after the projection: ``verify`` and ``rebuild``."""
 
 import asyncio
 import importlib
@@ -49,6 +49,38 @@ def verify(context: click.Context, /, wait: float, *, as_json: bool, **given: st
         context.exit(_DIFFERENT)
     if report.waiting:
         context.exit(_NOT_READY)
+
+
+@click.command
+@options.kafka
+@options.database
+@click.option("--yes", is_flag=True, help="Swap; without this, it is a rehearsal.")
+@click.option("--keep", is_flag=True, help="Keep the tables that are replaced, in a schema of their own.")
+@click.pass_context
+def rebuild(context: click.Context, /, *, yes: bool, keep: bool, **given: str | None) -> None:
+    """Make the projection anew from the log, beside the live one, and swap them.
+
+    Everything goes on meanwhile. Jobs that are older than the log are taken over as they are. Ends with 1, and swaps
+    nothing, if the new projection is not what the log says.
+    """
+    settings = _prepared(given)
+    module = importlib.import_module("jabba.persistence.rebuilding.rebuilding")
+
+    def told(difference: Any) -> None:
+        bar.stop()
+        show.difference(difference)
+
+    async def work(bar: show.Work) -> Any:
+        async with module.Rebuild(settings, SystemClock(), bar.tell) as opened:
+            return await opened.run(told, swap=yes, keep=keep)
+
+    with show.Work() as bar:
+        rebuilt = asyncio.run(work(bar))
+    show.rebuilt(rebuilt)
+    if not yes:
+        click.echo("nothing was changed; --yes swaps", err=True)
+    if rebuilt.report.differences:
+        context.exit(_DIFFERENT)
 
 
 def _prepared(given: dict[str, Any]) -> Settings:

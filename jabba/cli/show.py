@@ -23,6 +23,7 @@ from jabba.pages import Count
 from jabba.settings import Settings
 
 if TYPE_CHECKING:
+    from jabba.persistence.rebuilding.rebuilding import Rebuilt
     from jabba.persistence.verification.comparing import Difference
     from jabba.persistence.verification.verifying import Report
 
@@ -90,6 +91,19 @@ def verified(found: "Report") -> None:
         click.echo(f"{found.differences:,} differences in {len(found.different):,} jobs")
     else:
         click.echo("no difference")
+
+
+def rebuilt(found: "Rebuilt") -> None:
+    """Say what a rebuild came to."""
+    verified(found.report)
+    if found.kept:
+        click.echo(f"{found.kept:,} jobs that are older than the log are taken over as they are")
+    for one in found.dropped:
+        click.echo(f"job {one}: the log does not tell of it, and it is left out")
+    if found.swapped:
+        click.echo("the new projection is in its place")
+    if found.schema:
+        click.echo(f"the replaced tables are kept in the schema {found.schema}")
 
 
 def job(found: Job, progress: Progress | None = None) -> None:

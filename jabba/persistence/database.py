@@ -48,13 +48,15 @@ class Database:
     """Connections to one database; ``async with Database(dsn) as database`` needs no server that is up yet.
 
     ``size`` bounds the connections, ``statement_seconds`` each statement. A connection that broke is dropped, and the
-    next statement makes a new one.
+    next statement makes a new one. With ``schema`` all names are looked up in that one alone, and commits do not wait
+    for the disk: what is in it can be made again.
     """
 
-    def __init__(self, dsn: str, *, size: int = 10, statement_seconds: float = 10.0) -> None:
+    def __init__(self, dsn: str, *, size: int = 10, statement_seconds: float = 10.0, schema: str | None = None) -> None:
         self._dsn = dsn
         self._size = size
         self._statement_seconds = statement_seconds
+        self._schema = schema
         self._pool: aiopg.Pool | None = None
 
     async def __aenter__(self) -> Self:
@@ -148,9 +150,10 @@ class Database:
         Its own time limit is for a connection whose end it does not see.
         """
         milliseconds = int(self._statement_seconds * 1000) + 2000
+        beside = f'; SET search_path = "{self._schema}"; SET synchronous_commit = off' if self._schema else ""
         return (
             "SET timezone = 'UTC'; SET client_connection_check_interval = 1000; "
-            f"SET statement_timeout = {milliseconds}; SET idle_in_transaction_session_timeout = {milliseconds}"
+            f"SET statement_timeout = {milliseconds}; SET idle_in_transaction_session_timeout = {milliseconds}" + beside
         )
 
 

@@ -1,14 +1,30 @@
 """Reading messages for the projection: from bytes to facts, and what is wrong with the rest. No I/O."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from jabba import strictjson
 from jabba.events import decode_events, event_from_json
 from jabba.models import explained
 from jabba.persistence.projection import Content, Fact
 from jabba.slices import Slice, decode_message
+
+_BATCH_BYTES = 1024 * 1024
+"""Larger batches are written in parts: they would be no faster (a thousand facts are enough), and what is behind them
+would wait."""
+
+
+class Valued(Protocol):
+    """Anything with the bytes of a message."""
+
+    @property
+    def value(self) -> bytes | None:
+        """The bytes."""
+        ...
+
+
+AMessage = TypeVar("AMessage", bound=Valued)
 
 
 class Place(NamedTuple):
@@ -91,3 +107,15 @@ def _documents(value: bytes | None) -> list[Any] | None:
     except ValueError:
         return None
     return documents if isinstance(documents, list) else None
+
+
+def parts(messages: Sequence[AMessage]) -> Iterator[Sequence[AMessage]]:
+    """Cut messages into parts of a bounded size."""
+    start = size = 0
+    for number, message in enumerate(messages):
+        size += len(message.value or b"")
+        if size > _BATCH_BYTES and number > start:
+            yield messages[start:number]
+            start, size = number, len(message.value or b"")
+    if messages:
+        yield messages[start:]

@@ -38,6 +38,20 @@ def upgrade(dsn: str) -> str:
         return str(_revision(connection))
 
 
+def make_beside(dsn: str, schema: str) -> None:
+    """Make a schema with all tables in it, empty; those that are there already stay what they are.
+
+    Raises:
+        Unavailable: PostgreSQL does not answer.
+    """
+    config = _config()
+    with _connected(dsn) as connection:
+        connection.execute(text(f'CREATE SCHEMA "{schema}"'))
+        connection.execute(text(f'SET LOCAL search_path = "{schema}"'))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
 def current(dsn: str) -> str | None:
     """Answer the schema's revision, None when there is no schema yet.
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -19,7 +19,7 @@ from jabba.persistence import queries
 from jabba.persistence.closing import Closing
 from jabba.persistence.database import Database
 from jabba.persistence.figures import Figures, monitor_of
-from jabba.persistence.intake import Fault, Intake, Message, Place
+from jabba.persistence.intake import Fault, Intake, Message, Place, parts
 from jabba.persistence.upkeep import Upkeep
 from jabba.persistence.writer import Writer
 from jabba.persistence.writes import Offsets
@@ -32,10 +32,6 @@ _FETCH_WAIT_MILLISECONDS = 100
 """aiokafka asks a broker once at a time: news of a partition that was not asked for waits that long at most."""
 
 _FETCH_BYTES = 8 * 1024 * 1024
-_BATCH_BYTES = 1024 * 1024
-"""Larger batches are written in parts: they would be no faster (a thousand facts are enough), and what is behind them
-would wait."""
-
 _STATEMENT_SECONDS = 60.0
 _COMMIT_SECONDS = 1.0
 _RESTART_SECONDS = 1.0
@@ -136,7 +132,7 @@ class Projector(Service):
         while not self.should_stop:
             await self._take_over(consumer)
             self._figures.lag = self._following.behind(consumer.highwater)
-            for part in _parts(await self._read(consumer)):
+            for part in parts(await self._read(consumer)):
                 await self._project(part)
             if clock.time() - committed_at > _COMMIT_SECONDS:
                 await self._commit(consumer)
@@ -278,17 +274,3 @@ class Following(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             if place in self.next:
                 self.next[place] = offset
                 self.uncommitted = True
-
-
-def _parts(
-    records: Sequence[ConsumerRecord[bytes, bytes]],
-) -> Iterator[Sequence[ConsumerRecord[bytes, bytes]]]:
-    """Cut records into parts of a bounded size."""
-    start = size = 0
-    for number, record in enumerate(records):
-        size += len(record.value or b"")
-        if size > _BATCH_BYTES and number > start:
-            yield records[start:number]
-            start, size = number, len(record.value or b"")
-    if records:
-        yield records[start:]

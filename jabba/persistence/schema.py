@@ -81,6 +81,9 @@ projection_offsets = Table(
     Column("next_offset", BigInteger, nullable=False),
 )
 
+PROJECTION = (jobs, tasks, projection_offsets)
+"""The tables that can be made anew from the log."""
+
 # The two below are no projection of the log: nothing could make their rows anew.
 
 keys = Table(

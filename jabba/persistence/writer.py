@@ -27,10 +27,14 @@ class Refused(Exception):
 
 
 class Writer:
-    """Writes batches, each in a transaction of its own with the offsets behind it."""
+    """Writes batches, each in a transaction of its own with the offsets behind it.
 
-    def __init__(self, database: Database) -> None:
+    One that is not ``patient`` raises Unavailable when PostgreSQL is away, instead of waiting for it.
+    """
+
+    def __init__(self, database: Database, *, patient: bool = True) -> None:
         self._database = database
+        self._patient = patient
 
     async def write(self, items: Sequence[Item], offsets: Offsets) -> list[Fault]:
         """Write facts and offsets, however long PostgreSQL is away.
@@ -64,6 +68,8 @@ class Writer:
             except TransactionLost as lost:
                 logger.info("another projector was in the way: %s", lost)
             except (Unavailable, psycopg2.Error) as error:
+                if not self._patient:
+                    raise
                 pause = min(max(2 * pause, _FIRST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
                 logger.warning("projection waits for PostgreSQL, next try in %.1f s: %s", pause, error)
                 await asyncio.sleep(pause)

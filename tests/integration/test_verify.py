@@ -3,12 +3,8 @@
 import asyncio
 import json
 from pathlib import Path
-from uuid import UUID
 
 import pytest
-from aiokafka import TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.records_to_delete import RecordsToDelete
 from sqlalchemy import text
 
 from jabba.errors import NotReady
@@ -17,9 +13,18 @@ from jabba.persistence.database import Database
 from jabba.persistence.projector import Projector
 from jabba.settings import Settings
 from tests.support.processes import jabba_process
-from tests.support.projecting import new_job, version
+from tests.support.projecting import version
 from tests.support.sending import Sender, running, succeeded
-from tests.support.verifying import Load, places, project_all, send_load, verified
+from tests.support.verifying import (
+    Load,
+    forget_log,
+    places,
+    plant_differences,
+    plant_strangers,
+    project_all,
+    send_load,
+    verified,
+)
 
 
 @pytest.fixture
@@ -30,49 +35,6 @@ async def load(installed: Settings, sender: Sender) -> Load:
     return load
 
 
-_COPIED = "inserted_at, updated_at, run, status, strategy, type, meta, digest, total, n_slices"
-
-_INSERT_TASK = "INSERT INTO tasks (id, job_id, position, inserted_at, updated_at, status)"
-
-PLANTED: dict[str, list[tuple[str, set[tuple[int | None, str]]]]] = {
-    "processed": [
-        ("UPDATE jobs SET status = 'PENDING' WHERE id = :job", {(None, "status")}),
-        ("UPDATE jobs SET meta = jsonb_set(meta, '{deep,1}', '1') WHERE id = :job", {(None, "meta")}),
-        ("UPDATE tasks SET result = result - 'text' WHERE job_id = :job AND position = 0", {(0, "result")}),
-    ],
-    "failed": [
-        ("UPDATE jobs SET ended_at = NULL, ended = 2 WHERE id = :job", {(None, "ended_at"), (None, "ended")}),
-        (
-            "UPDATE jobs SET unsuccessful = 0, status = 'PROCESSED' WHERE id = :job",
-            {(None, "unsuccessful"), (None, "status")},
-        ),
-        (
-            "UPDATE tasks SET callback = jsonb_set(callback, '{args}', '[]') WHERE job_id = :job AND position = 4",
-            {(4, "callback")},
-        ),
-    ],
-    "closed": [("UPDATE jobs SET reason = 'else', type = 'x' WHERE id = :job", {(None, "reason"), (None, "type")})],
-    "sliced": [("DELETE FROM tasks WHERE job_id = :job AND position = 201", {(201, "row")})],
-    "concurrent": [("UPDATE tasks SET result = '{}' WHERE job_id = :job AND position = 7", {(7, "result")})],
-    "running": [
-        (
-            "UPDATE tasks SET status = 'NEW', attempt = 4 WHERE job_id = :job AND position = 2",
-            {(2, "status"), (2, "attempt")},
-        )
-    ],
-    "waiting": [
-        ("UPDATE tasks SET status = 'NEW' WHERE job_id = :job AND position = 0", {(0, "status")}),
-        (
-            f"{_INSERT_TASK} VALUES (gen_random_uuid(), :job, 3, now(), now(), 'NEW')",
-            {(3, "row")},
-        ),
-    ],
-    "repeated": [("UPDATE tasks SET epoch = 3 WHERE job_id = :job AND position = 1", {(1, "epoch")})],
-    "rescued": [("DELETE FROM jobs WHERE id = :job", {(None, "row")})],
-}
-"""By job, SQL that changes the projection, and the differences that makes: the index of the task, and the column."""
-
-
 async def test_a_good_projection_has_no_difference_and_every_change_is_named(
     installed: Settings, load: Load, projection: Database
 ) -> None:
@@ -81,27 +43,12 @@ async def test_a_good_projection_has_no_difference_and_every_change_is_named(
     assert (report.jobs, report.jobs_in_part, report.waiting) == (9, 0, {})
     assert report.tasks == 3 + 250 + 230 + 5 + 4 + 6 + 3 + 150 + 2
 
-    wanted = set()
-    for name, changes in PLANTED.items():
-        job = getattr(load, name)
-        for statement, differences in changes:
-            await projection.fetch(text(statement), {"job": str(job)})
-            wanted |= {(job, *one) for one in differences}
-    phantom, orphan = await _plant_strangers(projection, load)
+    wanted = await plant_differences(projection, load)
+    phantom, orphan = await plant_strangers(projection, load)
     report, found = await verified(installed)
     assert places(found) == wanted | {(phantom, None, "row"), (orphan, 0, "row")}
     assert report.differences == len(found)
     assert report.different == {job for job, *_ in wanted} | {phantom, orphan}
-
-
-async def _plant_strangers(projection: Database, load: Load) -> tuple[UUID, UUID]:
-    """Insert a job that nobody submitted, and a task without a job."""
-    phantom, orphan = new_job(), new_job()
-    copy = f"INSERT INTO jobs (id, {_COPIED}) SELECT :phantom, {_COPIED} FROM jobs WHERE id = :job"  # noqa: S608
-    await projection.fetch(text(copy), {"phantom": str(phantom), "job": str(load.failed)})
-    insert = f"{_INSERT_TASK} VALUES (gen_random_uuid(), :job, 0, now(), now(), 'NEW')"
-    await projection.fetch(text(insert), {"job": str(orphan)})
-    return phantom, orphan
 
 
 async def test_work_that_goes_on_is_no_difference(installed: Settings, sender: Sender, load: Load) -> None:
@@ -140,7 +87,7 @@ async def test_what_postgresql_cannot_store_is_no_difference(installed: Settings
 async def test_jobs_older_than_the_log_are_compared_as_far_as_it_goes(
     installed: Settings, sender: Sender, load: Load, projection: Database
 ) -> None:
-    await _forget(installed)
+    await forget_log(installed)
     await sender.events(succeeded(load.waiting, [0]))
     await sender.events([TaskSucceeded(load.running, 2, version(6), 1, {"n": 2})])
     for _ in range(20):
@@ -162,18 +109,6 @@ async def test_jobs_older_than_the_log_are_compared_as_far_as_it_goes(
     _, found = await verified(installed)
     wanted = {(load.waiting, 0, "status"), (load.running, 2, "result"), (young, 0, "status")}
     assert places(found) == wanted
-
-
-async def _forget(settings: Settings) -> None:
-    """Delete all of the log but its last messages, as time does."""
-    client = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
-    await client.start()
-    try:
-        topics = (settings.topics.tasks, settings.topics.events)
-        places = [TopicPartition(topic, number) for topic in topics for number in range(settings.partitions)]
-        await client.delete_records({place: RecordsToDelete(-1) for place in places})
-    finally:
-        await client.close()
 
 
 async def test_a_projection_that_is_behind_is_said_to_be(

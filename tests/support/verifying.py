@@ -4,6 +4,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from uuid import UUID
 
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.records_to_delete import RecordsToDelete
+from sqlalchemy import text
+
+from jabba import ids
 from jabba.clock import SystemClock
 from jabba.lifecycle import (
     Event,
@@ -25,6 +31,9 @@ from jabba.settings import Settings
 from tests.support.processes import eventually
 from tests.support.projecting import version
 from tests.support.sending import Sender, running, succeeded
+
+Where = tuple[UUID, int | None, str]
+"""A job, the index of a task of it or None, and a column."""
 
 
 @dataclass
@@ -100,6 +109,82 @@ def is_projected(settings: Settings, database: Database) -> Callable[[], Awaitab
     return ask
 
 
+_COPIED = "inserted_at, updated_at, run, status, strategy, type, meta, digest, total, n_slices"
+
+_INSERT_TASK = "INSERT INTO tasks (id, job_id, position, inserted_at, updated_at, status)"
+
+_PLANTED: dict[str, list[tuple[str, set[tuple[int | None, str]]]]] = {
+    "processed": [
+        ("UPDATE jobs SET status = 'PENDING' WHERE id = :job", {(None, "status")}),
+        ("UPDATE jobs SET meta = jsonb_set(meta, '{deep,1}', '1') WHERE id = :job", {(None, "meta")}),
+        ("UPDATE tasks SET result = result - 'text' WHERE job_id = :job AND position = 0", {(0, "result")}),
+    ],
+    "failed": [
+        ("UPDATE jobs SET ended_at = NULL, ended = 2 WHERE id = :job", {(None, "ended_at"), (None, "ended")}),
+        (
+            "UPDATE jobs SET unsuccessful = 0, status = 'PROCESSED' WHERE id = :job",
+            {(None, "unsuccessful"), (None, "status")},
+        ),
+        (
+            "UPDATE tasks SET callback = jsonb_set(callback, '{args}', '[]') WHERE job_id = :job AND position = 4",
+            {(4, "callback")},
+        ),
+    ],
+    "closed": [("UPDATE jobs SET reason = 'else', type = 'x' WHERE id = :job", {(None, "reason"), (None, "type")})],
+    "sliced": [("DELETE FROM tasks WHERE job_id = :job AND position = 201", {(201, "row")})],
+    "concurrent": [("UPDATE tasks SET result = '{}' WHERE job_id = :job AND position = 7", {(7, "result")})],
+    "running": [
+        (
+            "UPDATE tasks SET status = 'NEW', attempt = 4 WHERE job_id = :job AND position = 2",
+            {(2, "status"), (2, "attempt")},
+        )
+    ],
+    "waiting": [
+        ("UPDATE tasks SET status = 'NEW' WHERE job_id = :job AND position = 0", {(0, "status")}),
+        (
+            f"{_INSERT_TASK} VALUES (gen_random_uuid(), :job, 3, now(), now(), 'NEW')",
+            {(3, "row")},
+        ),
+    ],
+    "repeated": [("UPDATE tasks SET epoch = 3 WHERE job_id = :job AND position = 1", {(1, "epoch")})],
+    "rescued": [("DELETE FROM jobs WHERE id = :job", {(None, "row")})],
+}
+"""By job, SQL that changes the projection, and the differences that makes: the index of the task, and the column."""
+
+
+async def plant_differences(database: Database, load: Load) -> set[Where]:
+    """Change the projection; answer where it differs then."""
+    wanted = set()
+    for name, changes in _PLANTED.items():
+        job = getattr(load, name)
+        for statement, differences in changes:
+            await database.fetch(text(statement), {"job": str(job)})
+            wanted |= {(job, *one) for one in differences}
+    return wanted
+
+
+async def plant_strangers(database: Database, load: Load) -> tuple[UUID, UUID]:
+    """Insert a job that nobody submitted, and a task without a job."""
+    phantom, orphan = (ids.new_job_id(SystemClock().now()) for _ in range(2))
+    copy = f"INSERT INTO jobs (id, {_COPIED}) SELECT :phantom, {_COPIED} FROM jobs WHERE id = :job"  # noqa: S608
+    await database.fetch(text(copy), {"phantom": str(phantom), "job": str(load.failed)})
+    insert = f"{_INSERT_TASK} VALUES (gen_random_uuid(), :job, 0, now(), now(), 'NEW')"
+    await database.fetch(text(insert), {"job": str(orphan)})
+    return phantom, orphan
+
+
+async def forget_log(settings: Settings) -> None:
+    """Delete all of the log but its last messages, as time does."""
+    client = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await client.start()
+    try:
+        topics = (settings.topics.tasks, settings.topics.events)
+        places = [TopicPartition(topic, number) for topic in topics for number in range(settings.partitions)]
+        await client.delete_records({place: RecordsToDelete(-1) for place in places})
+    finally:
+        await client.close()
+
+
 async def verified(settings: Settings, wait_seconds: float = 30) -> tuple[Report, list[Difference]]:
     """Answer what the verification reports, and the differences it found."""
     found: list[Difference] = []
@@ -108,6 +193,6 @@ async def verified(settings: Settings, wait_seconds: float = 30) -> tuple[Report
         return await verification.run(wait_seconds, found.append), found
 
 
-def places(found: list[Difference]) -> set[tuple[UUID, int | None, str]]:
+def places(found: list[Difference]) -> set[Where]:
     """Answer where differences are."""
     return {(one.job, one.index, one.column) for one in found}

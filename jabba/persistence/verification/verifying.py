@@ -36,7 +36,8 @@ class Report:
     """What was compared.
 
     ``messages`` were read. Of the ``jobs`` with ``tasks`` that were compared, ``jobs_in_part`` began before the log
-    does. ``waiting`` counts per topic and partition the messages that were not projected, and so not compared either.
+    does; ``differences_in_part`` are those of them. ``waiting`` counts per topic and partition the messages that were
+    not projected, and so not compared either.
     """
 
     messages: int = 0
@@ -44,12 +45,13 @@ class Report:
     jobs_in_part: int = 0
     tasks: int = 0
     differences: int = 0
+    differences_in_part: int = 0
     different: set[UUID] = field(default_factory=set)
     waiting: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Answer the counts, for programs."""
-        names = ("messages", "jobs", "jobs_in_part", "tasks", "differences")
+        names = ("messages", "jobs", "jobs_in_part", "tasks", "differences", "differences_in_part")
         waiting = [[topic, partition, count] for (topic, partition), count in sorted(self.waiting.items())]
         return {name: getattr(self, name) for name in names} | {
             "different_jobs": len(self.different),
@@ -93,6 +95,7 @@ class Verification:
                 if report.different:
                     again = await self._look(report.different, found)
                     report.different, report.differences = again.different, again.differences
+                    report.differences_in_part = again.differences_in_part
         report.waiting = _waiting(ends, self._projected)
         return report
 
@@ -181,6 +184,7 @@ class Verification:
             report.tasks += len(live.tasks)
             for difference in (differences if whole else contradictions)(job, log.rows, live):
                 report.differences += 1
+                report.differences_in_part += not whole
                 report.different.add(job)
                 found(difference)
 
