@@ -1,6 +1,5 @@
 """The projection is compared with the log: a good one has no difference, and whatever is changed is named."""
 
-import asyncio
 import json
 from pathlib import Path
 
@@ -8,13 +7,13 @@ import pytest
 from sqlalchemy import text
 
 from jabba.errors import NotReady
-from jabba.lifecycle import Strategy, TaskSucceeded
+from jabba.lifecycle import TaskSucceeded
 from jabba.persistence.database import Database
 from jabba.persistence.projector import Projector
 from jabba.settings import Settings
 from tests.support.processes import jabba_process
 from tests.support.projecting import version
-from tests.support.sending import Sender, running, succeeded
+from tests.support.sending import Sender, running, succeeded, working
 from tests.support.verifying import (
     Load,
     forget_log,
@@ -52,25 +51,12 @@ async def test_a_good_projection_has_no_difference_and_every_change_is_named(
 
 
 async def test_work_that_goes_on_is_no_difference(installed: Settings, sender: Sender, load: Load) -> None:
-    async with running(Projector(installed)):
-        working = asyncio.create_task(_work(sender))
-        try:
-            reports = [await verified(installed) for _ in range(3)]
-        finally:
-            working.cancel()
-            await asyncio.wait({working})
+    async with running(Projector(installed)), working(sender):
+        reports = [await verified(installed) for _ in range(3)]
 
     assert [found for _, found in reports] == [[], [], []]
     counts = [report.jobs for report, _ in reports]
     assert counts == sorted(set(counts))
-
-
-async def _work(sender: Sender) -> None:
-    while True:
-        jobs = [await sender.job(12) for _ in range(3)] + [await sender.job(120, Strategy.CONCURRENT)]
-        for start in range(0, 12, 4):
-            for job in jobs:
-                await sender.events(succeeded(job, range(start, start + 4)))
 
 
 async def test_what_postgresql_cannot_store_is_no_difference(installed: Settings, sender: Sender, load: Load) -> None:

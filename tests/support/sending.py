@@ -1,5 +1,6 @@
 """Writing to the log what producers and workers write, without any of them."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -71,3 +72,24 @@ async def running(*projectors: Projector) -> AsyncIterator[None]:
     finally:
         for projector in projectors:
             await projector.stop()
+
+
+@asynccontextmanager
+async def working(sender: Sender) -> AsyncIterator[list[UUID]]:
+    """Submit jobs of twelve tasks and run them, on and on; answer them."""
+    jobs: list[UUID] = []
+    enough = asyncio.Event()
+
+    async def work() -> None:
+        while not enough.is_set():
+            strategy = Strategy.CONCURRENT if len(jobs) % 2 else Strategy.SEQUENTIAL
+            jobs.append(await sender.job(12, strategy))
+            for start in range(0, 12, 4):
+                await sender.events(succeeded(jobs[-1], range(start, start + 4)))
+
+    task = asyncio.create_task(work())
+    try:
+        yield jobs
+    finally:
+        enough.set()
+        await task
