@@ -6,7 +6,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from jabba.cli import jobs, keys, letters, projections, roles, search
+from jabba.cli import jobs, keys, letters, projections, roles, search, stats, watching
 from jabba.errors import JabbaError, MissingExtra, NotReady, RequestError, Unavailable
 from jabba.settings import SettingsError
 
@@ -78,6 +78,9 @@ for command in (
     jobs.submit,
     jobs.get,
     search.search,
+    search.tasks,
+    watching.watch,
+    stats.stats,
 ):
     jabba.add_command(command)
 jabba.add_command(letters.dead_letters)

@@ -1,18 +1,21 @@
-"""``search``: jobs and tasks that meet the conditions in a text."""
+"""``search`` and ``tasks``: jobs and tasks that meet the conditions in a text."""
 
-from collections.abc import Callable
-from contextlib import aclosing
+from collections.abc import Callable, Iterator
+from contextlib import aclosing, contextmanager, nullcontext
 from typing import Any
+from uuid import UUID
 
 import click
 
 from jabba.cli import options, show
+from jabba.cli.again import again, option, until_interrupted
 from jabba.cli.jobs import ask
 from jabba.client import Client, Order
 from jabba.errors import InvalidRequest
 from jabba.filters import MAX_LIMIT
 
 _SHOWN = 20
+_TASKS_SHOWN = 50
 _PAGE_SIZE = 200
 
 
@@ -23,6 +26,7 @@ _PAGE_SIZE = 200
 @click.option("--limit", type=click.IntRange(1, MAX_LIMIT), help=f"How many to show; {_SHOWN} unless told.")
 @click.option("--all", "everything", is_flag=True, help="Show all of them; with --json, one a line.")
 @click.option("--count", is_flag=True, help="Tell on standard error how many there are in all.")
+@option
 @options.url
 @options.json
 def search(query: tuple[str, ...], order: str, limit: int | None, url: str | None, **flags: bool) -> None:
@@ -39,11 +43,53 @@ def search(query: tuple[str, ...], order: str, limit: int | None, url: str | Non
     """
     if flags["everything"] and limit is not None:
         raise click.UsageError("--all shows all of them, and --limit only some")
+    if flags["watch"] and (flags["everything"] or flags["count"]):
+        raise click.UsageError("--watch shows the first ones, without --all and --count")
     text = " ".join(query)
     wanted = _Search(text, _order_by(order), of_tasks=flags["of_tasks"], as_json=flags["as_json"])
     work = wanted.show_all if flags["everything"] else wanted.show_some(limit or _SHOWN)
+    with _pointing_into(text), until_interrupted(0) if flags["watch"] else nullcontext():
+        if flags["watch"]:
+            ask(url, lambda client: again(lambda: work(client), clear=not flags["as_json"]))
+        else:
+            ask(url, lambda client: wanted.counted(client, work) if flags["count"] else work(client))
+
+
+@click.command
+@click.argument("job", metavar="ID", type=click.UUID)
+@click.argument("query", metavar="[QUERY]…", nargs=-1)
+@click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=_TASKS_SHOWN, show_default=True, help="How many.")
+@options.url
+@options.json
+def tasks(job: UUID, query: tuple[str, ...], limit: int, url: str | None, *, as_json: bool) -> None:
+    r"""Show the tasks of a job, in their order; with a QUERY those that meet it.
+
+    \b
+        jabba tasks ID
+        jabba tasks ID 'status:FAILED,RESCUED result.code>400'
+    """
+    text = f"job_id:{job} ({' '.join(query)})"
+
+    async def work(client: Client) -> None:
+        total = (await client.get_progress(job)).total
+        if query:
+            found = await client.search_tasks(text, [("asc", "priority"), ("asc", "inserted_at")], (0, limit))
+        else:
+            found = await client.get_tasks(job, cursor=(0, limit))
+        if as_json:
+            show.as_json(found)
+        else:
+            show.tasks(found, None if query else total)
+
+    with _pointing_into(text):
+        ask(url, work)
+
+
+@contextmanager
+def _pointing_into(text: str) -> Iterator[None]:
+    """Show where the mistakes in a text are."""
     try:
-        ask(url, lambda client: wanted.counted(client, work) if flags["count"] else work(client))
+        yield
     except InvalidRequest as error:
         show.places(text, "query", error.fields)
         raise

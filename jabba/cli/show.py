@@ -1,9 +1,11 @@
 """What people see: tables, progress, and who of ``jabba up`` says what."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
+from uuid import UUID
 
 import click
 from pydantic_core import to_json
@@ -18,7 +20,7 @@ from jabba.errors import FieldError
 from jabba.keys import Key
 from jabba.letters import Letter
 from jabba.lifecycle import JobStatus, TaskStatus
-from jabba.models import AuditEntry, Callback, Job, Progress, Task
+from jabba.models import AuditEntry, Callback, Job, JobEvent, Progress, Task
 from jabba.pages import Count
 from jabba.settings import Settings
 
@@ -281,6 +283,68 @@ class Work:
             self._task, self._doing = self._bar.add_task(doing, total=total, completed=done, rate=""), doing
         speed = self._bar.tasks[0].speed
         self._bar.update(self._task, completed=done, total=total, rate=f"{speed:,.0f}/s" if speed else "")
+
+
+class Courses:
+    """What happens to several jobs: a line for each event on standard output, a bar for each job on standard error."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        columns = ("[bold]{task.description}", BarColumn(), MofNCompleteColumn())
+        self._bars = Bar(
+            *(TextColumn(one) if isinstance(one, str) else one for one in columns),
+            TimeElapsedColumn(),
+            console=Console(stderr=True, quiet=quiet),
+            transient=True,
+            redirect_stdout=out.is_terminal,
+        )
+        self._of_job: dict[UUID, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def begin(self, job: UUID, total: int | None) -> None:
+        """Add a job, with how many tasks it has if that is known."""
+        self._of_job[job] = self._bars.add_task(str(job), total=total)
+
+    def tell(self, event: JobEvent, ended: int) -> None:
+        """Show an event, and how many tasks have ended."""
+        self._bars.update(self._of_job[event.job], completed=ended)
+        out.print(f"[dim]{event.job}[/]  {_told(event).rstrip()}", overflow="ellipsis", no_wrap=True)
+
+
+def _told(event: JobEvent) -> str:
+    if event.final is not None:
+        return f"[bold]the job[/]  {_status(event.final.status)}"
+    if event.index is None:
+        return f"[bold]the job[/]  {escape(event.event)}  {escape(event.reason or '')}"
+    last = f" to {event.index + event.count}" if event.count and event.count > 1 else ""
+    result = escape(_short(event.result)) if event.result else ""
+    return f"task {event.index + 1}{last}  {_status(event.status or event.event)}  {result}"
+
+
+def facts(found: Iterable[tuple[str, str]]) -> None:
+    """Show facts, each behind its name."""
+    for name, value in found:
+        out.print(f"[dim]{name:<13}[/]{escape(value)}", soft_wrap=True)
+
+
+def trouble(message: str) -> None:
+    """Show why there is nothing to see."""
+    out.print(f"[yellow]{escape(message)}")
+
+
+@contextmanager
+def redrawn(*, clear: bool) -> Iterator[None]:
+    """Put what is shown meanwhile in the place of all that was shown, at once; in a file it goes below."""
+    with out.capture() as captured:
+        yield
+    if clear and out.is_terminal:
+        click.clear()
+    click.echo(captured.get(), nl=False)
 
 
 def _table(*headers: str, headed: bool = True) -> Table:

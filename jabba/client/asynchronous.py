@@ -195,6 +195,15 @@ class Client:
                 for task in page:
                     yield task
 
+    async def get_stats(self) -> dict[str, Any]:
+        """Answer how it goes, as ``GET /v1/stats`` tells it.
+
+        Raises:
+            Forbidden: the key may not search, or is limited to some types.
+        """
+        found: dict[str, Any] = (await self._connection.get("/v1/stats", {}))["data"]
+        return found
+
     async def wait(self, job: Submitted | UUID | str, *, timeout: float | None = None) -> Job:  # noqa: ASYNC109 — part of the interface
         """Answer a job once all of its tasks have ended.
 

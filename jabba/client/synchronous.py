@@ -115,6 +115,10 @@ class SyncClient:
         """Answer all tasks that meet every condition; see ``Client.iter_tasks``."""
         return self._background.iterate(self._client.iter_tasks(filter, order_by, page_size=page_size))
 
+    def get_stats(self) -> dict[str, Any]:
+        """Answer how it goes; see ``Client.get_stats``."""
+        return self._background.run(self._client.get_stats())
+
     def wait(self, job: Submitted | UUID | str, *, timeout: float | None = None) -> Job:
         """Answer a job once all of its tasks have ended; see ``Client.wait``."""
         return self._background.run(self._client.wait(job, timeout=timeout))

@@ -122,6 +122,77 @@ def test_search_filters_by_columns_and_meta(up: Up) -> None:
     assert "  type:found state:DONE\n             ^\nError: query[11]" in wrong.stderr
 
 
+def submitted(up: Up, *tasks: list[Any], **more: Any) -> str:
+    return str(json.loads(jabba(up, "submit", "-", "--wait", "--json", given=document(*tasks, **more)).stdout)["id"])
+
+
+def test_the_tasks_of_a_job_are_shown_and_searched(up: Up) -> None:
+    job = submitted(up, call("echo", 1), call("error", "because"), call("ok"))
+
+    shown = jabba(up, "tasks", job).stdout
+    assert [line.split()[2] for line in shown.splitlines()[2:]] == ["PROCESSED", "FAILED", "ABORTED"]
+    found = json.loads(jabba(up, "tasks", job, "status:FAILED,ABORTED or result.args:nothing", "--json").stdout)
+    assert [task["priority"] for task in found] == [2, 3]
+    assert jabba(up, "tasks", "0190f000-0000-7000-8000-000000000000").returncode == 1
+    wrong = jabba(up, "tasks", job, "state:DONE")
+    assert wrong.returncode == 2
+    assert "^" in wrong.stderr
+
+
+def test_jobs_are_watched_to_their_end(up: Up) -> None:
+    good, bad = submitted(up, call("ok"), call("echo", 1)), submitted(up, call("error", "because"), call("ok"))
+
+    watched = jabba(up, "watch", good)
+    assert watched.returncode == 0, watched.stderr
+    assert [line.split(maxsplit=1)[1] for line in watched.stdout.splitlines()] == [
+        "task 1  PROCESSED",
+        'task 2  PROCESSED  {"args":[1]}',
+        "the job  PROCESSED",
+    ]
+    both = jabba(up, "watch", good, bad, "--json")
+    assert both.returncode == 1
+    events = [json.loads(line) for line in both.stdout.splitlines()]
+    assert {event["job"]: event["final"]["status"] for event in events if event["event"] == "job_ended"} == {
+        good: "PROCESSED",
+        bad: "FAILED",
+    }
+    assert jabba(up, "watch", "0190f000-0000-7000-8000-000000000000").returncode == 1
+    assert jabba(up, "watch", "nonsense").returncode == 2
+
+
+def test_stats_are_shown(up: Up) -> None:
+    submitted(up, call("error", "because"), type="unlucky")
+
+    shown = jabba(up, "stats").stdout
+    assert "unlucky 1" in shown
+    assert "dead letters 0" in shown
+    found = json.loads(jabba(up, "stats", "--json").stdout)
+    assert found["recent"]["failures"]["unlucky"] == 1
+    assert found["missing"] == []
+
+
+@pytest.mark.parametrize(
+    "arguments, pattern, code",
+    [
+        (["search", "type:seldom", "--watch"], "(?s)seldom.*seldom", 0),
+        (["stats", "--watch"], "(?s)workers.*workers", 0),
+        (["watch"], "CONSUMED", 130),
+    ],
+)
+def test_watching_ends_with_ctrl_c(up: Up, tmp_path: Path, arguments: list[str], pattern: str, code: int) -> None:
+    job = json.loads(jabba(up, "submit", "-", "--json", given=document(call("sleeps", 8), type="seldom")).stdout)["id"]
+    arguments = [*arguments, job] if arguments == ["watch"] else arguments
+
+    environment = {"JABBA_DATA": str(up.data)}
+    with jabba_process(*arguments, "--url", up.url, environment=environment, log=tmp_path / "log").start() as watching:
+        watching.wait_for_line(pattern, SECONDS)
+        watching.send_signal(signal.SIGINT)
+
+        assert watching.wait_for_exit(SECONDS) == code
+        assert "Traceback" not in watching.output()
+        assert "Aborted" not in watching.output()
+
+
 def test_two_workers_share_the_embedded_broker(tmp_path: Path) -> None:
     with Up(tmp_path, "--workers", "2") as up:
         roles = sorted(child.cmdline()[-1] for child in up.children() if child.cmdline()[-2] == "jabba")
