@@ -14,8 +14,8 @@ from pydantic import Field
 from pydantic_core import to_json
 
 from jabba import ids
-from jabba.access import Permission
-from jabba.errors import Forbidden, InvalidRequest, NotFound, Unavailable
+from jabba.access import Permission, TypeScope
+from jabba.errors import InvalidRequest, NotFound, Unavailable
 from jabba.events import KINDS
 from jabba.filters import EVENTS
 from jabba.models import Job, JobEvent
@@ -72,6 +72,7 @@ class Wanted(NamedTuple):
     job: UUID | None
     kinds: frozenset[str]
     filter: EventFilter
+    types: TypeScope
     from_beginning: bool
     last_event_id: str | None
 
@@ -79,10 +80,18 @@ class Wanted(NamedTuple):
     def selection(self) -> Selection:
         """Answer it as the hub takes it."""
         job = None if self.job is None else str(self.job)
-        return Selection(job, self._takes) if self.kinds or self.filter.conditions else Selection(job)
+        chosen = self.kinds or self.filter.conditions or self.types.limited
+        return Selection(job, self._takes) if chosen else Selection(job)
 
     def _takes(self, one: Happening) -> bool:
-        return (not self.kinds or one.kind in self.kinds) and one.meets(self.filter)
+        return (not self.kinds or one.kind in self.kinds) and self._may_hear(one) and one.meets(self.filter)
+
+    def _may_hear(self, one: Happening) -> bool:
+        """Answer whether the key may: of a job that it may see all, else what says that it is of the key's types."""
+        if self.job is not None or not self.types.limited:
+            return True
+        type_ = one.held("type")
+        return type_ is not None and self.types.allows(type_)
 
 
 class Events(ApiView):
@@ -146,7 +155,7 @@ def read_wanted(request: Request) -> Wanted:
         raise InvalidRequest.at("from", "only the stream of one job has a beginning; name it with job=")
     last = request.headers.get("Last-Event-ID") or query.get(_LAST_EVENT_ID)
     job, begins = _read_job(query.get("job")), begin != _BEGINNINGS[0]
-    return Wanted(job, frozenset(kinds), _read_filter(query), begins, last)
+    return Wanted(job, frozenset(kinds), _read_filter(query), caller(request).types, begins, last)
 
 
 def _read_filter(query: MultiMapping[str]) -> EventFilter:
@@ -163,13 +172,11 @@ def _read_job(text: str | None) -> UUID | None:
 
 async def _job_if_available(request: Request, job: UUID | None) -> Job | None:
     """Answer the job, or None while PostgreSQL cannot tell: the stream needs it not."""
-    limited = caller(request).types.limited
-    if job is None and limited:
-        raise Forbidden("this key is limited to some types of jobs: name a job with job=")
+    types = caller(request).types
     try:
-        return None if job is None else await backends(request).job(job, None, caller(request).types)
+        return None if job is None else await backends(request).job(job, None, types)
     except Unavailable:
-        if limited:
+        if types.limited:
             raise
         return None
 
