@@ -74,10 +74,7 @@ def findings(client: jabba.SyncClient, job: jabba.Job) -> list[report.Finding]:
 
 def all_tasks(client: jabba.SyncClient, job: jabba.Job) -> list[jabba.Task]:
     """Answer all tasks of a job, page by page."""
-    found: list[jabba.Task] = []
-    while page := client.search_tasks([["job_id", "equal", str(job.id)]], [["asc", "id"]], (len(found), _PAGE)):
-        found += page
-    return found
+    return list(client.iter_tasks([["job_id", "equal", str(job.id)]], [["asc", "id"]], page_size=_PAGE))
 
 
 def _result_of(client: jabba.SyncClient, step: str) -> dict[str, Any]:

@@ -182,11 +182,13 @@ _COMPARISONS: dict[Rule, Callable[[Any, Any], Any]] = {
 
 
 def _map(document: Json, conditions: tuple[Condition, ...]) -> Boolean:
-    """Ask of a JSON value to be a map that meets all conditions; containment, where it says it all, has an index."""
-    contained = documents(conditions)
-    if contained is not None:
-        return or_(*(_contains(document, one) for one in contained))
-    return and_(func.jsonb_typeof(document) == "object", *(_on_map(one, document) for one in conditions))
+    """Ask of a JSON value to be a map that meets all conditions; what containment says of them has an index."""
+    said = [one for one in conditions if documents([one])]
+    contained = documents(said) if said or not conditions else None
+    if contained is None:
+        return and_(func.jsonb_typeof(document) == "object", *(_on_map(one, document) for one in conditions))
+    contains = or_(*(_contains(document, one) for one in contained))
+    return and_(contains, *(_on_map(one, document) for one in conditions if not documents([one])))
 
 
 def _on_map(condition: Condition, document: Json) -> Boolean:

@@ -8,6 +8,8 @@ import pytest
 from jabba.filters import JOBS, parse_search
 from jabba.persistence import queries
 from jabba.persistence.database import Database
+from jabba.persistence.schema import jobs
+from jabba.persistence.searching import compile_search
 from tests.support.projecting import facts, job_spec, new_job, project, slices_of
 
 NAMES = ["100%", "100 percent", "a_b", "axb", "a\\b", "a/b", "ABC", "abc", None]
@@ -70,3 +72,11 @@ async def test_conditions_on_a_list_of_maps_hold_on_one_item(
 ) -> None:
     numbers = await stored(projection, [{"meta": meta} for meta in METAS])
     assert await found(projection, numbers, ["meta", None, [["items", None, inner]]]) == matches
+
+
+async def test_what_has_an_index_is_asked_of_it_beside_what_has_none(projection: Database) -> None:
+    numbers = await stored(projection, [{"meta": {"a": 1, "n": number}} for number in range(3)])
+    inner = [["a", "equal", 1], ["n", "greater_than", 1]]
+    assert await found(projection, numbers, ["meta", None, inner]) == {2}
+    statement = compile_search(parse_search({"filter": [["meta", None, inner]]}, JOBS), jobs, [jobs.c.id])
+    assert " @> CAST(" in str(statement)
