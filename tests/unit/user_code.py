@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import jabba
+from jabba import where
 
 TASK = ("local", "shop.callbacks", "ship", [17])
 
@@ -53,6 +54,25 @@ async def asks(client: jabba.Client, submitted: jabba.Submitted) -> str | None:
     ended = await client.wait(submitted, timeout=5)
     ended.ended_at.isoformat()  # E: has no attribute "isoformat"
     return job.name
+
+
+async def searches(client: jabba.Client) -> list[str]:
+    failed = (where.jobs.status == "FAILED") & ~where.jobs.type.starts_with("audit_")
+    late = where.jobs.tasks.any(where.tasks.attempt > 1, where.tasks.name.like("mail"))
+    page = await client.search_jobs(failed | late, [["desc", "ended_at"]], (0, 100), count=True)
+    if page.next is not None and page.total is not None:
+        await client.search_jobs("status:FAILED", cursor=page.next)
+        await client.search_jobs(
+            [failed, ("meta", None, [("order", "equal", 17)])], cursor=(page.next, page.total.value)
+        )
+    async for task in client.iter_tasks(where.tasks.result["paid"] == None):  # noqa: E711 — becomes a condition
+        print(task.priority)
+    where.tasks.priority > "high"  # E: Unsupported operand types for >
+    where.jobs.inserted_at.like("2026")  # E: has no attribute "like"
+    where.jobs.state == "FAILED"  # E: "Jobs" has no attribute "state"
+    await client.search_jobs({"status": "FAILED"})  # E: Argument 1 to "search_jobs"
+    await client.search_jobs(failed, cursor=10)  # E: Argument "cursor"
+    return [job.type for job in page]
 
 
 async def watches(client: jabba.Client, submitted: jabba.Submitted) -> jabba.TaskStatus | None:
