@@ -141,14 +141,15 @@ async def measure(kafka: KafkaServer, dsn: str, jobs: int, without: list[str]) -
         print(f"{'':40}{'jobs/s':>9}{'tasks/s':>9}")
         for load in LOADS:
             count = round(jobs * load.share)
-            seconds = await catch_up(await _installed(kafka, dsn), database, load, count)
+            seconds = await catch_up(await installed(kafka, dsn), database, load, count)
             print(f"{load.name:40}{count / seconds:9.0f}{count * load.tasks / seconds:9.0f}", flush=True)
-        found = [seconds * 1000 for seconds in await latencies(await _installed(kafka, dsn), database)]
+        found = [seconds * 1000 for seconds in await latencies(await installed(kafka, dsn), database)]
         p50, p95 = statistics.median(found), statistics.quantiles(found, n=20)[-1]
         print(f"acknowledged to shown, ms: p50 {p50:.1f}, p95 {p95:.1f}, max {max(found):.1f}")
 
 
-async def _installed(kafka: KafkaServer, dsn: str) -> Settings:
+async def installed(kafka: KafkaServer, dsn: str) -> Settings:
+    """Make topics of their own for a measurement."""
     prefix = f"b{uuid4().hex[:8]}"
     settings = Settings(kafka=kafka.bootstrap, database=SecretStr(dsn), prefix=prefix, partitions=4)
     await installation.install(settings)
