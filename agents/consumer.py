@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from aiokafka.protocol.group import SyncGroupRequest
@@ -95,6 +95,15 @@ def follow_heartbeats(consumer: Consumer, lease: Lease) -> None:
 
     send_and_renew.renews = lease  # type: ignore[attr-defined]
     coordinator._do_heartbeat = send_and_renew  # noqa: SLF001 — see above
+
+
+async def committed_offsets(consumer: Consumer, places: Iterable[TP]) -> dict[TP, int]:
+    """Ask the group where it has committed to; a partition without an offset has none in the answer."""
+    thread = consumer._thread  # type: ignore[attr-defined]  # noqa: SLF001 — Faust asks for one partition at a time
+    coordinator = thread._consumer._coordinator  # noqa: SLF001 — see above
+    asking = asyncio.run_coroutine_threadsafe(coordinator.fetch_committed_offsets(list(places)), thread.thread_loop)
+    answer = await asyncio.wrap_future(asking)
+    return {TP(place.topic, place.partition): at.offset for place, at in answer.items() if at.offset >= 0}
 
 
 async def leave_group(consumer: Consumer, seconds: float) -> None:

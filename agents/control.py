@@ -1,18 +1,31 @@
 """The agent of the control topic: decodes and hands over, nothing else."""
 
-import faust
-from faust.types import Message
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
-from agents.intake import PutAside, decoded, follow, origin_of
+import faust
+
+from agents.gaps import Intake, Message, origin_of
+from agents.intake import PutAside, decoded, follow
 from jabba.commands import decode_commands
 from jabba.lanes.engine import Engine
 from jabba.settings import Settings
 
 
-def attach(app: faust.App, settings: Settings, engine: Engine, put_aside: PutAside) -> None:
+def attach(
+    app: faust.App, settings: Settings, engine: Engine, put_aside: PutAside, reread: Callable[..., Any]
+) -> Intake:
     """Add the agent to the application."""
 
     async def take_in(message: Message) -> None:
         engine.obey(origin_of(message), await decoded(message, decode_commands, put_aside))
 
-    follow(app, settings.topics.control, "control", take_in)
+    intake = Intake(
+        settings.topics.control,
+        take_in,
+        partial(engine.missing, commands=True),
+        partial(reread, settings.topics.control),
+    )
+    follow(app, "control", intake)
+    return intake

@@ -6,10 +6,10 @@ from typing import Any, TypeVar, cast
 
 import faust
 from faust.streams import Stream
-from faust.types import Message, StreamT
+from faust.types import StreamT
 
+from agents.gaps import Intake, Message
 from jabba.dead_letters import dead_letter
-from jabba.lanes.engine import Origin
 from jabba.models import explained
 
 logger = logging.getLogger(__name__)
@@ -20,16 +20,16 @@ PutAside = Callable[[int, bytes], Awaitable[int]]
 Content = TypeVar("Content")
 
 
-def follow(app: faust.App, topic: str, name: str, take_in: Callable[[Message], Awaitable[None]]) -> None:
-    """Add an agent that hands every message of a topic to ``take_in``, in the order of its partition."""
-    channel = app.topic(topic, key_serializer="raw", value_serializer="raw", allow_empty=True)
+def follow(app: faust.App, name: str, intake: Intake) -> None:
+    """Add an agent that takes every message of a topic in, in the order of its partition."""
+    channel = app.topic(intake.topic, key_serializer="raw", value_serializer="raw", allow_empty=True)
 
     # Without a name Faust would name it after its module, and topics after that.
     @app.agent(channel, name=name)
     async def agent(stream: StreamT[Any]) -> None:
         # The engine decides which offsets are done: Faust would commit past slices that still run.
         async for event in cast("Stream[Any]", stream).noack().events():
-            await take_in(event.message)
+            await intake.take(event.message)
 
 
 async def decoded(message: Message, decode: Callable[[bytes], list[Content]], put_aside: PutAside) -> list[Content]:
@@ -42,8 +42,3 @@ async def decoded(message: Message, decode: Callable[[bytes], list[Content]], pu
         letter = dead_letter(message.topic, message.partition, message.offset, value, explained(error))
         await put_aside(message.partition, letter)
         return []
-
-
-def origin_of(message: Message) -> Origin:
-    """Answer where a message comes from, as the engine wants to know it."""
-    return Origin(message.partition, message.offset, message.generation_id or 0, len(message.value or b""))

@@ -1,18 +1,26 @@
 """The agent of the tasks topic: decodes and hands over, nothing else."""
 
-import faust
-from faust.types import Message
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
-from agents.intake import PutAside, decoded, follow, origin_of
+import faust
+
+from agents.gaps import Intake, Message, origin_of
+from agents.intake import PutAside, decoded, follow
 from jabba.lanes.engine import Engine
 from jabba.settings import Settings
 from jabba.slices import decode_message
 
 
-def attach(app: faust.App, settings: Settings, engine: Engine, put_aside: PutAside) -> None:
+def attach(
+    app: faust.App, settings: Settings, engine: Engine, put_aside: PutAside, reread: Callable[..., Any]
+) -> Intake:
     """Add the agent to the application."""
 
     async def take_in(message: Message) -> None:
         await engine.accept(origin_of(message), await decoded(message, decode_message, put_aside))
 
-    follow(app, settings.topics.tasks, "tasks", take_in)
+    intake = Intake(settings.topics.tasks, take_in, engine.missing, partial(reread, settings.topics.tasks))
+    follow(app, "tasks", intake)
+    return intake

@@ -1,7 +1,8 @@
 """A worker: the Faust application, its table and agent, and the engine between them."""
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, cast
 
@@ -10,7 +11,8 @@ from faust.transport.consumer import Consumer
 from faust.types import TP
 
 from agents import control, tasks
-from agents.consumer import PromptConsumer, SteadyFlow, follow_heartbeats, leave_group, uncommitted
+from agents.consumer import PromptConsumer, SteadyFlow, committed_offsets, follow_heartbeats, leave_group, uncommitted
+from agents.gaps import Intake, reread
 from agents.monitoring import monitor_of
 from jabba import callbacks
 from jabba.app import JabbaApp, worker_app
@@ -37,6 +39,11 @@ logger = logging.getLogger(__name__)
 
 _TICK_SECONDS = 1.0
 """How often due lanes are woken, old ones adopted and markers forgotten."""
+
+_LOOK_SECONDS = 10.0
+"""What has not come for so long, though the log has it, is read again."""
+
+_RETRY_SECONDS = 0.5
 
 
 def build(settings: Settings, partitions: int) -> JabbaApp:
@@ -67,15 +74,15 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
     policy = Policy(settings.adopt_seconds, settings.adopt_bytes, window, settings.lanes)
     engine = Engine(table, shared, Room(settings.lanes, settings.lanes_bytes), policy)
     put_aside = partial(log.append, settings.topics.dead_letters)
-    tasks.attach(app, settings, engine, put_aside)
-    control.attach(app, settings, engine, put_aside)
+    read_again = partial(reread, settings.kafka_access)
+    intakes = [one.attach(app, settings, engine, put_aside, read_again) for one in (tasks, control)]
 
     async def close() -> None:
         await emitter.close()
         local.close()
         await log.stop()
 
-    ownership = Ownership(app, settings, engine, lease, close)
+    ownership = Ownership(app, settings, engine, lease, intakes=intakes, close=close)
     ownership.attach()
     app.beside = monitor_of(
         settings,
@@ -93,13 +100,22 @@ class Ownership:
     """Follows the consumer group: what Faust says of partitions becomes calls of the engine."""
 
     def __init__(
-        self, app: JabbaApp, settings: Settings, engine: Engine, lease: Lease, close: Callable[[], Awaitable[None]]
+        self,
+        app: JabbaApp,
+        settings: Settings,
+        engine: Engine,
+        lease: Lease,
+        *,
+        intakes: Iterable[Intake],
+        close: Callable[[], Awaitable[None]],
     ) -> None:
         self._app = app
         self._settings = settings
         self._engine = engine
         self._lease = lease
+        self._intakes = list(intakes)
         self._close = close
+        self._starting: asyncio.Task[None] | None = None
         self.watchdog = Watchdog(settings.stall_seconds, SystemClock().monotonic)
         self._committed: dict[TP, int] = {}
         self._assigned = False
@@ -114,6 +130,7 @@ class Ownership:
         self._app.on_rebalance_complete.connect(cast("Any", self._on_complete))
         self._app.timer(self._settings.commit_seconds, name="commit")(self.commit)
         self._app.timer(_TICK_SECONDS, name="tick")(self._tick)
+        self._app.timer(_LOOK_SECONDS, name="look")(self._look)
         self._app.hand_over = self.hand_over
 
     def lag(self) -> dict[int, int]:
@@ -181,7 +198,41 @@ class Ownership:
         self._lease.renew(self._joins_since)
         self._assigned = True
         partitions = {place.partition for place in assigned if place.topic == self._settings.topics.tasks}
-        self._engine.assign(self._app.consumer_generation_id, partitions)
+        generation = self._app.consumer_generation_id
+        self._engine.assign(generation, partitions)
+        if self._starting is not None:
+            self._starting.cancel()
+        self._starting = asyncio.create_task(self._start(generation, partitions))
+
+    async def _start(self, generation: int, partitions: set[int]) -> None:
+        """Let the messages of a generation in, once it is known with which it begins."""
+        topics = self._settings.topics
+        places = [TP(topic, n) for topic in (topics.tasks, topics.control) for n in sorted(partitions)]
+        while True:
+            try:
+                offsets = await committed_offsets(cast("Consumer", self._app.consumer), places)
+            except KafkaError as error:
+                logger.warning("the committed offsets are asked for again: %r", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                of_topic = [
+                    {place.partition: at for place, at in offsets.items() if place.topic == topic}
+                    for topic in (topics.tasks, topics.control)
+                ]
+                return self._engine.start_at(generation, *of_topic)
+
+    async def _look(self) -> None:
+        """See whether the log has what did not come: nothing behind it may ever tell."""
+        if not self._assigned or self._leaving or self._engine.full:
+            return
+        generation, partitions = self._app.consumer_generation_id, self._engine.owned
+        for intake in self._intakes:
+            try:
+                ends = await self._app.consumer.highwaters(*(TP(intake.topic, n) for n in partitions))
+            except KafkaError as error:
+                logger.warning("the ends of %s are asked for again: %r", intake.topic, error)
+            else:
+                await intake.look(generation, {place.partition: end for place, end in ends.items()})
 
     async def _on_complete(self, _app: Any, *_: Any, **__: Any) -> None:
         # Faust also says so of a generation that is being revoked again, and while this worker hands over.

@@ -50,6 +50,8 @@ class Engine:
         self._loadings: set[asyncio.Task[None]] = set()
         self._marking: asyncio.Task[None] | None = None
         self._generation = -1
+        self._started = asyncio.Event()
+        self._waiting = 0
         self.rebalances = 0
         self.taken = 0
         self._reading = False
@@ -77,6 +79,7 @@ class Engine:
         Those that are still on their way to ``accept`` are too late: behind the forgotten ones they could be committed.
         """
         self._reading = False
+        self._started.clear()
         self._tracker.reset()
         self._commands.reset()
 
@@ -97,6 +100,15 @@ class Engine:
             finish = partial(self._tracker.finish, partition)
             self._owned[partition] = OwnedPartition(self._shared, self._room, self._policy, finish, self._together)
         self._load_missing()
+
+    def start_at(self, generation: int, slices: Mapping[int, int], commands: Mapping[int, int]) -> None:
+        """Note where a generation begins to read both topics: at the committed offsets, by partition."""
+        if not self._reading or generation != self._generation:
+            return
+        for tracker, offsets in ((self._tracker, slices), (self._commands, commands)):
+            for partition, offset in offsets.items():
+                tracker.start(partition, offset)
+        self._started.set()
 
     def open(self) -> None:
         """Let steps start."""
@@ -127,6 +139,16 @@ class Engine:
             owned.tick(self._committed.get(partition, 0))
 
     @property
+    def full(self) -> bool:
+        """Answer whether a message waits for memory."""
+        return self._waiting > 0
+
+    @property
+    def owned(self) -> list[int]:
+        """Answer the partitions that this worker owns."""
+        return sorted(self._owned)
+
+    @property
     def partitions(self) -> int:
         """Answer how many partitions this worker owns."""
         return len(self._owned)
@@ -148,13 +170,25 @@ class Engine:
 
     # The log's side.
 
+    async def missing(self, origin: Origin, *, commands: bool = False) -> range:
+        """Answer the offsets that should have come before a message of the tasks or the control topic, and have not."""
+        await self._started.wait()
+        if not self._is_current(origin):
+            return range(0)
+        following = (self._commands if commands else self._tracker).next()
+        return range(following.get(origin.partition, origin.offset), origin.offset)
+
     async def accept(self, origin: Origin, slices: list[Slice]) -> None:
         """Take a message in; returns once its lanes have started, which waits while memory is full."""
         if not self._is_current(origin) or not self._tracker.begin(origin.partition, origin.offset, len(slices)):
             return
         # The first message of a generation stands where the last one committed.
         self._committed.setdefault(origin.partition, origin.offset)
-        await self._room.take(len(slices), origin.size)
+        self._waiting += 1
+        try:
+            await self._room.take(len(slices), origin.size)
+        finally:
+            self._waiting -= 1
         if not self._is_current(origin):
             self._room.give_back(len(slices), origin.size)
             return

@@ -12,6 +12,7 @@ class _Message:
 
 @dataclass(slots=True)
 class _Partition:
+    next: int
     messages: dict[int, _Message] = field(default_factory=dict)
     order: deque[_Message] = field(default_factory=deque)
     committable: int | None = None
@@ -26,11 +27,23 @@ class AckTracker:
     def __init__(self) -> None:
         self._partitions: dict[int, _Partition] = {}
 
+    def start(self, partition: int, offset: int) -> None:
+        """Follow a partition from here on: where the last generation committed."""
+        self._partitions[partition] = _Partition(offset)
+
+    def next(self) -> dict[int, int]:
+        """Answer the offset behind the last message that was followed, for every partition."""
+        return {n: known.next for n, known in self._partitions.items()}
+
     def begin(self, partition: int, offset: int, slices: int) -> bool:
-        """Follow a message that carries so many slices; answer False when it is followed already."""
-        known = self._partitions.setdefault(partition, _Partition())
-        if offset in known.messages or (known.committable is not None and offset < known.committable):
+        """Follow a message that carries so many slices; answer False when it is followed already.
+
+        What lies between it and the last one must not be in the log any more: it could be committed over.
+        """
+        known = self._partitions.setdefault(partition, _Partition(offset))
+        if offset < known.next:
             return False
+        known.next = offset + 1
         message = known.messages[offset] = _Message(offset, slices)
         known.order.append(message)
         self._advance(known)

@@ -80,6 +80,10 @@ class Member:
             self._forgotten(name, generation)
             raise CommitFailedError("simulated") from error
 
+    def committed(self, place: tuple[str, int]) -> int:
+        """Answer the offset that the group has committed."""
+        return self._group.committed[place]
+
     async def leave(self) -> None:
         """Say goodbye, after a rebalance that is under way, and take part in no other."""
         while self._joining:

@@ -1,7 +1,7 @@
 """A simulated worker process: the real engine, and around it what Faust and aiokafka would do."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from functools import partial
 from types import SimpleNamespace
@@ -153,8 +153,9 @@ class SimulatedApp:
 
     hand_over: Callable[[], Awaitable[None]]
 
-    def __init__(self, member: "Member") -> None:
+    def __init__(self, member: "Member", kafka: Kafka) -> None:
         self.member = member
+        self._kafka = kafka
         self._thread = SimpleNamespace(_consumer=SimpleNamespace(_coordinator=member))
         self.on_partitions_revoked = Signal(self)
         self.on_partitions_assigned = Signal(self)
@@ -180,8 +181,24 @@ class SimulatedApp:
         """Answer nothing of use."""
         return []
 
+    async def highwaters(self, *places: TP) -> dict[TP, int]:
+        """Answer the ends of partitions."""
+        await asyncio.sleep(self._kafka.world.delay())
+        return {place: self._kafka.partition(*place).end for place in places}
+
+    async def committed(self, places: Iterable[TP]) -> dict[TP, int]:
+        """Answer what the group has committed."""
+        await asyncio.sleep(self._kafka.world.delay())
+        return {place: self.member.committed(place) for place in places}
+
     async def _commit(self, places: dict[TP, int]) -> None:
         await self.member.commit({(place.topic, place.partition): offset for place, offset in places.items()})
+
+
+async def committed_offsets(consumer: Any, places: Iterable[TP]) -> dict[TP, int]:
+    """Stand for ``agents.worker.committed_offsets``, which calls into the same thread."""
+    offsets: dict[TP, int] = await consumer.committed(places)
+    return offsets
 
 
 async def leave_group(consumer: Any, seconds: float) -> None:
@@ -212,7 +229,7 @@ class Worker:
         profile = self.world.profile
         lease = Lease(SETTINGS.session_seconds, self.world.loop.time)
         self.member = Member(self.world, self.group, self.process, lease)
-        self.app = SimulatedApp(self.member)
+        self.app = SimulatedApp(self.member, self.kafka)
         self.log = Log(KafkaAccess("simulated"))
         self.gate = Gate(profile.slots, lease.valid)
         self.emitter = Emitter(partial(self.log.append, TOPICS.events), self.kafka.partitions)
@@ -225,11 +242,19 @@ class Worker:
         policy = Policy(profile.adopt_seconds, profile.adopt_bytes, Window(profile.repeat_seconds), profile.lanes)
         self.engine = Engine(cast("Any", table), shared, self.room, policy)
         self.engine.drain = self._drained(self.engine.drain)  # type: ignore[assignment,method-assign]
-        Ownership(cast("Any", self.app), SETTINGS, self.engine, lease, self._close).attach()
         put_aside = partial(self.log.append, TOPICS.dead_letters)
-        tasks.attach(cast("Any", self.app), SETTINGS, self.engine, put_aside)
-        control.attach(cast("Any", self.app), SETTINGS, self.engine, put_aside)
+        app = cast("Any", self.app)
+        intakes = [one.attach(app, SETTINGS, self.engine, put_aside, self._reread) for one in (tasks, control)]
+        Ownership(app, SETTINGS, self.engine, lease, intakes=intakes, close=self._close).attach()
         self._streams = {topic: Stream() for topic in self.app.agents}
+
+    async def _reread(self, topic: str, partition: int, offsets: range) -> AsyncIterator[tuple[int, bytes]]:
+        """Stand for ``agents.gaps.reread``."""
+        for message in self.kafka.partition(topic, partition).since(offsets.start):
+            if message.offset not in offsets:
+                break
+            await asyncio.sleep(self.world.delay())
+            yield message.offset, message.value or b""
 
     def _drained(self, drain: Callable[[float], Awaitable[int]]) -> Callable[[float], Coroutine[Any, Any, int]]:
         """Note when steps did not end in time for a hand-over."""
@@ -296,6 +321,9 @@ class Worker:
             message = self.kafka.partition(topic, partition).since(positions[partition])[0]
             positions[partition] = message.offset + 1
             await asyncio.sleep(self.world.rng.uniform(0.0002, 0.003))
+            if self.world.chance(self.world.profile.dropped):
+                self.world.rules.trace(f"{self.process} loses {topic} {partition} {message.offset}")
+                continue
             await self._streams[topic].put(topic, partition, message, assignment.generation)
 
     @staticmethod

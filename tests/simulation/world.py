@@ -57,6 +57,7 @@ class Profile:
     rebalances: float
     outages: float
     compactions: float
+    dropped: float
     projector_crashes: float
 
     @classmethod
@@ -98,6 +99,7 @@ class Profile:
             rebalances=sometimes(0.5, 0.3),
             outages=sometimes(0.3, 0.15),
             compactions=sometimes(0.5, 1.0),
+            dropped=sometimes(0.3, 0.2),
             projector_crashes=sometimes(0.5, 0.3),
         )
         return drawn._forgetful() if rng.random() < _FORGETFUL else drawn

@@ -64,3 +64,20 @@ def test_in_whatever_order_slices_finish_the_prefix_is_contiguous(counts: list[i
         expected = min(unfinished, default=len(counts))
         assert tracker.committable().get(0, 0) == expected
     assert tracker.in_flight() == 0
+
+
+def test_a_generation_begins_where_the_last_one_committed() -> None:
+    tracker = AckTracker()
+    tracker.start(0, 5)
+    assert tracker.next() == {0: 5}
+    assert not tracker.begin(0, 4, 1)
+    assert tracker.begin(0, 5, 1)
+    assert tracker.next() == {0: 6}
+    assert tracker.committable() == {}
+
+
+def test_what_the_log_does_not_have_any_more_is_passed_over() -> None:
+    tracker = AckTracker()
+    tracker.start(0, 5)
+    assert tracker.begin(0, 9, 0)
+    assert tracker.committable() == {0: 10}

@@ -1,9 +1,10 @@
 """Bugs in what is committed, and what is read again."""
 
+from agents.gaps import Intake
 from jabba.lanes.engine import Engine
 from jabba.lanes.owned import OwnedPartition
 from jabba.lanes.tracker import AckTracker
-from tests.simulation.bugs.planting import Patch, bug
+from tests.simulation.bugs.planting import Patch, at_once, bug
 
 
 @bug("An offset is committed as soon as its message is finished, whatever is before it", found_by=2)
@@ -43,3 +44,13 @@ def releases_before_adoption() -> list[Patch]:
         await adopt_old(self, now)
 
     return [(OwnedPartition, "_adopt_old", release_first)]
+
+
+@bug("A message that was fetched and never came is committed over", found_by=0)
+def passes_over_what_never_came() -> list[Patch]:
+    return [(Intake, "_fill", at_once)]
+
+
+@bug("The last message of a partition is not looked for when it never came", found_by=0)
+def looks_for_no_last_message() -> list[Patch]:
+    return [(Intake, "look", at_once)]

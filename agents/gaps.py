@@ -1,0 +1,117 @@
+"""Messages that were fetched and have never come to an agent: read again, before anything behind them is taken in."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import NamedTuple, Protocol
+
+from jabba.errors import Unavailable
+from jabba.kafka import KafkaAccess
+from jabba.lanes.engine import Origin
+from jabba.log_reader import LogReader
+
+logger = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 0.5
+_MOST_AT_A_LOOK = 100
+
+Reread = Callable[[int, range], AsyncIterator[tuple[int, bytes]]]
+"""Reads (offset, value) of a partition once more; offsets that the log does not have any more are passed over."""
+
+
+class Message(Protocol):
+    """What an agent needs of a message; Faust's are such."""
+
+    @property
+    def topic(self) -> str: ...  # noqa: D102 — as its name says
+    @property
+    def partition(self) -> int: ...  # noqa: D102
+    @property
+    def offset(self) -> int: ...  # noqa: D102
+    @property
+    def generation_id(self) -> int: ...  # noqa: D102
+    @property
+    def value(self) -> bytes | None: ...  # noqa: D102
+
+
+class Found(NamedTuple):
+    """A message that was read again."""
+
+    topic: str
+    partition: int
+    offset: int
+    generation_id: int
+    value: bytes
+
+
+class Intake:
+    """Hands the messages of one topic to ``take_in``, none before those that stand in front of it in its partition.
+
+    Between the broker and the agents are a fetcher, a thread and buffers that are emptied in rebalances. What is lost
+    there would be committed over. ``missing`` answers which offsets have not come before a message, and waits until
+    that is known. A message may be handed over twice.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        take_in: Callable[[Message], Awaitable[None]],
+        missing: Callable[[Origin], Awaitable[range]],
+        reread: Reread,
+    ) -> None:
+        self.topic = topic
+        self._take_in = take_in
+        self._missing = missing
+        self._reread = reread
+        self._seen: dict[int, tuple[int, int]] = {}
+
+    async def take(self, message: Message) -> None:
+        """Take a message in, after those before it that never came."""
+        origin = origin_of(message)
+        if missing := await self._missing(origin):
+            await self._fill(origin, missing)
+        await self._take_in(message)
+
+    async def look(self, generation: int, ends: Mapping[int, int]) -> None:
+        """Take in what the log has behind a message after which none has come since the last look.
+
+        ``ends`` are those of the log, by partition; behind the last message of all no other would tell of a gap.
+        """
+        seen, self._seen = self._seen, {}
+        for partition, end in ends.items():
+            origin = Origin(partition, end, generation, 0)
+            missing = await self._missing(origin)
+            self._seen[partition] = (generation, missing.start)
+            if missing and seen.get(partition) == (generation, missing.start):
+                await self._fill(origin, missing[:_MOST_AT_A_LOOK])
+
+    async def _fill(self, origin: Origin, missing: range) -> None:
+        partition = origin.partition
+        text = "%s[%d] has %d messages from offset %d on that never came, they are read again"
+        logger.warning(text, self.topic, partition, len(missing), missing.start)
+        async for offset, value in self._reread(partition, missing):
+            await self._take_in(Found(self.topic, partition, offset, origin.generation, value))
+
+
+def origin_of(message: Message) -> Origin:
+    """Answer where a message comes from, as the engine wants to know it."""
+    return Origin(message.partition, message.offset, message.generation_id or 0, len(message.value or b""))
+
+
+async def reread(access: KafkaAccess, topic: str, partition: int, offsets: range) -> AsyncIterator[tuple[int, bytes]]:
+    """Read a part of a partition once more, however often Kafka has to be asked."""
+    at = offsets.start
+    while at < offsets.stop:
+        try:
+            async with LogReader(access, topic) as reader:
+                # The log may have been cut at its beginning meanwhile.
+                at = max(at, (await reader.beginnings())[partition])
+                reader.go_to({partition: at})
+                while at < offsets.stop:
+                    for message in await reader.read():
+                        if message.offset < offsets.stop:
+                            yield message.offset, message.value
+                        at = message.offset + 1
+        except Unavailable as error:
+            logger.warning("%s[%d] is read again later: %r", topic, partition, error)
+            await asyncio.sleep(_RETRY_SECONDS)
