@@ -19,12 +19,12 @@ def acknowledges_out_of_order() -> list[Patch]:
     return [(AckTracker, "finish", finish_first)]
 
 
-@bug("A message that is read again after a rebalance counts twice", found_by=80)
+@bug("A message that is read again after a rebalance counts twice", found_by=101)
 def counts_a_message_twice() -> list[Patch]:
     return [(OwnedPartition, "forget_offsets", lambda _: None)]
 
 
-@bug("A message that arrives between revoke and assign is followed alone", found_by=243)
+@bug("A message that arrives between revoke and assign is followed alone", found_by=37)
 def follows_messages_of_the_past() -> list[Patch]:
     def forget(self: Engine) -> None:
         self._tracker.reset()
@@ -46,11 +46,11 @@ def releases_before_adoption() -> list[Patch]:
     return [(OwnedPartition, "_adopt_old", release_first)]
 
 
-@bug("A message that was fetched and never came is committed over", found_by=0)
+@bug("A message that was fetched and never came is committed over", found_by=12)
 def passes_over_what_never_came() -> list[Patch]:
     return [(Intake, "_fill", at_once)]
 
 
-@bug("The last message of a partition is not looked for when it never came", found_by=0)
+@bug("The last message of a partition is not looked for when it never came", found_by=12)
 def looks_for_no_last_message() -> list[Patch]:
     return [(Intake, "look", at_once)]

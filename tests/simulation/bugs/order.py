@@ -8,7 +8,7 @@ from jabba.lanes.lane import Lane
 from tests.simulation.bugs.planting import Patch, at_once, bug
 
 
-@bug("A later slice does not wait for the one before it", found_by=1)
+@bug("A later slice does not wait for the one before it", found_by=0)
 def waits_for_no_turn() -> list[Patch]:
     return [(Lane, "_await_turn", lambda _: at_once())]
 
@@ -25,7 +25,7 @@ def passes_no_verdict() -> list[Patch]:
     return [(Lane, "_pass_turn", pass_good)]
 
 
-@bug("Suspects run side by side, so that the crash of one is counted against all", found_by=3)
+@bug("Suspects run side by side, so that the crash of one is counted against all", found_by=18)
 def tries_suspects_side_by_side() -> list[Patch]:
     init = Lane.__init__
 

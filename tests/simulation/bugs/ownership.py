@@ -20,7 +20,7 @@ def hands_nothing_over() -> list[Patch]:
     return [(Gate, "drain", drain), (Gate, "close", lambda _: None)]
 
 
-@bug("A partition is kept though another worker owned it in between", found_by=13)
+@bug("A partition is kept though another worker owned it in between", found_by=35)
 def keeps_partitions_over_generations() -> list[Patch]:
     assign = Engine.assign
 
@@ -31,7 +31,7 @@ def keeps_partitions_over_generations() -> list[Patch]:
     return [(Engine, "assign", keep)]
 
 
-@bug("A worker whose session may have expired starts steps", found_by=13)
+@bug("A worker whose session may have expired starts steps", found_by=96)
 def starts_without_a_lease() -> list[Patch]:
     async def may_start(self: Gate) -> None:
         await self._open.wait()
@@ -49,7 +49,7 @@ def starts_without_a_lease() -> list[Patch]:
     return [(Gate, "may_start", may_start), (Gate, "enter", enter)]
 
 
-@bug("A worker whose session may have expired records and announces", found_by=13)
+@bug("A worker whose session may have expired records and announces", found_by=7)
 def records_without_a_lease() -> list[Patch]:
     async def may_write(self: Gate) -> None:
         await self._writable.wait()
@@ -57,18 +57,7 @@ def records_without_a_lease() -> list[Patch]:
     return [(Gate, "may_write", may_write)]
 
 
-@bug("The lease begins when the assignment arrives", found_by=541)
-def believes_old_assignments() -> list[Patch]:
-    on_assigned = Ownership._on_assigned
-
-    async def renew(self: Ownership, *arguments: Any, **options: Any) -> None:
-        self._joins_since = self._lease.now()
-        await on_assigned(self, *arguments, **options)
-
-    return [(Ownership, "_on_assigned", renew)]
-
-
-@bug("The lease begins when the answer to a heartbeat arrives", found_by=13)
+@bug("The lease begins when the answer to a heartbeat arrives", found_by=7)
 def believes_old_heartbeats() -> list[Patch]:
     def renew(self: Lease, _since: float) -> None:
         self._until = self._monotonic() + self._seconds
@@ -76,7 +65,7 @@ def believes_old_heartbeats() -> list[Patch]:
     return [(Lease, "renew", renew)]
 
 
-@bug("Heartbeats during a rebalance renew the lease", found_by=233)
+@bug("Heartbeats during a rebalance renew the lease", found_by=194)
 def believes_heartbeats_of_a_rebalance() -> list[Patch]:
     class Never:
         def done(self) -> bool:
@@ -91,7 +80,7 @@ def believes_heartbeats_of_a_rebalance() -> list[Patch]:
     return [(Member, "__init__", init_blind)]
 
 
-@bug("The gate opens for a generation that is being revoked again", found_by=8)
+@bug("The gate opens for a generation that is being revoked again", found_by=36)
 def opens_too_late() -> list[Patch]:
     async def on_complete(self: Ownership, *_: Any, **__: Any) -> None:
         self._engine.open()
@@ -99,7 +88,7 @@ def opens_too_late() -> list[Patch]:
     return [(Ownership, "_on_complete", on_complete)]
 
 
-@bug("A lane that the table has starts beside the one that was read from the log", found_by=5)
+@bug("A lane that the table has starts beside the one that was read from the log", found_by=2)
 def starts_a_lane_twice() -> list[Patch]:
     start = OwnedPartition._start_from_table
 

@@ -19,12 +19,12 @@ def counts_by_event() -> list[Patch]:
     return [(Rows, "_write_task", count_always)]
 
 
-@bug("An event of a lower version takes a task back", found_by=5)
+@bug("An event of a lower version takes a task back", found_by=4)
 def takes_tasks_back() -> list[Patch]:
     return [(Rows, "follows", staticmethod(lambda *_: True))]
 
 
-@bug("An event that was refused is not sent again", found_by=2)
+@bug("An event that was refused is not sent again", found_by=0)
 def gives_events_up() -> list[Patch]:
     append = Log.append
 

@@ -55,7 +55,7 @@ def does_not_wait_for_the_record() -> list[Patch]:
     return [(Lane, "_put_on_record", put_later)]
 
 
-@bug("A marker is deleted once its window has passed, though its slice may be read again", found_by=114)
+@bug("A marker is deleted once its window has passed, though its slice may be read again", found_by=9)
 def forgets_markers_above_the_committed_offset() -> list[Patch]:
     may_go = Markers._may_go
 
@@ -65,7 +65,7 @@ def forgets_markers_above_the_committed_offset() -> list[Patch]:
     return [(Markers, "_may_go", may_go_anyway)]
 
 
-@bug("A lane that has ended leaves no marker", found_by=5)
+@bug("A lane that has ended leaves no marker", found_by=1)
 def leaves_no_marker() -> list[Patch]:
     settle = Lane._settle
 
@@ -76,7 +76,7 @@ def leaves_no_marker() -> list[Patch]:
     return [(Lane, "_settle", settle_without)]
 
 
-@bug("An adoption overwrites the marker of a lane that has ended meanwhile", found_by=13)
+@bug("An adoption overwrites the marker of a lane that has ended meanwhile", found_by=48)
 def adopts_the_dead() -> list[Patch]:
     async def adopt(self: Lane, due: float | None = None) -> int:
         text = self.slice.model_dump_json(exclude_defaults=True).encode()
@@ -87,8 +87,3 @@ def adopts_the_dead() -> list[Patch]:
         return len(text)
 
     return [(Lane, "adopt", adopt)]
-
-
-@bug("Outcomes of a former owner keep their versions", found_by=244)
-def tells_with_old_versions() -> list[Patch]:
-    return [(Lane, "_told_again", lambda _, text: text)]
