@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+import psutil
 from aiokafka import AIOKafkaProducer
 from pydantic import SecretStr
 from sqlalchemy import text
@@ -86,8 +87,14 @@ def _joined(are_slices: bool, items: list[bytes]) -> bytes:  # noqa: FBT001 — 
     return slices.encode_message(items) if are_slices else encode_events(items)
 
 
-async def catch_up(settings: Settings, database: Database, load: Load, jobs: int) -> float:
-    """Write a backlog; answer the seconds in which a projector brings it into PostgreSQL."""
+def processor_seconds(server: int) -> float:
+    """Answer the seconds of processor that PostgreSQL has had: other work on the machine alters them least."""
+    every = [psutil.Process(server), *psutil.Process(server).children()]
+    return sum(times.user + times.system for times in (one.cpu_times() for one in every))
+
+
+async def catch_up(settings: Settings, database: Database, load: Load, jobs: int, server: int) -> tuple[float, float]:
+    """Write a backlog; answer the seconds in which a projector brings it into PostgreSQL, and PostgreSQL's own."""
     ends: dict[tuple[str, int], int] = {}
     async with AIOKafkaProducer(bootstrap_servers=settings.kafka, acks="all", linger_ms=5) as producer:
         sent = [
@@ -99,11 +106,11 @@ async def catch_up(settings: Settings, database: Database, load: Load, jobs: int
     projector = Projector(settings)
     await projector.start()
     await projector.ready.wait()
-    begin = time.perf_counter()
+    begin, used = time.perf_counter(), processor_seconds(server)
     await _shown(database, ends, _COARSE_SECONDS)
-    seconds = time.perf_counter() - begin
+    seconds, used = time.perf_counter() - begin, processor_seconds(server) - used
     await projector.stop()
-    return seconds
+    return seconds, used
 
 
 async def latencies(settings: Settings, database: Database) -> list[float]:
@@ -133,16 +140,17 @@ async def _shown(database: Database, ends: dict[tuple[str, int], int], pause: fl
         await asyncio.sleep(pause)
 
 
-async def measure(kafka: KafkaServer, dsn: str, jobs: int, without: list[str]) -> None:
+async def measure(kafka: KafkaServer, dsn: str, jobs: int, without: list[str], server: int) -> None:
     """Print a row for each load, then the latencies."""
     async with Database(dsn) as database:
         for index in without:
             await database.fetch(text(f'DROP INDEX "{index}"'))
-        print(f"{'':40}{'jobs/s':>9}{'tasks/s':>9}")
+        print(f"{'':40}{'jobs/s':>9}{'tasks/s':>9}{'µs of PostgreSQL a task':>25}")
         for load in LOADS:
             count = round(jobs * load.share)
-            seconds = await catch_up(await installed(kafka, dsn), database, load, count)
-            print(f"{load.name:40}{count / seconds:9.0f}{count * load.tasks / seconds:9.0f}", flush=True)
+            seconds, used = await catch_up(await installed(kafka, dsn), database, load, count, server)
+            tasks, cost = count * load.tasks / seconds, used * 1e6 / count / load.tasks
+            print(f"{load.name:40}{count / seconds:9.0f}{tasks:9.0f}{cost:25.0f}", flush=True)
         found = [seconds * 1000 for seconds in await latencies(await installed(kafka, dsn), database)]
         p50, p95 = statistics.median(found), statistics.quantiles(found, n=20)[-1]
         print(f"acknowledged to shown, ms: p50 {p50:.1f}, p95 {p95:.1f}, max {max(found):.1f}")
@@ -168,7 +176,7 @@ def main() -> None:
         try:
             dsn = server.ensure_database("bench")
             migrations.upgrade(dsn)
-            asyncio.run(measure(kafka, dsn, given.jobs, given.without))
+            asyncio.run(measure(kafka, dsn, given.jobs, given.without, server.pid))
         finally:
             server.stop()
 

@@ -72,6 +72,12 @@ class Unauthorized(RequestError):
     type = "unauthorized"
 
 
+class TooExpensive(InvalidRequest):
+    """The search takes longer than one may; a narrower one will not."""
+
+    type = "too_expensive"
+
+
 class Forbidden(RequestError):
     """The key's role or types do not allow this; the message names what is missing."""
 

@@ -23,6 +23,7 @@ Statement = SelectBase | UpdateBase | TextClause
 """What can be executed; values are bound to it by name."""
 
 _CONNECT_SECONDS = 5.0
+_GRACE_SECONDS = 2.0
 _TRIES = 5
 _DIALECT: Dialect = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
 
@@ -38,6 +39,10 @@ _KEEPALIVE: dict[str, Any] = {
 # resources, an operator's or a time limit's intervention, the server's own system.
 _UNAVAILABLE = frozenset({"08", "28", "53", "57", "58"})
 _LOST = "40"
+
+
+class Overdue(Unavailable):
+    """PostgreSQL worked on a statement for as long as one may take, and gave it up."""
 
 
 class TransactionLost(JabbaError):
@@ -82,7 +87,8 @@ class Database:
         """Execute a statement by itself and answer its rows; again, when another transaction was in the way.
 
         Raises:
-            Unavailable: there is no connection, or the statement took too long.
+            Overdue: the statement took too long.
+            Unavailable: there is no connection, or no answer.
         """
         for _ in range(_TRIES):
             with contextlib.suppress(TransactionLost):
@@ -129,7 +135,7 @@ class Database:
         pool = self._pool
         connection = await _acquire(pool)
         try:
-            async with connection.cursor(timeout=self._statement_seconds) as cursor:
+            async with connection.cursor(timeout=self._statement_seconds + _GRACE_SECONDS) as cursor:
                 yield cursor
         finally:
             await pool.release(connection)
@@ -146,14 +152,18 @@ class Database:
     def _session(self) -> str:
         """Answer how a session is set up.
 
-        This side gives a statement up first; the server then sees the connection closed and stops working for nobody.
-        Its own time limit is for a connection whose end it does not see.
+        The server gives a statement up first, which says that it is there and that the statement is too slow. What this
+        side gives up, the server stops working on when it sees the connection closed.
+
+        Searches are short and many: to start helping processes or to compile a plan takes longer than most of them do.
         """
-        milliseconds = int(self._statement_seconds * 1000) + 2000
+        milliseconds = max(1, int(self._statement_seconds * 1000))
         beside = f'; SET search_path = "{self._schema}"; SET synchronous_commit = off' if self._schema else ""
         return (
             "SET timezone = 'UTC'; SET client_connection_check_interval = 1000; "
-            f"SET statement_timeout = {milliseconds}; SET idle_in_transaction_session_timeout = {milliseconds}" + beside
+            "SET jit = off; SET max_parallel_workers_per_gather = 0; "
+            f"SET statement_timeout = {milliseconds}; "
+            f"SET idle_in_transaction_session_timeout = {milliseconds + 2000}" + beside
         )
 
 
@@ -189,6 +199,8 @@ async def _execute(cursor: aiopg.Cursor, statement: Statement, parameters: Mappi
 
 async def _run(cursor: aiopg.Cursor, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
     """Execute SQL; every failure that is not the statement's own becomes Unavailable or TransactionLost."""
+    clock = asyncio.get_running_loop()
+    began = clock.time()
     try:
         await cursor.execute(sql, parameters)
     except TimeoutError as error:
@@ -196,10 +208,19 @@ async def _run(cursor: aiopg.Cursor, sql: str, parameters: Mapping[str, Any] | N
     except asyncio.CancelledError as error:
         # What aiopg makes of a statement that the server cancelled; whoever cancels this task leaves no such context.
         if isinstance(error.__context__, psycopg2.extensions.QueryCanceledError):
-            raise Unavailable(f"PostgreSQL cancelled the statement: {_first_line(error.__context__)}") from error
+            raise _cancelled(
+                error.__context__, within=cursor.timeout - _GRACE_SECONDS, after=clock.time() - began
+            ) from error
         raise
     except psycopg2.Error as error:
         raise _translated(error) from error
+
+
+def _cancelled(error: psycopg2.Error, *, within: float, after: float) -> Unavailable:
+    """Tell a statement that used up its time from one that an operator cancelled: PostgreSQL gives both one code."""
+    if after >= within:
+        return Overdue(f"PostgreSQL did not come to an end within {within:g} s")
+    return Unavailable(f"PostgreSQL cancelled the statement: {_first_line(error)}")
 
 
 async def _roll_back(cursor: aiopg.Cursor) -> None:

@@ -9,11 +9,12 @@ from uuid import UUID
 from sqlalchemy import ARRAY, ColumnElement, Double, Table, Text, Uuid, and_, bindparam, cast, delete, func, select
 
 from jabba.access import EVERY_TYPE, TypeScope
+from jabba.errors import TooExpensive
 from jabba.filters import Search, write_token
 from jabba.lifecycle import FINAL, UNSUCCESSFUL, Strategy
 from jabba.models import Job, JobSpec, Progress, Task, TaskSpec
 from jabba.pages import Count, Page
-from jabba.persistence.database import Database, Row
+from jabba.persistence.database import Database, Overdue, Row
 from jabba.persistence.schema import jobs, projection_offsets, tasks
 from jabba.persistence.searching import KEY, compile_matches, compile_search
 
@@ -92,12 +93,17 @@ async def get_progress(database: Database, job: UUID, types: TypeScope = EVERY_T
 
 
 async def search_jobs(database: Database, search: Search) -> Page[Job]:
-    """Answer the page of jobs that a search asks for."""
+    """Answer the page of jobs that a search asks for.
+
+    Raises:
+        TooExpensive: PostgreSQL does not come to an end within the time limit of a query.
+        Unavailable: it does not answer.
+    """
     return await _page(database, search, _JOBS)
 
 
 async def search_tasks(database: Database, search: Search) -> Page[Task]:
-    """Answer the page of tasks that a search asks for."""
+    """Answer the page of tasks that a search asks for; it raises what ``search_jobs`` does."""
     return await _page(database, search, _TASKS)
 
 
@@ -150,10 +156,13 @@ async def unfinished_jobs(database: Database) -> AsyncIterator[Unfinished]:
 
 
 async def _page(database: Database, search: Search, among: _Searched[Model]) -> Page[Model]:
-    rows = await database.fetch(compile_search(search, among.table, among.columns).where(among.shown))
+    try:
+        rows = await database.fetch(compile_search(search, among.table, among.columns).where(among.shown))
+        total = await _count(database, search, among) if search.counted else None
+    except Overdue as error:
+        raise TooExpensive(f"the search takes too long, narrow it: {error}") from error
     shown = rows[: search.limit]
     following = _token(search, shown[-1]) if len(rows) > search.limit else None
-    total = await _count(database, search, among) if search.counted else None
     return Page((among.model(**row) for row in shown), next=following, total=total)
 
 

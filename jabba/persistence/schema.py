@@ -43,6 +43,8 @@ jobs = Table(
     Index("jobs_by_end", "ended_at", "inserted_at"),
     # The few that may be incomplete: most jobs have one slice, and most others have ended.
     Index("jobs_in_slices", "inserted_at", postgresql_where=text("ended_at IS NULL AND n_slices > 1")),
+    # In the order of characters, as searches have it; it stands where an operator class would.
+    Index("jobs_by_name", "name", "id", postgresql_ops={"name": 'COLLATE "C"'}),
     Index("jobs_by_meta", "meta", postgresql_using="gin", postgresql_ops={"meta": "jsonb_path_ops"}),
     postgresql_partition_by="RANGE (id)",
 )
@@ -70,6 +72,15 @@ tasks = Table(
     # A task's id says nothing that job_id and position do not, so that this one need not be unique.
     Index("tasks_by_id", "id"),
     Index("tasks_by_status", "status", "inserted_at"),
+    Index("tasks_by_time", "inserted_at"),
+    # What failed where. Of all tasks this index would cost more than it is worth: each one's args are its own.
+    Index(
+        "tasks_unsuccessful",
+        "callback",
+        postgresql_using="gin",
+        postgresql_ops={"callback": "jsonb_path_ops"},
+        postgresql_where=text("status IN ('FAILED', 'RESCUED')"),
+    ),
     postgresql_partition_by="RANGE (job_id)",
 )
 

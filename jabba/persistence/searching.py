@@ -7,7 +7,7 @@ false first. So a condition either holds or does not, as in Python.
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 from uuid import UUID
 
 from sqlalchemy import (
@@ -15,6 +15,7 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     Text,
+    Uuid,
     and_,
     case,
     cast,
@@ -46,6 +47,7 @@ from jabba.filters import (
     Rule,
     Search,
 )
+from jabba.lifecycle import UNSUCCESSFUL
 from jabba.persistence.containment import documents
 from jabba.persistence.keyset import behind, direction_of
 from jabba.persistence.schema import jobs, tasks
@@ -84,7 +86,22 @@ def _key_as_text(key: Order, table: FromClause) -> ColumnElement[Any]:
 
 
 def _conditions(search: Search, table: FromClause) -> list[Boolean]:
-    return [_on_row(condition, table) for condition in (*search.conditions, *search.within)]
+    conditions = (*search.conditions, *search.within)
+    return [_among(one, table) if _is_list_of_ids(one) else _on_row(one, table) for one in conditions]
+
+
+def _is_list_of_ids(condition: Condition) -> TypeGuard[Comparison]:
+    return isinstance(condition, Comparison) and condition.field.name == "id" and condition.rule in _LISTED
+
+
+def _among(condition: Comparison, table: FromClause) -> Boolean:
+    """Look up the ids of a list one by one, where that is all that is asked.
+
+    Of a list PostgreSQL expects all in each partition, and would rather walk through everything in the order asked for.
+    """
+    ids = literal([str(one) for one in condition.value if one is not None], ARRAY(Text))
+    listed = table.c.id.in_(select(func.unnest(cast(ids, ARRAY(Uuid)))))
+    return and_(listed, *_weeks(condition, table))
 
 
 def _on_row(condition: Condition, table: FromClause) -> Boolean:
@@ -104,7 +121,7 @@ def _on_row(condition: Condition, table: FromClause) -> Boolean:
 def _weeks(condition: Comparison, table: FromClause) -> list[Boolean]:
     """Say what ids of tasks tell of their jobs': only the partitions of their weeks are read."""
     value, rule = condition.value, condition.rule
-    wanted = [value] if rule is Rule.EQUAL else list(value) if rule in ONE_OF else []
+    wanted = [value] if rule is Rule.EQUAL else list(value) if rule in _LISTED else []
     if condition.field.name != "id" or "job_id" not in table.c or not wanted or None in wanted:
         return []
     first, last = Week.of(min(wanted)).first_id, Week.of(max(wanted)).last_id
@@ -135,7 +152,19 @@ def _related(table: FromClause, condition: Related) -> Boolean:
         other = jobs.alias()
         belongs, shown = other.c.id == table.c.job_id, other.c.meta.is_not(None)
     conditions = [_on_row(one, other) for one in condition.conditions]
-    return exists(select(literal(1)).select_from(other).where(belongs, shown, *conditions).correlate_except(other))
+    found = exists(select(literal(1)).select_from(other).where(belongs, shown, *conditions).correlate_except(other))
+    if condition.collection == "tasks" and any(map(_is_unsuccessful, condition.conditions)):
+        # The job has counted them: whoever has none need not be asked.
+        return and_(table.c.unsuccessful > 0, found)
+    return found
+
+
+def _is_unsuccessful(condition: Condition) -> bool:
+    """Whether a condition is met only by tasks that ended without success."""
+    if not isinstance(condition, Comparison) or condition.field.name != "status":
+        return False
+    wanted = [condition.value] if condition.rule is Rule.EQUAL else condition.value if condition.rule in _LISTED else []
+    return bool(wanted) and set(wanted) <= UNSUCCESSFUL
 
 
 def _comparison(column: ColumnElement[Any], condition: Comparison) -> Boolean:
@@ -154,6 +183,7 @@ def _comparison(column: ColumnElement[Any], condition: Comparison) -> Boolean:
 
 
 _OPPOSITES = {Rule.NOT_EQUAL: Rule.EQUAL, Rule.NOT_IN: Rule.IN}
+_LISTED = ONE_OF - _OPPOSITES.keys()
 
 
 def _equal(column: ColumnElement[Any], value: Any, kind: Kind) -> Boolean:

@@ -1,6 +1,8 @@
 """The pool in bad weather: it says that PostgreSQL is away, does not hang, and comes back by itself."""
 
 import asyncio
+import os
+import signal
 import socket
 import time
 from contextlib import closing
@@ -10,7 +12,7 @@ import pytest
 from sqlalchemy import TextClause, text
 
 from jabba.errors import Unavailable
-from jabba.persistence.database import Database, TransactionLost
+from jabba.persistence.database import Database, Overdue, TransactionLost
 from tests.support.postgres import PostgresServer
 from tests.support.processes import eventually
 
@@ -54,13 +56,26 @@ async def _insert_and_ask(opened: Database, statement: TextClause) -> None:
 
 async def test_a_statement_that_takes_too_long_is_given_up_on_both_sides(database: str) -> None:
     async with Database(database, statement_seconds=0.3) as opened:
-        with pytest.raises(Unavailable, match=r"did not answer within 0\.3 s"):
+        with pytest.raises(Overdue, match=r"did not come to an end within 0\.3 s"):
             await opened.fetch(text("SELECT pg_sleep(30)"))
         deadline = time.monotonic() + 10
         running = text("SELECT count(*) AS n FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(30)'")
         while (await opened.fetch(running))[0]["n"]:
             assert time.monotonic() < deadline, "the server still works on it"
             await asyncio.sleep(0.1)
+
+
+async def test_a_server_that_stands_still_is_unavailable(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jabba.persistence.database._GRACE_SECONDS", 0.2)
+    async with Database(database, size=1, statement_seconds=0.3) as opened:
+        (session,) = await opened.fetch(text("SELECT pg_backend_pid() AS pid"))
+        os.kill(session["pid"], signal.SIGSTOP)
+        try:
+            with pytest.raises(Unavailable, match=r"did not answer within 0\.5 s") as caught:
+                await opened.fetch(ONE)
+        finally:
+            os.kill(session["pid"], signal.SIGCONT)
+    assert type(caught.value) is Unavailable
 
 
 async def test_a_statement_that_an_operator_cancels_does_not_cancel_the_caller(

@@ -7,8 +7,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from jabba import ids
+from jabba.errors import TooExpensive, Unavailable
 from jabba.filters import JOBS, TASKS, parse_search, tasks_of_job
 from jabba.lifecycle import Strategy, TaskFailed, TasksAborted, TaskStarted, TaskSucceeded
 from jabba.models import Callback, Job, Task
@@ -357,3 +359,16 @@ async def test_more_unfinished_jobs_than_a_page_are_all_answered_once(projection
     await project(projection, [fact for job in jobs for fact in facts(slices_of(job, job_spec(1)))])
 
     assert [one.id async for one in queries.unfinished_jobs(projection)] == sorted(jobs)
+
+
+async def test_a_search_that_takes_too_long_is_refused_which_is_no_outage(migrated: str) -> None:
+    search = parse_search({"filter": [["type", "equal", "t"]]}, JOBS)
+    async with Database(migrated) as holder, Database(migrated, statement_seconds=0.2) as opened:
+        async with holder.transaction() as transaction:
+            await transaction.execute(text("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE"))
+            with pytest.raises(TooExpensive, match=r"narrow it: .* within 0\.2 s") as refused:
+                await queries.search_jobs(opened, search)
+            with pytest.raises(Unavailable):
+                await queries.get_job(opened, new_job())
+        assert (refused.value.status, refused.value.type) == (422, "too_expensive")
+        assert await queries.search_jobs(opened, search) == []

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
 from jabba import ids
-from jabba.filters import JOBS, TASKS, parse_search
+from jabba.filters import JOBS, TASKS, Collection, parse_search
 from jabba.lifecycle import TasksAborted, TaskSucceeded
 from jabba.persistence import partitions, queries
 from jabba.persistence.database import Database
@@ -253,7 +253,9 @@ async def test_the_planner_knows_how_much_there_is_in_all_partitions(projection:
 async def planned_for(database: Database, statement: Any, given: dict[str, str], moment: int) -> bool:
     """Answer whether a statement is planned for the partitions of this week and of no other."""
     compiled = statement.compile(dialect=PGDialect_psycopg2())  # type: ignore[no-untyped-call]
-    values = {name: f"'{value}'" for name, value in {**compiled.params, **given}.items()}
+    literals = {**compiled.params, **given}
+    lists = {name: f"{{{','.join(value)}}}" for name, value in literals.items() if isinstance(value, list)}
+    values = {name: f"'{value}'" for name, value in {**literals, **lists}.items()}
     plan = await database.fetch(text("EXPLAIN " + (str(compiled) % values).replace(":", r"\:")))
     told = "\n".join(row["QUERY PLAN"] for row in plan)
     others = ("default", *(Week.at(moment + weeks * MILLISECONDS).word for weeks in (-1, 1)))
@@ -278,3 +280,18 @@ async def test_a_task_is_looked_for_in_the_week_of_its_id(projection: Database, 
 
     assert [found.id for found in await queries.search_tasks(projection, search)] == [task]
     assert await planned_for(projection, compile_search(search, tasks, [tasks.c.id]).limit(None).offset(None), {}, NOW)
+
+
+@pytest.mark.parametrize("collection, search", [(JOBS, queries.search_jobs), (TASKS, queries.search_tasks)])
+async def test_ids_are_looked_for_and_left_out_in_all_weeks(
+    projection: Database, keeper: Keeper, collection: Collection, search: Any
+) -> None:
+    await keeper.look()
+    for days in (0, 7, 14, 100):
+        await submit(projection, NOW + days * DAY)
+    everything = [one.id for one in await search(projection, parse_search({}, collection))]
+    some = everything[1::3]
+
+    for rule, expected in (("in", set(some)), ("equal_one_of", set(some)), ("not_in", set(everything) - set(some))):
+        found = await search(projection, parse_search({"filter": [["id", rule, list(map(str, some))]]}, collection))
+        assert {one.id for one in found} == expected
