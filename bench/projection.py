@@ -89,12 +89,14 @@ def _joined(are_slices: bool, items: list[bytes]) -> bytes:  # noqa: FBT001 — 
 
 def processor_seconds(server: int) -> float:
     """Answer the seconds of processor that PostgreSQL has had: other work on the machine alters them least."""
-    every = [psutil.Process(server), *psutil.Process(server).children()]
-    return sum(times.user + times.system for times in (one.cpu_times() for one in every))
+    main = psutil.Process(server)
+    ended = main.cpu_times().children_user + main.cpu_times().children_system
+    running = (one.cpu_times() for one in [main, *main.children()])
+    return float(ended + sum(times.user + times.system for times in running))
 
 
-async def catch_up(settings: Settings, database: Database, load: Load, jobs: int, server: int) -> tuple[float, float]:
-    """Write a backlog; answer the seconds in which a projector brings it into PostgreSQL, and PostgreSQL's own."""
+async def catch_up(settings: Settings, database: Database, load: Load, jobs: int) -> float:
+    """Write a backlog; answer the seconds in which a projector brings it into PostgreSQL."""
     ends: dict[tuple[str, int], int] = {}
     async with AIOKafkaProducer(bootstrap_servers=settings.kafka, acks="all", linger_ms=5) as producer:
         sent = [
@@ -106,11 +108,11 @@ async def catch_up(settings: Settings, database: Database, load: Load, jobs: int
     projector = Projector(settings)
     await projector.start()
     await projector.ready.wait()
-    begin, used = time.perf_counter(), processor_seconds(server)
+    begin = time.perf_counter()
     await _shown(database, ends, _COARSE_SECONDS)
-    seconds, used = time.perf_counter() - begin, processor_seconds(server) - used
+    seconds = time.perf_counter() - begin
     await projector.stop()
-    return seconds, used
+    return seconds
 
 
 async def latencies(settings: Settings, database: Database) -> list[float]:
@@ -148,8 +150,9 @@ async def measure(kafka: KafkaServer, dsn: str, jobs: int, without: list[str], s
         print(f"{'':40}{'jobs/s':>9}{'tasks/s':>9}{'µs of PostgreSQL a task':>25}")
         for load in LOADS:
             count = round(jobs * load.share)
-            seconds, used = await catch_up(await installed(kafka, dsn), database, load, count, server)
-            tasks, cost = count * load.tasks / seconds, used * 1e6 / count / load.tasks
+            before = processor_seconds(server)
+            seconds = await catch_up(await installed(kafka, dsn), database, load, count)
+            tasks, cost = count * load.tasks / seconds, (processor_seconds(server) - before) * 1e6 / count / load.tasks
             print(f"{load.name:40}{count / seconds:9.0f}{tasks:9.0f}{cost:25.0f}", flush=True)
         found = [seconds * 1000 for seconds in await latencies(await installed(kafka, dsn), database)]
         p50, p95 = statistics.median(found), statistics.quantiles(found, n=20)[-1]
