@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
 from typing import Any, Self
@@ -15,6 +16,7 @@ from sqlalchemy.sql.compiler import Compiled
 
 from jabba import strictjson
 from jabba.errors import JabbaError, Unavailable
+from jabba.settings import SettingsError
 
 Row = dict[str, Any]
 """A row by column name; JSON is decoded, times are UTC."""
@@ -58,7 +60,7 @@ class Database:
     """
 
     def __init__(self, dsn: str, *, size: int = 10, statement_seconds: float = 10.0, schema: str | None = None) -> None:
-        self._dsn = dsn
+        self._dsn = checked(dsn)
         self._size = size
         self._statement_seconds = statement_seconds
         self._schema = schema
@@ -241,6 +243,21 @@ def _translated(error: psycopg2.Error) -> Exception:
     if broken or state[:2] in _UNAVAILABLE:
         return Unavailable(f"PostgreSQL broke off: {_first_line(error)}")
     return error
+
+
+def checked(dsn: str) -> str:
+    """Answer a connection string that PostgreSQL understands; libpq's own error would show all of another one.
+
+    Raises:
+        SettingsError: it is none, or an unquoted character makes a part of its password one of the host or port.
+    """
+    try:
+        found = psycopg2.extensions.parse_dsn(dsn)
+    except psycopg2.ProgrammingError:
+        found = None
+    if found is None or "@" in found.get("host", "") or not re.fullmatch(r"[\d,]*", found.get("port", "")):
+        raise SettingsError("JABBA_DATABASE: no URL that PostgreSQL understands; write a password's @ as %40, / as %2F")
+    return dsn
 
 
 def _first_line(error: BaseException) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from jabba.errors import NotReady, Unavailable
+from jabba.persistence.database import checked
 
 COMMAND = "python -m jabba init"
 
@@ -106,7 +107,7 @@ def _connected(dsn: str) -> Iterator[Connection]:
     """Open a connection whose work is committed as one transaction."""
     engine = create_engine(
         "postgresql+psycopg2://",
-        creator=lambda: psycopg2.connect(dsn, connect_timeout=_CONNECT_SECONDS),
+        creator=lambda: psycopg2.connect(checked(dsn), connect_timeout=_CONNECT_SECONDS),
         poolclass=NullPool,
     )
     try:

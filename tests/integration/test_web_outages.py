@@ -1,3 +1,4 @@
+import asyncio
 import time
 from pathlib import Path
 
@@ -8,9 +9,11 @@ from pydantic import SecretStr
 from jabba import ids, installation
 from jabba.errors import NotReady
 from jabba.persistence import migrations
+from jabba.persistence.database import Database
 from jabba.settings import Settings
 from tests.support.http import get, post, serving
 from tests.support.kafka import KafkaServer
+from tests.support.keys import KEY, add_key, bearer, make_key
 from tests.support.log import read_slices
 from tests.support.postgres import PostgresServer
 from tests.support.processes import eventually
@@ -65,6 +68,41 @@ async def test_without_postgresql_it_starts_and_accepts_jobs_and_reads_as_soon_a
             postgres.kill()
             postgres.start()
             await eventually(lambda: answers(http, "/v1/jobs"), what="answer after a crash")
+
+
+async def test_while_postgresql_is_away_a_key_that_was_valid_goes_on(
+    kafka: KafkaServer, tmp_path: Path, unused_tcp_port: int
+) -> None:
+    with PostgresServer(tmp_path) as postgres:
+        settings = Settings(
+            kafka=kafka.bootstrap,
+            database=SecretStr(postgres.dsn),
+            prefix="o-keys",
+            partitions=2,
+            web_port=unused_tcp_port,
+            key_seconds=0.05,
+        )
+        await installation.install(settings)
+        migrations.upgrade(postgres.dsn)
+        await asyncio.to_thread(add_key, postgres.dsn)
+        async with Database(postgres.dsn) as database:
+            unseen = await make_key(database)
+        async with serving(settings) as http:
+            assert (await post(http, "/v1/jobs", JOB))[0] == 201
+            for end in (postgres.stop, postgres.kill):
+                end()
+                for _ in range(5):
+                    await asyncio.sleep(2 * settings.key_seconds)
+                    assert (await post(http, "/v1/jobs", JOB))[0] == 201
+                wrong = bearer(KEY[:-1] + "0")
+                assert (await post(http, "/v1/jobs", JOB, headers=wrong))[0] == 401
+                status, error = await post(http, "/v1/jobs", JOB, headers=bearer(unseen))
+                assert (status, error["type"]) == (503, "unavailable")
+                assert (await get(http, "/health/live"))[0] == 200
+                postgres.start()
+                await eventually(lambda: answers(http, "/v1/jobs"), what="answer after the outage")
+            assert (await post(http, "/v1/jobs", JOB, headers=bearer(unseen)))[0] == 201
+    assert len(await read_slices(settings)) == 12
 
 
 async def answers(http: ClientSession, path: str) -> bool:
