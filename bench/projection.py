@@ -12,7 +12,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -48,6 +48,7 @@ class Load:
     tasks: int
     strategy: Strategy
     grouped: int
+    key: str | None = "bench"
 
 
 LOADS = [
@@ -71,7 +72,7 @@ def messages_of(load: Load, jobs: int, settings: Settings) -> Iterator[tuple[str
     waiting: dict[tuple[str, int], list[bytes]] = {}
     for _ in range(jobs):
         job = ids.new_job_id(time.time())
-        for encoded in slices.cut(spec(load), job, Limits()):
+        for encoded in slices.cut(spec(load), job, Limits(), by=load.key):
             waiting.setdefault((topics.tasks, partition_of(encoded.key, partitions)), []).append(encoded.text)
         for index in range(load.tasks):
             result = {"files": index, "bytes": 123_456, "mismatches": 0}
@@ -142,13 +143,13 @@ async def _shown(database: Database, ends: dict[tuple[str, int], int], pause: fl
         await asyncio.sleep(pause)
 
 
-async def measure(kafka: KafkaServer, dsn: str, jobs: int, without: list[str], server: int) -> None:
+async def measure(kafka: KafkaServer, dsn: str, jobs: int, without: list[str], key: str | None, server: int) -> None:
     """Print a row for each load, then the latencies."""
     async with Database(dsn) as database:
         for index in without:
             await database.fetch(text(f'DROP INDEX "{index}"'))
         print(f"{'':40}{'jobs/s':>9}{'tasks/s':>9}{'µs of PostgreSQL a task':>25}")
-        for load in LOADS:
+        for load in (replace(one, key=key) for one in LOADS):
             count = round(jobs * load.share)
             before = processor_seconds(server)
             seconds = await catch_up(await installed(kafka, dsn), database, load, count)
@@ -172,6 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the projection.")
     parser.add_argument("--jobs", type=int, default=10_000, help="one-task jobs of a backlog; fewer of the larger ones")
     parser.add_argument("--without", nargs="*", default=[], help="indexes to do without")
+    parser.add_argument("--no-key", action="store_true", help="submissions without a key, which the audit passes over")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, KafkaServer(Path(scratch, "kafka"), jvm=BENCHMARK_JVM) as kafka:
         server = EmbeddedDatabase(Path(scratch, "postgresql"))
@@ -179,7 +181,8 @@ def main() -> None:
         try:
             dsn = server.ensure_database("bench")
             migrations.upgrade(dsn)
-            asyncio.run(measure(kafka, dsn, given.jobs, given.without, server.pid))
+            key = None if given.no_key else "bench"
+            asyncio.run(measure(kafka, dsn, given.jobs, given.without, key, server.pid))
         finally:
             server.stop()
 

@@ -49,7 +49,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     Who has no key hears of nothing else: not what is wrong with the request, nor whether there is such a route.
     """
     try:
-        request[CALLER] = await _caller(request)
+        request[CALLER] = await admit(request)
         requests.refuse_cross_site(request.method, request.host, request.headers)
         return await handler(request)
     except Exception as error:
@@ -71,6 +71,19 @@ def respond(answer: Answer) -> web.Response:
 def backends(request: web.Request) -> Backends:
     """Answer the backends of the process that serves this request."""
     return request.app[BACKENDS]
+
+
+async def admit(request: web.Request) -> Caller:
+    """Answer who sends a request, by its key.
+
+    Raises:
+        Unauthorized: it has none that is valid now.
+        Unavailable: PostgreSQL cannot tell.
+    """
+    keyring = backends(request).keyring
+    if keyring is None or _is_open(request):
+        return ANYONE
+    return await keyring.caller(requests.read_key(request.headers.get("Authorization")))
 
 
 def caller(request: web.Request) -> Caller:
@@ -102,13 +115,6 @@ async def read_search(request: web.Request) -> Any:
 def _is_open(request: web.Request) -> bool:
     resource = request.match_info.route.resource
     return resource is not None and resource.canonical in request.app[OPEN_PATHS]
-
-
-async def _caller(request: web.Request) -> Caller:
-    keyring = backends(request).keyring
-    if keyring is None or _is_open(request):
-        return ANYONE
-    return await keyring.caller(requests.read_key(request.headers.get("Authorization")))
 
 
 async def _read_at_most(request: web.Request, limit: int) -> bytes:

@@ -15,12 +15,12 @@ from pydantic_core import to_json
 
 from jabba import ids
 from jabba.access import Permission, TypeScope
-from jabba.errors import InvalidRequest, NotFound, Unavailable
+from jabba.errors import InvalidRequest, NotFound, Unauthorized, Unavailable
 from jabba.events import KINDS
 from jabba.filters import EVENTS
 from jabba.models import Job, JobEvent
 from web import requests, schemas
-from web.api import HEADERS, ApiView, backends, caller
+from web.api import HEADERS, ApiView, admit, backends, caller
 from web.live.happenings import EventFilter, Happening
 from web.live.hub import Selection
 from web.live.marks import Mark, read_mark
@@ -204,8 +204,24 @@ async def _farewell(request: Request, job: UUID) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (JOB_ENDED.encode(), document)
 
 
+class _Admission:
+    """Asks once in a while whether the key with which a stream was opened is still valid: it may last for weeks."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._now = asyncio.get_running_loop().time
+        self._at = self._now()
+
+    async def renewed(self) -> None:
+        """Raise Unauthorized when it is not."""
+        if self._now() > self._at + backends(self._request).settings.key_seconds:
+            await admit(self._request)
+            self._at = self._now()
+
+
 async def _send(request: Request, blocks: AsyncGenerator[bytes]) -> StreamResponse:
-    """Send blocks until there are no more, the reader is gone, or it takes nothing."""
+    """Send blocks until there are no more, the reader is gone or takes nothing, or its key is not valid any more."""
+    known = _Admission(request)
     # Whatever can be refused is refused before the answer begins.
     chunk = await anext(blocks)
     response = StreamResponse(headers=_STREAM_HEADERS)
@@ -215,7 +231,8 @@ async def _send(request: Request, blocks: AsyncGenerator[bytes]) -> StreamRespon
             async with asyncio.timeout(STALL_SECONDS):
                 await response.write(chunk)
             chunk = await anext(blocks)
-    except StopAsyncIteration:
+            await known.renewed()
+    except (StopAsyncIteration, Unauthorized):
         pass
     except (ConnectionError, TimeoutError, Unavailable) as error:
         logger.debug("a live stream ends: %r", error)

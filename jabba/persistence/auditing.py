@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, bindparam, literal, or_, select
+from sqlalchemy import ColumnElement, MetaData, Table, Text, bindparam, literal, or_, select
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from jabba import ids
@@ -45,6 +45,11 @@ async def entries(
     return [AuditEntry(**row) for row in await database.fetch(asked)]
 
 
+async def take_over(database: Database, schema: str) -> None:
+    """Note what a rebuild in another schema has noted, and the live projection has not: it may have come farther."""
+    await database.fetch(_taking_over(audit.to_metadata(MetaData(), schema=schema)))
+
+
 async def add_of_key(transaction: Transaction, action: Action, key: str, at: datetime) -> None:
     """Note what is done to a key, and which user of the operating system does it."""
     row = {
@@ -74,6 +79,14 @@ def _add_submissions() -> Insert:
         incoming, keys, keys.c.id == incoming.c.key_id, isouter=True
     )
     names = [*incoming.c.keys(), "action", "key_name"]
+    return insert(audit).from_select(names, found).on_conflict_do_nothing(index_elements=[audit.c.id])
+
+
+def _taking_over(made: Table) -> Insert:
+    told = [made.c[name] for name in ("id", "at", "action", "key_id", "job_id")]
+    name = keys.c.name.label("key_name")
+    found = select(*told, name).join_from(made, keys, keys.c.id == made.c.key_id, isouter=True)
+    names = [column.name for column in (*told, name)]
     return insert(audit).from_select(names, found).on_conflict_do_nothing(index_elements=[audit.c.id])
 
 

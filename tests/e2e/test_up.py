@@ -258,8 +258,10 @@ async def test_what_a_killed_supervisor_leaves_unfinished_goes_on(tmp_path: Path
             up.process.kill()
         await gone(children)
         assert up.lines_of_executions() == ["0", "1"]
+        key = up.key
 
         up.start()
+        assert up.key == key
         async with Client(up.url, key=up.key) as client:
             job = await client.wait(submitted.id, timeout=SECONDS)
             tasks = await client.get_tasks(job.id)
@@ -288,6 +290,19 @@ async def test_a_lost_log_begins_anew_with_what_the_database_holds_unfinished(tm
     assert [job.status for job in jobs] == ["PROCESSED", "PROCESSED", "FAILED"]
     assert [task.status for task in tasks[2]] == ["FAILED", "PROCESSED"]
     assert up.lines_of_executions() == ["done", "0", "1", "2", "3"]
+
+
+def test_its_key_is_its_owners_and_is_not_sent_elsewhere(up: Up) -> None:
+    assert (up.data / "key").stat().st_mode & 0o777 == 0o600
+    assert "the key is in" in up.process.output()
+    assert up.key not in up.process.output()
+
+    command = [sys.executable, "-m", "jabba", "search", "--url", up.url]
+    done = subprocess.run(command, cwd=CHECKOUT, env=plain_environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, "this needs a key" in done.stderr) == (1, True), done.stderr
+    environment = {**plain_environment(), "JABBA_KEY": up.key}
+    done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 async def tasks_of(client: Client, job: Job) -> list[Task]:

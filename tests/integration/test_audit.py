@@ -15,7 +15,7 @@ from jabba.access import EVERY_TYPE, Role
 from jabba.cli.commands import jabba
 from jabba.keys import hash_of, id_of, new_key
 from jabba.models import AuditEntry, Limits
-from jabba.persistence import auditing, keys
+from jabba.persistence import auditing, keys, migrations
 from jabba.persistence.database import Database
 from jabba.persistence.schema import metadata
 from jabba.slices import Rerun, Slice, decode_message, encode_message
@@ -68,6 +68,21 @@ async def test_what_no_user_did_is_not_noted(projection: Database) -> None:
     await project(projection, facts(submission(again, "key", Rerun(1, digest))))
 
     assert [await audit_of(projection, job) for job in (without, again)] == [[], []]
+
+
+async def test_what_a_rebuild_has_noted_beyond_the_live_projection_is_taken_over(
+    migrated: str, projection: Database
+) -> None:
+    key, known, beyond = await shop(projection), new_job(), new_job()
+    await project(projection, facts(submission(known, key)))
+    await asyncio.to_thread(migrations.make_beside, migrated, "beside")
+    async with Database(migrated, schema="beside") as rebuilt:
+        await project(rebuilt, facts([*submission(known, "other"), *submission(beyond, key)]))
+
+    await auditing.take_over(projection, "beside")
+
+    noted = [(entry.key_id, entry.key_name) for job in (known, beyond) for entry in await audit_of(projection, job)]
+    assert noted == [(key, "shop"), (key, "shop")]
 
 
 def run(dsn: str, *arguments: str) -> Result:

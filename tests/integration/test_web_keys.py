@@ -38,6 +38,7 @@ async def settings(kafka: KafkaServer, migrated: str, unused_tcp_port: int) -> S
         web_port=unused_tcp_port,
         visible_seconds=0,
         key_seconds=0.1,
+        stream_heartbeat_seconds=0.1,
     )
     await installation.install(made)
     return made
@@ -131,6 +132,17 @@ async def test_a_key_ends_and_is_told_so(settings: Settings, http: ClientSession
         return (status, error) != (200, []) and error["message"] == "this key is revoked"
 
     await eventually(told, what="refusal")
+
+
+async def test_a_live_stream_ends_with_its_key(http: ClientSession, projection: Database) -> None:
+    text = await make_key(projection)
+    async with http.get("/v1/events", headers=bearer(text)) as response, asyncio.timeout(30):
+        assert response.status == 200
+        for _ in range(4):
+            await response.content.readany()
+        await keys.revoke(projection, id_of(text) or "", datetime.now(UTC))
+        await response.content.read()
+    assert (await get(http, "/v1/events", headers=bearer(text)))[0] == 401
 
 
 async def test_each_role_may_do_what_its_permissions_say_and_is_told_what_is_missing(

@@ -10,7 +10,7 @@ from typing import Self
 from uuid import UUID
 
 from jabba.clock import Clock
-from jabba.persistence import migrations
+from jabba.persistence import auditing, migrations
 from jabba.persistence.database import Database
 from jabba.persistence.intake import Intake, Message, parts
 from jabba.persistence.rebuilding import schemas
@@ -107,6 +107,7 @@ class Rebuild:
         if swap and report.differences == report.differences_in_part:
             rebuilt.swapped = True
             rebuilt.schema = await self._swap(live, keeping, keep=keep)
+            await auditing.take_over(self._live, self._schema)
         await schemas.drop(self._live, self._schema)
         return rebuilt
 
