@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -22,6 +23,15 @@ from jabba.slices import Rerun, Slice, decode_message, encode_message
 from tests.support.projecting import NOW, facts, job_spec, new_job, project
 
 SUBMITTED_AT = datetime.fromtimestamp(NOW / 1000, UTC)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Commands set logging up for their process, which here is that of all tests."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    logging.basicConfig(handlers=handlers, level=level, force=True)
 
 
 def submission(job: UUID, by: str | None, rerun: Rerun | None = None, **given: Any) -> list[Slice]:

@@ -115,6 +115,7 @@ def test_an_open_web_of_this_machine_need_not_be_meant_twice(host: str) -> None:
 
 
 def test_an_open_web_says_so_loudly(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
     service._warn_if_open(Settings())
     assert caplog.records == []
     service._warn_if_open(Settings(access="open"))
