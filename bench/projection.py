@@ -143,14 +143,14 @@ async def _shown(database: Database, ends: dict[tuple[str, int], int], pause: fl
         await asyncio.sleep(pause)
 
 
-async def measure(kafka: KafkaServer, dsn: str, jobs: int, without: list[str], key: str | None, server: int) -> None:
+async def measure(kafka: KafkaServer, dsn: str, given: argparse.Namespace, server: int) -> None:
     """Print a row for each load, then the latencies."""
     async with Database(dsn) as database:
-        for index in without:
+        for index in given.without:
             await database.fetch(text(f'DROP INDEX "{index}"'))
         print(f"{'':40}{'jobs/s':>9}{'tasks/s':>9}{'µs of PostgreSQL a task':>25}")
-        for load in (replace(one, key=key) for one in LOADS):
-            count = round(jobs * load.share)
+        for load in (replace(one, key=None if given.no_key else one.key) for one in LOADS):
+            count = round(given.jobs * load.share)
             before = processor_seconds(server)
             seconds = await catch_up(await installed(kafka, dsn), database, load, count)
             tasks, cost = count * load.tasks / seconds, (processor_seconds(server) - before) * 1e6 / count / load.tasks
@@ -181,8 +181,7 @@ def main() -> None:
         try:
             dsn = server.ensure_database("bench")
             migrations.upgrade(dsn)
-            key = None if given.no_key else "bench"
-            asyncio.run(measure(kafka, dsn, given.jobs, given.without, key, server.pid))
+            asyncio.run(measure(kafka, dsn, given, server.pid))
         finally:
             server.stop()
 
