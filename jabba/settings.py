@@ -234,6 +234,12 @@ class Settings(BaseModel):
             raise PydanticCustomError("security", "{fault}", {"fault": _told(error)}) from error
         return self
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Answer a copy; what was made of the values before the update does not go with it."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("kafka_access", None)
+        return copied
+
     @cached_property
     def kafka_access(self) -> KafkaAccess:
         """Answer how to connect to Kafka.

@@ -1,17 +1,22 @@
 """Fixtures of the tests that need the projection's tables, or a log beside them."""
 
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from aiohttp import ClientSession
 from pydantic import SecretStr
 
 from jabba import installation
+from jabba.client import Client
 from jabba.persistence import migrations
 from jabba.persistence.database import Database
+from jabba.persistence.projector import Projector
 from jabba.settings import Settings
+from tests.support.http import serving
 from tests.support.kafka import KafkaServer
-from tests.support.keys import add_key
+from tests.support.keys import KEY, add_key
 from tests.support.postgres import PostgresServer
 from tests.support.sending import Sender, sending
 
@@ -49,6 +54,50 @@ async def installed(kafka: KafkaServer, migrated: str) -> Settings:
     )
     await installation.install(settings)
     return settings
+
+
+@pytest.fixture
+def options() -> dict[str, Any]:
+    """What a module sets otherwise for its ``settings``."""
+    return {}
+
+
+@pytest.fixture
+async def settings(kafka: KafkaServer, migrated: str, unused_tcp_port: int, options: dict[str, Any]) -> Settings:
+    """An installation of the test's own with a port for its web process: topics, and the schema."""
+    given = {"partitions": 4, **options}
+    made = Settings(
+        kafka=kafka.bootstrap,
+        database=SecretStr(migrated),
+        prefix=f"w{uuid4().hex[:12]}",
+        web_port=unused_tcp_port,
+        **given,
+    )
+    await installation.install(made)
+    return made
+
+
+@pytest.fixture
+async def http(settings: Settings) -> AsyncIterator[ClientSession]:
+    """A session that talks to a web process of ``settings``."""
+    async with serving(settings) as session:
+        yield session
+
+
+@pytest.fixture
+async def client(settings: Settings) -> AsyncIterator[Client]:
+    """A client of it."""
+    async with Client(f"http://127.0.0.1:{settings.web_port}", key=KEY) as made:
+        yield made
+
+
+@pytest.fixture
+async def projector(settings: Settings) -> AsyncIterator[Projector]:
+    """A projector of ``settings``."""
+    service = Projector(settings)
+    await service.start()
+    yield service
+    await service.stop()
 
 
 @pytest.fixture

@@ -5,14 +5,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from aiohttp import ClientSession
 from prometheus_client.parser import text_string_to_metric_families
-from pydantic import SecretStr
 
-from jabba import Producer, installation
+from jabba import Producer
 from jabba.embedded.ports import free_port
 from jabba.log import Log
 from jabba.metrics import PROJECTOR, WEB, WORKER, Shown
@@ -35,18 +33,8 @@ class House:
 
 
 @pytest.fixture
-async def settings(kafka: KafkaServer, migrated: str, unused_tcp_port: int) -> Settings:
-    made = Settings(
-        kafka=kafka.bootstrap,
-        database=SecretStr(migrated),
-        prefix=f"m-{uuid4().hex[:8]}",
-        partitions=2,
-        callbacks=[MODULE],
-        slots=SLOTS,
-        web_port=unused_tcp_port,
-    )
-    await installation.install(made)
-    return made
+def options() -> dict[str, Any]:
+    return {"partitions": 2, "callbacks": [MODULE], "slots": SLOTS}
 
 
 @pytest.fixture

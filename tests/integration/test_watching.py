@@ -2,14 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
 import pytest
 from aiohttp import ClientSession
-from pydantic import SecretStr
 
-from jabba import installation
 from jabba.client import Client, SyncClient
 from jabba.errors import NotFound
 from jabba.lifecycle import Event, TaskFailed, TasksAborted, TaskSucceeded, Version
@@ -17,45 +14,11 @@ from jabba.models import JobEvent
 from jabba.persistence.projector import Projector
 from jabba.settings import Settings
 from tests.support.http import get, serving
-from tests.support.kafka import KafkaServer
 from tests.support.keys import AUTHORIZATION, KEY
 from tests.support.live import data, emit, first, listening
 from web.service import build
 
 TASK = ["local", "shop", "ship", [1]]
-
-
-@pytest.fixture
-async def settings(kafka: KafkaServer, migrated: str, unused_tcp_port: int) -> Settings:
-    made = Settings(
-        kafka=kafka.bootstrap,
-        database=SecretStr(migrated),
-        prefix=f"wa-{uuid4().hex}",
-        partitions=4,
-        web_port=unused_tcp_port,
-    )
-    await installation.install(made)
-    return made
-
-
-@pytest.fixture
-async def http(settings: Settings) -> AsyncIterator[ClientSession]:
-    async with serving(settings) as session:
-        yield session
-
-
-@pytest.fixture
-async def client(settings: Settings) -> AsyncIterator[Client]:
-    async with Client(f"http://127.0.0.1:{settings.web_port}", key=KEY) as made:
-        yield made
-
-
-@pytest.fixture
-async def projector(settings: Settings) -> AsyncIterator[Projector]:
-    service = Projector(settings)
-    await service.start()
-    yield service
-    await service.stop()
 
 
 def outcome(job: UUID, index: int, *, cls: type[TaskSucceeded] | type[TaskFailed] = TaskSucceeded) -> Event:

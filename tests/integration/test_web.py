@@ -9,14 +9,12 @@ from uuid import UUID, uuid4
 
 import pytest
 from aiohttp import ClientError, ClientSession
-from pydantic import SecretStr
 
-from jabba import ids, installation
+from jabba import ids
 from jabba.app import WebServer
 from jabba.persistence import queries
 from jabba.settings import Settings
-from tests.support.http import answer, get, post, serving, session_of
-from tests.support.kafka import KafkaServer
+from tests.support.http import answer, get, post, session_of
 from tests.support.log import read_slices
 from web.service import build
 
@@ -42,25 +40,6 @@ ROUTES = {
     ("GET", "/openapi.json"),
     ("GET", "/docs"),
 }
-
-
-@pytest.fixture
-async def settings(kafka: KafkaServer, migrated: str, unused_tcp_port: int) -> Settings:
-    made = Settings(
-        kafka=kafka.bootstrap,
-        database=SecretStr(migrated),
-        prefix=f"w-{uuid4().hex}",
-        partitions=4,
-        web_port=unused_tcp_port,
-    )
-    await installation.install(made)
-    return made
-
-
-@pytest.fixture
-async def http(settings: Settings) -> AsyncIterator[ClientSession]:
-    async with serving(settings) as session:
-        yield session
 
 
 def test_only_the_routes_of_the_contract_are_served_and_no_page_of_fausts(settings: Settings) -> None:

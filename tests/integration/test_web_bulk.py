@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import psutil
 import pytest
@@ -36,23 +35,8 @@ HEAD = (
 
 
 @pytest.fixture
-async def settings(kafka: KafkaServer, migrated: str, unused_tcp_port: int) -> Settings:
-    made = Settings(
-        kafka=kafka.bootstrap,
-        database=SecretStr(migrated),
-        prefix=f"b-{uuid4().hex}",
-        partitions=4,
-        web_port=unused_tcp_port,
-        request_bytes=200_000,
-    )
-    await installation.install(made)
-    return made
-
-
-@pytest.fixture
-async def http(settings: Settings) -> AsyncIterator[ClientSession]:
-    async with serving(settings) as session:
-        yield session
+def options() -> dict[str, Any]:
+    return {"request_bytes": 200_000}
 
 
 def lines(jobs: Iterable[Any]) -> bytes:

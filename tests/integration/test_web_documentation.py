@@ -5,7 +5,6 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
 
 import jsonschema_rs
 import pytest
@@ -13,17 +12,14 @@ import schemathesis
 from aiohttp import ClientSession
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as given_settings
-from pydantic import SecretStr
 from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from jabba import installation
 from jabba.models import Job
 from jabba.persistence.projector import Projector
 from jabba.settings import Settings
 from tests.support.http import post, serving
-from tests.support.kafka import KafkaServer
 from tests.support.keys import AUTHORIZATION
 from web import openapi
 from web.backends import Backends
@@ -43,17 +39,8 @@ def as_line(_: object, value: Any) -> bytes:
 
 
 @pytest.fixture
-async def settings(kafka: KafkaServer, migrated: str, unused_tcp_port: int) -> Settings:
-    made = Settings(
-        kafka=kafka.bootstrap,
-        database=SecretStr(migrated),
-        prefix=f"d-{uuid4().hex}",
-        partitions=2,
-        web_port=unused_tcp_port,
-        visible_seconds=1.0,
-    )
-    await installation.install(made)
-    return made
+def options() -> dict[str, Any]:
+    return {"partitions": 2, "visible_seconds": 1.0}
 
 
 @pytest.fixture

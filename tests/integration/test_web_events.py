@@ -2,21 +2,19 @@ import asyncio
 import random
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from uuid import UUID, uuid4
+from typing import Any
+from uuid import UUID
 
 import pytest
 from aiohttp import ClientError, ClientSession, ClientTimeout
-from pydantic import SecretStr
 
-from jabba import installation
 from jabba.client.sse import SentEvent, SentEvents
 from jabba.settings import Settings
 from tests.support.http import get, serving, session_of
-from tests.support.kafka import KafkaServer
 from tests.support.keys import AUTHORIZATION
 from tests.support.live import data, emit, emit_interleaved, first, listening, new_jobs, places, told, transitions
 from tests.support.processes import eventually, jabba_process
@@ -24,23 +22,8 @@ from web.service import build
 
 
 @pytest.fixture
-async def settings(kafka: KafkaServer, migrated: str, unused_tcp_port: int) -> Settings:
-    made = Settings(
-        kafka=kafka.bootstrap,
-        database=SecretStr(migrated),
-        prefix=f"e-{uuid4().hex}",
-        partitions=4,
-        web_port=unused_tcp_port,
-        visible_seconds=0,
-    )
-    await installation.install(made)
-    return made
-
-
-@pytest.fixture
-async def http(settings: Settings) -> AsyncIterator[ClientSession]:
-    async with serving(settings) as session:
-        yield session
+def options() -> dict[str, Any]:
+    return {"visible_seconds": 0}
 
 
 class Resuming:

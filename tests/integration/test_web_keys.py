@@ -4,20 +4,18 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from uuid import uuid4
+from typing import Any
 
 import pytest
 from aiohttp import ClientSession
-from pydantic import SecretStr
 
-from jabba import Client, Forbidden, Unauthorized, installation
+from jabba import Client, Forbidden, Unauthorized
 from jabba.access import PERMISSIONS, Role
 from jabba.keys import id_of
 from jabba.persistence import keys
 from jabba.persistence.database import Database
 from jabba.settings import Settings
 from tests.support.http import answer, get, post, serving, session_of
-from tests.support.kafka import KafkaServer
 from tests.support.keys import KEY, bearer, make_key
 from tests.support.processes import eventually
 from web.openapi import PATH_EXAMPLES, path_of
@@ -29,19 +27,8 @@ LONG_AGO = datetime(2026, 11, 2, tzinfo=UTC)
 
 
 @pytest.fixture
-async def settings(kafka: KafkaServer, migrated: str, unused_tcp_port: int) -> Settings:
-    made = Settings(
-        kafka=kafka.bootstrap,
-        database=SecretStr(migrated),
-        prefix=f"k-{uuid4().hex}",
-        partitions=2,
-        web_port=unused_tcp_port,
-        visible_seconds=0,
-        key_seconds=0.1,
-        stream_heartbeat_seconds=0.1,
-    )
-    await installation.install(made)
-    return made
+def options() -> dict[str, Any]:
+    return {"partitions": 2, "visible_seconds": 0, "key_seconds": 0.1, "stream_heartbeat_seconds": 0.1}
 
 
 @pytest.fixture

@@ -1,56 +1,16 @@
-from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from aiohttp import ClientSession
-from pydantic import SecretStr
 
-from jabba import installation
 from jabba.client import Client
 from jabba.errors import InvalidRequest, NotFound
 from jabba.pages import Count
 from jabba.persistence.projector import Projector
-from jabba.settings import Settings
-from tests.support.http import get, post, serving
-from tests.support.kafka import KafkaServer
-from tests.support.keys import KEY
+from tests.support.http import get, post
 from web import backends
 
 TASK = ["local", "shop", "ship", [1]]
-
-
-@pytest.fixture
-async def settings(kafka: KafkaServer, migrated: str, unused_tcp_port: int) -> Settings:
-    made = Settings(
-        kafka=kafka.bootstrap,
-        database=SecretStr(migrated),
-        prefix=f"r-{uuid4().hex}",
-        partitions=4,
-        web_port=unused_tcp_port,
-    )
-    await installation.install(made)
-    return made
-
-
-@pytest.fixture
-async def http(settings: Settings) -> AsyncIterator[ClientSession]:
-    async with serving(settings) as session:
-        yield session
-
-
-@pytest.fixture
-async def client(settings: Settings) -> AsyncIterator[Client]:
-    async with Client(f"http://127.0.0.1:{settings.web_port}", key=KEY) as made:
-        yield made
-
-
-@pytest.fixture
-async def projector(settings: Settings) -> AsyncIterator[Projector]:
-    service = Projector(settings)
-    await service.start()
-    yield service
-    await service.stop()
 
 
 async def test_behind_its_position_a_job_is_there_with_all_of_its_tasks(

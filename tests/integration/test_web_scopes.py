@@ -4,23 +4,20 @@ import asyncio
 import itertools
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from aiohttp import ClientSession
-from pydantic import SecretStr
 
-from jabba import ids, installation
+from jabba import ids
 from jabba.access import Role, TypeScope
 from jabba.filters import JOBS, TASKS, parse_search
 from jabba.lifecycle import TaskSucceeded
 from jabba.persistence import queries
 from jabba.persistence.database import Database
 from jabba.settings import Settings
-from tests.support.http import get, post, serving
-from tests.support.kafka import KafkaServer
+from tests.support.http import get, post
 from tests.support.keys import bearer, make_key
 from tests.support.live import data, emit, first, listening, transitions
 from tests.support.log import read_slices
@@ -33,23 +30,8 @@ PATTERNS = ["order", "audit_*", "audit_\U0010ffff*", "a*", "\ud7ff*", "\U0010fff
 
 
 @pytest.fixture
-async def settings(kafka: KafkaServer, migrated: str, unused_tcp_port: int) -> Settings:
-    made = Settings(
-        kafka=kafka.bootstrap,
-        database=SecretStr(migrated),
-        prefix=f"t-{uuid4().hex}",
-        partitions=2,
-        web_port=unused_tcp_port,
-        visible_seconds=0,
-    )
-    await installation.install(made)
-    return made
-
-
-@pytest.fixture
-async def http(settings: Settings) -> AsyncIterator[ClientSession]:
-    async with serving(settings) as session:
-        yield session
+def options() -> dict[str, Any]:
+    return {"partitions": 2, "visible_seconds": 0}
 
 
 @pytest.fixture

@@ -3,13 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from aiohttp import ClientSession
-from pydantic import SecretStr
 
-from jabba import installation
 from jabba.access import Role
 from jabba.events import encode_event, encode_events
 from jabba.lifecycle import TaskFailed, TaskSucceeded, Version
@@ -19,7 +17,6 @@ from jabba.persistence.projector import Projector
 from jabba.settings import Settings
 from jabba.topics import partition_of
 from tests.support.http import get, post, serving
-from tests.support.kafka import KafkaServer
 from tests.support.keys import bearer, make_key
 from tests.support.processes import eventually
 from web.overview import Overview
@@ -30,17 +27,8 @@ NOWHERE = "127.0.0.1:1"
 
 
 @pytest.fixture
-async def settings(kafka: KafkaServer, migrated: str, unused_tcp_port: int) -> Settings:
-    made = Settings(
-        kafka=kafka.bootstrap,
-        database=SecretStr(migrated),
-        prefix=f"s-{uuid4().hex}",
-        partitions=2,
-        web_port=unused_tcp_port,
-        visible_seconds=0,
-    )
-    await installation.install(made)
-    return made
+def options() -> dict[str, Any]:
+    return {"partitions": 2, "visible_seconds": 0}
 
 
 async def stats(http: ClientSession) -> dict[str, Any]:

@@ -176,3 +176,10 @@ async def test_nobody_is_asked_twice_without_security() -> None:
 
     assert type(error) is Unavailable
     assert str(error) == "Kafka at 127.0.0.1:1 does not answer as it should over plaintext: gone"
+
+
+def test_a_copy_with_other_servers_connects_to_them() -> None:
+    settings = Settings(kafka="one:9092")
+    assert settings.kafka_access.client_options()["bootstrap_servers"] == "one:9092"
+    copied = settings.model_copy(update={"kafka": "two:9092"})
+    assert copied.kafka_access.client_options()["bootstrap_servers"] == "two:9092"
