@@ -202,7 +202,7 @@ async def _execute(cursor: aiopg.Cursor, statement: Statement, parameters: Mappi
 async def _run(cursor: aiopg.Cursor, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
     """Execute SQL; every failure that is not the statement's own becomes Unavailable or TransactionLost."""
     clock = asyncio.get_running_loop()
-    began = clock.time()
+    began, cancellations = clock.time(), _cancellations()
     try:
         await cursor.execute(sql, parameters)
     except TimeoutError as error:
@@ -216,6 +216,15 @@ async def _run(cursor: aiopg.Cursor, sql: str, parameters: Mapping[str, Any] | N
         raise
     except psycopg2.Error as error:
         raise _translated(error) from error
+    # asyncio.wait_for, inside of aiopg, forgets a cancellation that comes together with the answer.
+    if _cancellations() > cancellations:
+        raise asyncio.CancelledError
+
+
+def _cancellations() -> int:
+    """Answer how often this task was told to end."""
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0
 
 
 def _cancelled(error: psycopg2.Error, *, within: float, after: float) -> Unavailable:

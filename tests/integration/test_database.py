@@ -5,8 +5,10 @@ import os
 import signal
 import socket
 import time
-from contextlib import closing
+from contextlib import closing, suppress
+from typing import Any
 
+import aiopg
 import psycopg2
 import pytest
 from sqlalchemy import TextClause, text
@@ -203,3 +205,26 @@ async def test_a_closed_database_says_so(database: str) -> None:
         assert await opened.fetch(ONE) == [{"one": 1}]
     with pytest.raises(Unavailable, match="closed"):
         await opened.fetch(ONE)
+
+
+async def test_a_cancellation_that_comes_with_the_answer_is_not_forgotten(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ``asyncio.wait_for`` forgets it; whoever looks now and then until cancelled would never end."""
+    execute, answered = aiopg.Cursor.execute, asyncio.Event()
+
+    async def forgetting(cursor: aiopg.Cursor, *given: Any, **options: Any) -> None:
+        await execute(cursor, *given, **options)
+        if "forgotten" in given[0]:
+            answered.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+
+    monkeypatch.setattr(aiopg.Cursor, "execute", forgetting)
+    async with Database(database) as opened:
+        asking = asyncio.create_task(opened.fetch(text("SELECT 1 AS forgotten")))
+        await answered.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert await opened.fetch(ONE) == [{"one": 1}]
