@@ -61,6 +61,9 @@ async def make(database: Database, week: Week) -> None:
         await _keep_writers_out(transaction)
         for statement in (*_making("jobs", week), *_making("tasks", week)):
             await transaction.execute(statement)
+        await _keep_everyone_out(transaction)
+        for table in _KEYS:
+            await transaction.execute(_attaching(table, week))
     logger.info("partitions of the week of %s are made", week.word)
 
 
@@ -139,6 +142,14 @@ async def _keep_writers_out(transaction: Transaction) -> None:
     await transaction.execute(_NO_WRITERS)
 
 
+async def _keep_everyone_out(transaction: Transaction) -> None:
+    """Let the readers that are at it end, too, for the moment in which a partition is put in its place.
+
+    One that has chosen its partitions before, and looks into them later, would find a row that has moved in none.
+    """
+    await transaction.execute(_NOBODY)
+
+
 async def _is_there(transaction: Transaction, week: Week) -> bool:
     return bool((await transaction.execute(_IS_THERE, {"table": f"jobs_{week.word}"}))[0]["is_there"])
 
@@ -151,7 +162,11 @@ def _making(table: str, week: Week) -> Iterator[TextClause]:
         f"WITH moved AS (DELETE FROM {table}_default WHERE {key} BETWEEN '{first}' AND '{last}' RETURNING *)"  # noqa: S608
         f" INSERT INTO {part} SELECT * FROM moved"
     )
-    yield text(f"ALTER TABLE {table} ATTACH PARTITION {part} FOR VALUES FROM ('{first}') TO ('{week.next.first_id}')")
+
+
+def _attaching(table: str, week: Week) -> TextClause:
+    bounds = f"FROM ('{week.first_id}') TO ('{week.next.first_id}')"
+    return text(f"ALTER TABLE {table} ATTACH PARTITION {table}_{week.word} FOR VALUES {bounds}")
 
 
 # Less than the second after which PostgreSQL looks for deadlocks: whoever met one with us never has to give way.
@@ -160,6 +175,8 @@ _PATIENCE = text("SET LOCAL lock_timeout = '500ms'")
 _TURN = text(f"SELECT pg_try_advisory_xact_lock({_LOCK}) AS ours")
 
 _NO_WRITERS = text("LOCK TABLE ONLY jobs, ONLY tasks IN SHARE ROW EXCLUSIVE MODE")
+
+_NOBODY = text("LOCK TABLE ONLY jobs, ONLY tasks IN ACCESS EXCLUSIVE MODE")
 
 _PARTITIONS = text("""
     SELECT relname AS name FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid

@@ -1,9 +1,12 @@
 """Partitions come and go, and no row is lost that should be kept."""
 
 import asyncio
+from contextlib import suppress
+from functools import partial
 from typing import Any
 from uuid import UUID
 
+import psycopg2.errors
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
@@ -90,6 +93,33 @@ async def test_rows_move_from_the_default_partitions_when_theirs_are_made(projec
     assert await places(projection, await submit(projection)) == of_week(NOW)
     await end(projection, early)
     assert (await job_row(projection, early))["status"] == "PROCESSED"
+
+
+async def test_a_row_that_moves_is_never_missed(projection: Database, migrated: str) -> None:
+    """Not even by one who reads while the partition is put in place: it has the old ones in mind, and the new rows."""
+    job = await submit(projection)
+    async with Database(migrated) as database:
+        while not await partitions.made_weeks(database):
+            async with database.transaction() as holder:
+                await holder.execute(text("LOCK TABLE jobs_default IN ACCESS SHARE MODE"))
+                making = asyncio.create_task(_make(migrated, Week.of(job)))
+                await eventually(partial(_are_waiting, database, 1, making), what="partition that waits for its place")
+                reading = asyncio.create_task(queries.get_job(projection, job))
+                await eventually(partial(_are_waiting, database, 2, making), what="reader that waits")
+            await making
+            assert await reading is not None
+
+
+async def _make(dsn: str, week: Week) -> None:
+    async with Database(dsn) as database:
+        with suppress(psycopg2.errors.LockNotAvailable):
+            await partitions.make(database, week)
+
+
+async def _are_waiting(database: Database, count: int, making: "asyncio.Task[None]") -> bool:
+    """Answer whether so many wait for tables, or it is no use, for the partition was not made in time."""
+    waiting = text("SELECT count(DISTINCT pid) AS waiting FROM pg_locks WHERE NOT granted AND locktype = 'relation'")
+    return making.done() or bool((await database.fetch(waiting))[0]["waiting"] >= count)
 
 
 async def test_partitions_reach_from_what_the_log_holds_to_some_weeks_ahead(
