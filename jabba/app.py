@@ -16,6 +16,7 @@ from faust.auth import Credentials
 from faust.web.drivers.aiohttp import Web as AiohttpWeb
 from mode import ServiceT
 
+from jabba.ending import ended
 from jabba.kafka import KafkaSecurity
 from jabba.settings import Settings
 
@@ -187,10 +188,7 @@ class _QuickEnd(mode.Worker):
     """Ends as soon as all has stopped; mode's own would rest for two seconds more, whatever is left to do."""
 
     def _gather_all(self) -> None:
-        left = asyncio.all_tasks(self.loop)
-        for task in left:
-            task.cancel()
-        self.loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        self.loop.run_until_complete(ended(asyncio.all_tasks(self.loop)))
 
     async def _sentinel_task(self) -> None:
         """Let transports that are closing close."""

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from jabba.ending import ended
+
 MAX_GROUP_BYTES = 512 * 1024
 
 Write = Callable[[int, list[bytes]], Awaitable[int]]
@@ -45,9 +47,7 @@ class GroupCommit:
     async def close(self) -> None:
         """Give up all that is still waiting, without an answer to anyone."""
         writers = [queue.writer for queue in self._queues.values() if queue.writer is not None]
-        for writer in writers:
-            writer.cancel()
-        await asyncio.gather(*writers, return_exceptions=True)
+        await ended(writers)
 
     async def _drain(self, partition: int, queue: _Queue) -> None:
         try:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Generic, TypeVar
 
+from jabba.ending import ended
 from jabba.positions import Position
 
 Answer = TypeVar("Answer")
@@ -83,8 +84,7 @@ class Fresh(Generic[Answer]):
     async def close(self) -> None:
         """Give up what is being asked."""
         if self._asked is not None:
-            self._asked.cancel()
-            await asyncio.wait({self._asked})
+            await ended([self._asked])
 
     async def _ask_now(self) -> Answer:
         answer = await self._ask()

@@ -7,6 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from jabba.commands import Command
+from jabba.ending import ended
 from jabba.lanes.lane import Shared
 from jabba.lanes.owned import OwnedPartition, Policy, Together
 from jabba.lanes.ports import Table
@@ -16,6 +17,7 @@ from jabba.room import Room
 from jabba.slices import Slice
 
 _CANCEL_SECONDS = 0.1
+"""A loading has nothing to close that anyone waits for."""
 
 
 class Origin(NamedTuple):
@@ -119,7 +121,7 @@ class Engine:
         """Cancel all lanes; what was not recorded runs again elsewhere."""
         for partition in list(self._owned):
             self._lose(partition)
-        await _ended(self._loadings)
+        await ended(self._loadings, patience=_CANCEL_SECONDS)
 
     def committable(self) -> dict[int, int]:
         """Answer the next offset to read of each partition, as far as it may be committed."""
@@ -231,7 +233,7 @@ class Engine:
 
     async def _load(self, partitions: list[int], *, after: set[asyncio.Task[None]]) -> None:
         # Two loadings at a time would claim the same partitions against each other.
-        await _ended(after)
+        await ended(after, patience=_CANCEL_SECONDS)
         if not partitions:
             return
         stores = await self._table.take(partitions)
@@ -239,14 +241,6 @@ class Engine:
         if not _is_cancelled():
             for partition, store in stores.items():
                 self._owned[partition].loaded(store)
-
-
-async def _ended(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel tasks until they have ended: aiokafka swallows a cancellation that meets it while it closes."""
-    while left := [task for task in tasks if not task.done()]:
-        for task in left:
-            task.cancel()
-        await asyncio.wait(left, timeout=_CANCEL_SECONDS)
 
 
 def _is_cancelled() -> bool:

@@ -13,6 +13,7 @@ from mode import Service
 
 from jabba.clock import SystemClock
 from jabba.dead_letters import dead_letter
+from jabba.ending import ended
 from jabba.errors import Unavailable
 from jabba.log import Log
 from jabba.persistence import queries
@@ -78,13 +79,10 @@ class Projector(Service):
 
     async def on_stop(self) -> None:
         """Let the current batch end, if it can, and leave the group."""
-        for duty in self._duties:
-            duty.cancel()
-            await asyncio.wait({duty})
+        await ended(self._duties)
         if self._running is not None:
             await asyncio.wait({self._running}, timeout=_STOP_SECONDS)
-            self._running.cancel()
-            await asyncio.wait({self._running})
+            await ended([self._running])
         await self._open.aclose()
 
     def _ended(self, running: "asyncio.Task[None]") -> None:

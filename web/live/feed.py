@@ -9,6 +9,7 @@ from typing import Any
 from mode import Service
 
 from jabba.clock import Clock, SystemClock
+from jabba.ending import ended
 from jabba.errors import Unavailable
 from jabba.log_reader import LogReader
 from jabba.settings import Settings
@@ -52,8 +53,7 @@ class Feed(Service):
         """End all streams, and stop following."""
         self.hub.close()
         if self._following is not None:
-            self._following.cancel()
-            await asyncio.wait({self._following})
+            await ended([self._following])
 
     def follow(self) -> None:
         """Begin to follow the topic, if that has not begun."""
