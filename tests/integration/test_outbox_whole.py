@@ -119,6 +119,9 @@ async def test_however_often_relays_are_killed_each_committed_job_runs_once(hous
                 return rows if len(rows) >= len(committed) and set(rows.values()) == {"PROCESSED"} else {}
 
             found = await eventually(projected, 90, "projection of all that was committed")
+        for relay in relays:
+            # The one that was started last may not have got as far as to listen to signals.
+            relay.wait_for_line("outbox relay ready", 60)
         assert [relay.terminate() for relay in relays] == [0, 0]
 
     assert len(committed) > KILLS
