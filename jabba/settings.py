@@ -158,6 +158,9 @@ class Settings(BaseModel):
     keep_days: int = Field(
         default=90, ge=0, description="Days for which jobs are kept in PostgreSQL, at least 8; 0 = for ever."
     )
+    audit_days: int = Field(
+        default=365, ge=0, description="Days for which the audit is kept, at least 8; 0 = for ever."
+    )
     projector_batch: int = Field(default=500, ge=1, description="Messages that one projector transaction takes.")
 
     task_args_bytes: int = Field(default=_LIMITS.task_args_bytes, ge=1, description="Limit of one task's args.")
@@ -218,9 +221,9 @@ class Settings(BaseModel):
         """Answer the whole environment of such a child: this process's own, with these settings."""
         return {**os.environ, **self.as_environ()}
 
-    @field_validator("keep_days")
+    @field_validator("keep_days", "audit_days")
     @classmethod
-    def _check_keep_days(cls, days: int) -> int:
+    def _check_days(cls, days: int) -> int:
         """Refuse to forget what the log still has: a projection that is made anew would have it back."""
         if 0 < days < LEAST_KEEP_DAYS:
             raise ValueError(f"must be 0 or at least {LEAST_KEEP_DAYS}, since the log keeps seven days")

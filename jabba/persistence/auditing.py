@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, MetaData, Table, Text, bindparam, literal, or_, select
+from sqlalchemy import ColumnElement, MetaData, Select, Table, Text, bindparam, delete, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from jabba import ids
@@ -50,6 +50,12 @@ async def take_over(database: Database, schema: str) -> None:
     await database.fetch(_taking_over(audit.to_metadata(MetaData(), schema=schema)))
 
 
+async def forget(database: Database, before: datetime) -> None:
+    """Delete what was noted before a moment, a bounded number of entries at a time."""
+    while (await database.fetch(_FORGET, {"before": before, "limit": _FORGOTTEN}))[0]["entries"]:
+        pass
+
+
 async def add_of_key(transaction: Transaction, action: Action, key: str, at: datetime) -> None:
     """Note what is done to a key, and which user of the operating system does it."""
     row = {
@@ -61,6 +67,9 @@ async def add_of_key(transaction: Transaction, action: Action, key: str, at: dat
     }
     await transaction.execute(_ADD_OF_KEY, row)
 
+
+_FORGOTTEN = 10_000
+"""So many entries are deleted in one statement."""
 
 _ENTRY: list[ColumnElement[Any]] = [audit.c[name] for name in AuditEntry.model_fields]
 
@@ -82,6 +91,13 @@ def _add_submissions() -> Insert:
     return insert(audit).from_select(names, found).on_conflict_do_nothing(index_elements=[audit.c.id])
 
 
+def _forgetting() -> Select[Any]:
+    # Several projectors may be at it: each takes what no other one has.
+    old = select(audit.c.id).where(audit.c.at < bindparam("before")).order_by(audit.c.at).limit(bindparam("limit"))
+    gone = delete(audit).where(audit.c.id.in_(old.with_for_update(skip_locked=True))).returning(audit.c.id).cte("gone")
+    return select(func.count().label("entries")).select_from(gone)
+
+
 def _taking_over(made: Table) -> Insert:
     told = [made.c[name] for name in ("id", "at", "action", "key_id", "job_id")]
     name = keys.c.name.label("key_name")
@@ -94,5 +110,7 @@ SUBMISSION_COLUMNS = (audit.c.id, audit.c.at, audit.c.key_id, audit.c.job_id)
 
 ADD_SUBMISSIONS = _add_submissions()
 """Note who submitted jobs; one that is noted already stays as it is."""
+
+_FORGET = _forgetting()
 
 _ADD_OF_KEY = insert(audit).values({name: bindparam(name) for name in ("id", "at", "action", "about_key", "user_name")})

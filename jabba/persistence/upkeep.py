@@ -1,4 +1,4 @@
-"""The upkeep of the tables: partitions for the coming weeks are made, and what is older than it is kept is dropped."""
+"""The upkeep of the tables: partitions for the coming weeks are made, and what is older than it is kept goes."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ import psycopg2
 
 from jabba.clock import Clock
 from jabba.errors import Unavailable
-from jabba.persistence import partitions
+from jabba.persistence import auditing, partitions
 from jabba.persistence.database import Database, TransactionLost
 from jabba.persistence.weeks import weeks_between
 from jabba.settings import LEAST_KEEP_DAYS, Settings
@@ -33,6 +33,7 @@ class Upkeep:
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._keep_days = settings.keep_days
+        self._audit_days = settings.audit_days
         self._clock = clock
         dsn = settings.database.get_secret_value()
         self._database = Database(dsn, size=1, statement_seconds=_STATEMENT_SECONDS)
@@ -47,10 +48,12 @@ class Upkeep:
         """Make, drop and count what there is to."""
         async with self._database:
             now = int(self._clock.now() * 1000)
-            expired = now - self._keep_days * _DAY if self._keep_days else 0
+            expired = _days_before(now, self._keep_days)
             await self._attempt("partitions are made", self._make(now, expired))
             if expired:
                 await self._attempt("expired jobs are dropped", self._drop(expired))
+            if old := _days_before(now, self._audit_days):
+                await self._attempt("old entries of the audit are deleted", self._forget(old))
             await self._attempt("rows are counted", partitions.analyse_grown(self._database))
 
     async def _attempt(self, what: str, work: Awaitable[None]) -> None:
@@ -73,11 +76,22 @@ class Upkeep:
                 await self._delete(week.word, expired)
         await self._delete(partitions.DEFAULT, expired)
 
+    async def _forget(self, old: int) -> None:
+        await auditing.forget(self._database, _moment(old))
+
     async def _delete(self, word: str, expired: int) -> None:
-        before = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=expired)
         last: UUID | None = UUID(int=0)
         while last is not None:
-            last = await partitions.delete_ended(self._database, word, before, last)
+            last = await partitions.delete_ended(self._database, word, _moment(expired), last)
+
+
+def _days_before(now: int, days: int) -> int:
+    """Answer the moment so many days ago, in milliseconds as ``now``; 0 when it is for ever."""
+    return now - days * _DAY if days else 0
+
+
+def _moment(milliseconds: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
 
 
 def keep_up(settings: Settings, clock: Clock) -> None:

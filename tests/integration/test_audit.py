@@ -4,12 +4,13 @@ import asyncio
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 from click.testing import CliRunner, Result
+from pydantic import SecretStr
 
 from jabba import slices
 from jabba.access import EVERY_TYPE, Role
@@ -19,7 +20,10 @@ from jabba.models import AuditEntry, Limits
 from jabba.persistence import auditing, keys, migrations
 from jabba.persistence.database import Database
 from jabba.persistence.schema import metadata
+from jabba.persistence.upkeep import Upkeep
+from jabba.settings import Settings, SettingsError
 from jabba.slices import Rerun, Slice, decode_message, encode_message
+from tests.support.clocks import HandClock
 from tests.support.projecting import NOW, facts, job_spec, new_job, project
 
 SUBMITTED_AT = datetime.fromtimestamp(NOW / 1000, UTC)
@@ -93,6 +97,28 @@ async def test_what_a_rebuild_has_noted_beyond_the_live_projection_is_taken_over
 
     noted = [(entry.key_id, entry.key_name) for job in (known, beyond) for entry in await audit_of(projection, job)]
     assert noted == [(key, "shop"), (key, "shop")]
+
+
+@pytest.mark.parametrize("days, left", [(20, 2), (0, 25)])
+async def test_old_entries_go_and_those_within_the_time_stay(
+    migrated: str, projection: Database, monkeypatch: pytest.MonkeyPatch, days: int, left: int
+) -> None:
+    monkeypatch.setattr(auditing, "_FORGOTTEN", 10)
+    day = timedelta(days=1)
+    for moment in [SUBMITTED_AT - 20.1 * day] * 23 + [SUBMITTED_AT - 19.9 * day, SUBMITTED_AT]:
+        key, _ = new_key(Role.READER, moment, types=EVERY_TYPE)
+        await keys.create(projection, key)
+
+    await Upkeep(Settings(database=SecretStr(migrated), audit_days=days), HandClock(NOW / 1000)).look()
+
+    entries = await auditing.entries(projection, limit=100)
+    assert len([one for one in entries if one.at <= SUBMITTED_AT]) == left
+    assert len(await keys.every(projection)) == 26, "the keys themselves stay"
+
+
+def test_the_audit_is_kept_for_as_long_as_a_rebuild_would_bring_it_back() -> None:
+    with pytest.raises(SettingsError, match=r"JABBA_AUDIT_DAYS: .* at least 8"):
+        Settings.from_environ({"JABBA_AUDIT_DAYS": "7"})
 
 
 def run(dsn: str, *arguments: str) -> Result:
