@@ -157,7 +157,7 @@ class Projector(Service):
         projected = await self._projected()
         beginnings = await consumer.beginning_offsets(list(places))
         ends = await consumer.end_offsets(list(places))
-        starts = {}
+        starts, forgotten = {}, {}
         for place in places:
             reached = projected.get((place.topic, place.partition), 0)
             if reached > ends[place]:
@@ -167,6 +167,11 @@ class Projector(Service):
             if 0 < reached < beginnings[place]:
                 logger.error("%s begins at %d: the messages from %d on are lost", place, beginnings[place], reached)
             starts[place] = max(reached, beginnings[place])
+            if starts[place] > reached:
+                forgotten[place.topic, place.partition] = starts[place]
+        if forgotten:
+            # Of a partition that has lost all of its messages, all is projected: nobody is to wait for the next one.
+            await self._writer.move(forgotten)
         return starts
 
     async def _projected(self) -> dict[tuple[str, int], int]:

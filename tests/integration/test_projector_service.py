@@ -19,6 +19,7 @@ from jabba.lifecycle import Strategy, TaskFailed, TasksAborted, TaskSucceeded
 from jabba.models import Limits
 from jabba.persistence import queries
 from jabba.persistence.database import Database
+from jabba.persistence.lag import behind, log_ends
 from jabba.persistence.projector import Projector
 from jabba.settings import Settings
 from jabba.topics import partition_of
@@ -27,6 +28,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.processes import eventually
 from tests.support.projecting import job_row, job_spec, statuses, version
 from tests.support.sending import Sender, running, succeeded
+from tests.support.verifying import forget_log
 
 PARTITIONS = 2
 """Of the installation in ``conftest``."""
@@ -218,6 +220,27 @@ async def test_an_empty_database_is_filled_from_the_beginning_of_the_log(
 
     async with running(Projector(installed)):
         await eventually(has_status(projection, job, "PROCESSED"))
+
+
+async def test_an_empty_database_passes_what_the_log_has_forgotten(
+    installed: Settings, sender: Sender, projection: Database
+) -> None:
+    """Else whoever asks whether all is projected would wait for the next message of each partition."""
+    job = await sender.job(1)
+    await sender.events(succeeded(job, [0]))
+    await forget_log(installed)
+
+    async with running(Projector(installed)):
+        await eventually(lambda: _nothing_is_missing(projection, installed))
+
+    forgotten = await log_ends(installed.kafka_access, installed.topics.tasks)
+    assert await queries.is_projected(projection, installed.topics.tasks, {p: end - 1 for p, end in forgotten.items()})
+
+
+async def _nothing_is_missing(database: Database, settings: Settings) -> bool:
+    topics = settings.topics.tasks, settings.topics.events
+    missing = [await behind(database, settings.kafka_access, topic) for topic in topics]
+    return not any(messages for by_partition in missing for messages in by_partition.values())
 
 
 async def test_a_log_that_begins_anew_is_read_from_its_beginning(
