@@ -26,7 +26,7 @@ from web.live.hub import Selection
 from web.live.marks import Mark, read_mark
 from web.live.streams import Stream
 from web.operations import EVENT_STREAM, Example, Operation, Parameter, operation
-from web.parameters import QUERY
+from web.parameters import FILTER, QUERY
 
 logger = logging.getLogger(__name__)
 
@@ -42,11 +42,10 @@ _Kinds = Annotated[str, Field(pattern="^({0})(,({0}))*$".format("|".join(sorted(
 _PARAMETERS = (
     Parameter("job", schemas.Id, "Only events of this job."),
     Parameter("event", _Kinds, "Only events of these names."),
-    Parameter(
-        "filter",
-        schemas.Text,
-        "Only events that meet every condition, as JSON: the `filter` of a search, on the fields of events.",
-        '[["type", "equal", "shipping"], ["status", "in", ["FAILED", "RESCUED"]]]',
+    replace(
+        FILTER,
+        what="Only events that meet every condition, as JSON: the `filter` of a search, on the fields of events.",
+        example='[["type", "equal", "shipping"], ["status", "in", ["FAILED", "RESCUED"]]]',
     ),
     replace(QUERY, example="type:shipping -status:PROCESSED"),
     Parameter("from", Literal["now", "beginning"], "Where the stream of a job begins."),

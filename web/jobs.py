@@ -11,7 +11,7 @@ from jabba.positions import read_position
 from web import answers, requests, schemas
 from web.api import ApiView, backends, caller, read_body, read_search, respond
 from web.operations import Example, Operation, operation
-from web.parameters import AFTER, COUNT, CURSOR, LIMIT, OFFSET, QUERY, WAIT, of_fields
+from web.parameters import AFTER, COUNT, CURSOR, FILTER, LIMIT, OFFSET, QUERY, WAIT, of_fields
 from web.scopes import within
 
 _ABOUT_ONE: tuple[type[RequestError], ...] = (NotFound, InvalidRequest, Unavailable)
@@ -123,7 +123,7 @@ class ProgressOfJob(ApiView):
 
 
 class TasksOfJob(ApiView):
-    """``GET /v1/jobs/{id}/tasks?cursor=OFFSET,LIMIT`` answers a page of a job's tasks, in their order."""
+    """``GET /v1/jobs/{id}/tasks?q=…&cursor=OFFSET,LIMIT`` answers a page of a job's tasks, in their order."""
 
     view_name = "job_tasks"
     view_path = "/v1/jobs/{id}/tasks"
@@ -131,17 +131,20 @@ class TasksOfJob(ApiView):
     @operation(
         Operation(
             "Get the tasks of a job",
-            "A page of them, in their order.",
+            "A page of them in the order of the submission, or of those that meet the conditions.",
             answer=schemas.Paged[models.Task],
             needs=Permission.READ,
-            parameters=(AFTER, CURSOR, OFFSET, LIMIT, COUNT),
+            parameters=(QUERY, FILTER, AFTER, CURSOR, OFFSET, LIMIT, COUNT),
             errors=_ABOUT_ONE,
-            example=Example({"cursor": "0,10"}),
+            example=Example({"q": "status:PENDING,NEW", "cursor": "0,10"}),
         )
     )
     async def get(self, request: Request, id: str) -> Response:  # noqa: A002 — as the path names it
         """Answer the tasks."""
-        search = filters.tasks_of_job(requests.read_job_id(id), **requests.read_paging(request.query))
+        query = request.query
+        written = query.getall("filter", []), query.getall("q", [])
+        conditions = requests.read_conditions(*written, filters.TASKS)
+        search = filters.tasks_of_job(requests.read_job_id(id), conditions, **requests.read_paging(query))
         await _job(request, id)
         return respond(answers.of_page(await queries.search_tasks(backends(request).database, search)))
 

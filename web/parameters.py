@@ -27,6 +27,9 @@ CURSOR = Parameter(
 OFFSET = Parameter("offset", Offset, "How many to pass over.", "0")
 COUNT = Parameter("count", bool, "Tell how many there are on all pages.", "true")
 QUERY = Parameter("q", Text, "Conditions as a text, as in the `query` of a search.", "status:FAILED type:audit_*")
+FILTER = Parameter(
+    "filter", Text, "Conditions as JSON: the `filter` of a search.", '[["status", "in", ["FAILED", "RESCUED"]]]'
+)
 LIMIT = Parameter("limit", Limit, f"How many to answer: {DEFAULT_LIMIT}, at most {MAX_LIMIT}.", "50")
 
 

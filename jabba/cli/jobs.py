@@ -12,6 +12,7 @@ from jabba.client import Client
 from jabba.errors import Unavailable
 from jabba.lifecycle import JobStatus
 from jabba.models import Job
+from jabba.pages import Count
 from jabba.settings import Settings
 from jabba.submission import Submitted
 
@@ -63,7 +64,8 @@ def get(job_id: str, url: str | None, *, as_json: bool) -> None:
         else:
             progress = await client.get_progress(job_id)
             show.job(job, progress)
-            show.tasks(await client.get_tasks(job_id, cursor=(0, _TASKS_SHOWN)), progress.total)
+            tasks = await client.get_tasks(job_id, cursor=(0, _TASKS_SHOWN))
+            show.tasks(tasks, Count(value=progress.total, exact=True))
 
     ask(url, work)
 

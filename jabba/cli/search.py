@@ -68,30 +68,23 @@ def tasks(job: UUID, query: tuple[str, ...], limit: int, url: str | None, *, as_
         jabba tasks ID
         jabba tasks ID 'status:FAILED,RESCUED result.code>400'
     """
-    text = f"job_id:{job} ({' '.join(query)})"
+    text = " ".join(query)
 
     async def work(client: Client) -> None:
-        total = (await client.get_progress(job)).total
-        if query:
-            found = await client.search_tasks(text, [("asc", "priority"), ("asc", "inserted_at")], (0, limit))
-        else:
-            found = await client.get_tasks(job, cursor=(0, limit))
-        if as_json:
-            show.as_json(found)
-        else:
-            show.tasks(found, None if query else total)
+        found = await client.get_tasks(job, text, cursor=(0, limit), count=not as_json)
+        show.as_json(found) if as_json else show.tasks(found, found.total)
 
-    with _pointing_into(text):
+    with _pointing_into(text, "q"):
         ask(url, work)
 
 
 @contextmanager
-def _pointing_into(text: str) -> Iterator[None]:
+def _pointing_into(text: str, name: str = "query") -> Iterator[None]:
     """Show where the mistakes in a text are."""
     try:
         yield
     except InvalidRequest as error:
-        show.places(text, "query", error.fields)
+        show.places(text, name, error.fields)
         raise
 
 

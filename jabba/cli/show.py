@@ -133,7 +133,7 @@ def jobs(found: Iterable[Job], *, headed: bool = True) -> None:
     _print_table(table, "no jobs")
 
 
-def tasks(found: Iterable[Task], total: int | None = None, *, headed: bool = True) -> None:
+def tasks(found: Iterable[Task], total: Count | None = None, *, headed: bool = True) -> None:
     """Show tasks as a table; ``total`` tells how many there are when not all are shown."""
     table = _table("#", "task", "status", "result", headed=headed)
     table.columns[0].justify = "right"
@@ -141,8 +141,8 @@ def tasks(found: Iterable[Task], total: int | None = None, *, headed: bool = Tru
         step, result = str(one.priority or ""), _short(one.result) if one.result else ""
         table.add_row(step, escape(one.name or _call(one.callback)), _status(one.status), escape(result))
     _print_table(table, "no tasks")
-    if total is not None and total > table.row_count:
-        out.print(f"[dim]… and {total - table.row_count:,} more[/]")
+    if total is not None and total.value > table.row_count:
+        out.print(f"[dim]… and {'' if total.exact else 'about '}{total.value - table.row_count:,} more[/]")
 
 
 def more(there_is: bool) -> None:  # noqa: FBT001 — its name says it

@@ -126,13 +126,21 @@ class Client:
         """
         return Progress.model_validate((await self._connection.get(f"{_path(job)}/progress", {}))["data"])
 
-    async def get_tasks(self, job: UUID | str, *, cursor: Cursor = (0, 50)) -> Page[Task]:
-        """Answer a page of a job's tasks, in their order.
+    async def get_tasks(
+        self,
+        job: UUID | str,
+        filter: Filter = (),  # noqa: A002 — as in search_tasks
+        *,
+        cursor: Cursor = (0, 50),
+        count: bool = False,
+    ) -> Page[Task]:
+        """Answer a page of a job's tasks in the order in which they were submitted, or of those that meet conditions.
 
         Raises:
             NotFound: there is no such job.
+            InvalidRequest: as for ``search_tasks``; the places in a text are called ``q[17]`` here.
         """
-        query = {"cursor": searching.cursor_text(cursor)}
+        query = searching.parameters(filter, cursor, count=count)
         return searching.TASKS.read(await self._connection.get(f"{_path(job)}/tasks", query))
 
     async def search_jobs(

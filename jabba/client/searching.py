@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
+from pydantic_core import to_json
 
 from jabba.client.connection import Connection
 from jabba.client.forms import Cursor, Filter, Order
@@ -55,9 +56,14 @@ JOBS = Listing("/v1/jobs/search", TypeAdapter(list[Job]))
 TASKS = Listing("/v1/tasks/search", TypeAdapter(list[Task]))
 
 
-def cursor_text(cursor: Cursor) -> str:
-    """Write a cursor as a parameter."""
-    return cursor if isinstance(cursor, str) else ",".join(map(str, cursor))
+def parameters(conditions: Filter, cursor: Cursor, *, count: bool) -> dict[str, str]:
+    """Write a search as the parameters of a list."""
+    asked = {"cursor": cursor if isinstance(cursor, str) else ",".join(map(str, cursor))}
+    if isinstance(conditions, str):
+        asked |= {"q": conditions} if conditions else {}
+    elif conditions:
+        asked["filter"] = to_json(_conditions(conditions)["filter"]).decode()
+    return asked | ({"count": "true"} if count else {})
 
 
 def _conditions(given: Filter) -> dict[str, Any]:

@@ -69,9 +69,16 @@ class SyncClient:
         """Answer how far a job has come; see ``Client.get_progress``."""
         return self._background.run(self._client.get_progress(job))
 
-    def get_tasks(self, job: UUID | str, *, cursor: Cursor = (0, 50)) -> Page[Task]:
+    def get_tasks(
+        self,
+        job: UUID | str,
+        filter: Filter = (),  # noqa: A002 — as in Client
+        *,
+        cursor: Cursor = (0, 50),
+        count: bool = False,
+    ) -> Page[Task]:
         """Answer a page of a job's tasks; see ``Client.get_tasks``."""
-        return self._background.run(self._client.get_tasks(job, cursor=cursor))
+        return self._background.run(self._client.get_tasks(job, filter, cursor=cursor, count=count))
 
     def search_jobs(
         self,

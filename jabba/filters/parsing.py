@@ -79,10 +79,10 @@ def parse_conditions(filter: Any, query: Any, collection: Collection) -> tuple[C
     return tuple(conditions)
 
 
-def tasks_of_job(job: UUID, *, cursor: Any = None, count: Any = None) -> Search:
-    """Answer the search for the tasks of a job in their order; errors as for ``parse_search``."""
+def tasks_of_job(job: UUID, conditions: tuple[Condition, ...] = (), *, cursor: Any = None, count: Any = None) -> Search:
+    """Answer the search for the tasks of a job that meet conditions, in their order; errors as for ``parse_search``."""
     of_job = Comparison(TASKS.fields["job_id"], Rule.EQUAL, job)
-    search = Search(TASKS, (of_job,), (Order(POSITION, descending=False),), counted=_count(count))
+    search = Search(TASKS, (of_job, *conditions), (Order(POSITION, descending=False),), counted=_count(count))
     return begin_at(search, read_cursor(cursor))
 
 

@@ -134,6 +134,10 @@ def test_the_tasks_of_a_job_are_shown_and_searched(up: Up) -> None:
     found = json.loads(jabba(up, "tasks", job, "status:FAILED,ABORTED or result.args:nothing", "--json").stdout)
     assert [task["priority"] for task in found] == [2, 3]
     assert jabba(up, "tasks", "0190f000-0000-7000-8000-000000000000").returncode == 1
+    many = submitted(up, *(call("echo", number) for number in range(30)), strategy="concurrent")
+    found = json.loads(jabba(up, "tasks", many, "status:PROCESSED", "--json").stdout)
+    assert [task["callback"]["args"] for task in found] == [[number] for number in range(30)]
+    assert "… and 28 more" in jabba(up, "tasks", many, "status:PROCESSED", "--limit", "2").stdout
     wrong = jabba(up, "tasks", job, "state:DONE")
     assert wrong.returncode == 2
     assert "^" in wrong.stderr

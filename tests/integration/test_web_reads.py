@@ -110,6 +110,24 @@ async def test_pages_follow_one_another(http: ClientSession, client: Client, pro
     assert (status, [one["field"] for one in error["fields"]]) == (422, ["q[11]"])
 
 
+async def test_the_tasks_of_a_job_that_meet_conditions_stand_in_their_order(
+    http: ClientSession, client: Client, projector: Projector
+) -> None:
+    tasks = [{"callback": TASK, "name": f"n{number}"} for number in range(300)]
+    submitted = await client.create_job(tasks, "shipping", strategy="concurrent")
+    await client.get_job(submitted.id, after=submitted.position)
+    wanted = [one["name"] for one in tasks if str(one["name"]) >= "n2"]
+
+    for conditions in ("name>=n2", ["name", "greater_than_or_equal", "n2"]):
+        page = await client.get_tasks(submitted.id, conditions, cursor=(0, 60), count=True)
+        assert page.total == Count(value=len(wanted), exact=True)
+        more = await client.get_tasks(submitted.id, conditions, cursor=(page.next or "", 1000))
+        assert [task.name for task in (*page, *more)] == wanted
+    for wrong, field in ({"q": "state:x"}, "q[0]"), ({"filter": '[["state", "equal", 1]]'}, "filter[0][0]"):
+        status, error = await get(http, f"/v1/jobs/{submitted.id}/tasks", params=wrong)
+        assert (status, [one["field"] for one in error["fields"]]) == (422, [field])
+
+
 async def test_the_python_client_asks_the_same(http: ClientSession, client: Client, projector: Projector) -> None:
     submitted = await client.create_job([TASK] * 3, "shipping", strategy="concurrent", meta={"request_id": "r1"})
     job = await client.get_job(submitted.id, after=submitted.position)

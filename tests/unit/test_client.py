@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
 from uuid import UUID
 
 import pytest
@@ -136,13 +137,19 @@ async def test_a_page_is_a_list_that_knows_what_follows(asked: Asked, client: Cl
     assert (len(page), page[0].type, page == [Job.model_validate(JOB)]) == (1, "shipping", True)
     assert (page.next, page.total) == ("TOKEN", Count(value=10_001, exact=False))
     tasks = await client.get_tasks(ID, cursor=("TOKEN", 10))
+    await client.get_tasks(ID, "name~a&b", count=True)
+    await client.get_tasks(ID, [("status", "equal", "FAILED")])
     assert (len(tasks), tasks.next, tasks.total) == (1, None, None)
     await client.search_tasks(("status", "equal", "FAILED"), [["asc", "name"]], page.next or "")
     assert [document for _, _, document in asked.requests if document] == [
         {"query": "status:PENDING", "cursor": [0, 1], "count": True},
         {"filter": [["status", "equal", "FAILED"]], "order_by": [["asc", "name"]], "cursor": "TOKEN"},
     ]
-    assert asked.requests[1][1] == f"/v1/jobs/{ID}/tasks?cursor=TOKEN,10"
+    assert [unquote(path) for _, path, _ in asked.requests[1:4]] == [
+        f"/v1/jobs/{ID}/tasks?cursor=TOKEN,10",
+        f"/v1/jobs/{ID}/tasks?cursor=0,50&q=name~a&b&count=true",
+        f'/v1/jobs/{ID}/tasks?cursor=0,50&filter=[["status","equal","FAILED"]]',
+    ]
 
 
 async def test_all_pages_are_asked_for_one_after_the_other(asked: Asked, client: Client) -> None:
