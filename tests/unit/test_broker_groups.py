@@ -1,58 +1,16 @@
-"""The embedded broker's consumer groups: rounds, leaders, shares, time-outs and fencing, without a socket."""
-
-from concurrent.futures import Future
-from pathlib import Path
+"""The embedded broker's consumer groups: rounds, leaders, shares and time-outs, without a socket."""
 
 import pytest
 from aiokafka.errors import (
-    IllegalGenerationError,
     InconsistentGroupProtocolError,
-    InvalidSessionTimeoutError,
     RebalanceInProgressError,
     UnknownMemberIdError,
 )
 
 from jabba.embedded.broker.groups import Group, State
-from jabba.embedded.broker.members import NO_GENERATION, Application, Joined
-from jabba.embedded.broker.memberships import Memberships
+from jabba.embedded.broker.members import Joined
 from tests.support.clocks import HandClock
-
-SESSION = 10.0
-ROUND = 30.0
-
-
-class Consumer:
-    """A member that says what a test tells it to."""
-
-    def __init__(self, group: Group, name: str, *, protocols: tuple[str, ...] = ("range",)) -> None:
-        self.group = group
-        self.name = name
-        self.id = ""
-        self.protocols = [(protocol, name.encode()) for protocol in protocols]
-        self.answer: Future[Joined] = Future()
-        self.share: Future[bytes] = Future()
-
-    @property
-    def joined(self) -> Joined:
-        return self.answer.result(0)
-
-    def join(self, *, kind: str = "consumer", session: float = SESSION) -> "Consumer":
-        self.answer, self.share = Future(), Future()
-        self.group.join(Application(self.name, kind, self.protocols, session, ROUND, self.id), self.answer)
-        return self
-
-    def learn(self) -> "Consumer":
-        """Take the id that the broker gave it."""
-        self.id = self.joined.member_id
-        return self
-
-    def sync(self, shares: dict[str, bytes] | None = None, *, generation: int | None = None) -> "Consumer":
-        at = self.joined.generation if generation is None else generation
-        self.group.sync(self.id, at, shares or {}, self.share)
-        return self
-
-    def heartbeat(self) -> None:
-        self.group.heartbeat(self.id, self.joined.generation)
+from tests.support.consumers import ROUND, SESSION, Consumer, stable
 
 
 @pytest.fixture
@@ -63,22 +21,6 @@ def clock() -> HandClock:
 @pytest.fixture
 def group(clock: HandClock) -> Group:
     return Group(clock)
-
-
-def stable(group: Group, *names: str) -> list[Consumer]:
-    """Bring members into a group until each has its share, which is its name."""
-    consumers: list[Consumer] = []
-    for name in names:
-        newcomer = Consumer(group, name).join()
-        for one in consumers:
-            one.join()
-        consumers.append(newcomer)
-        for one in consumers:
-            one.learn()
-    for one in consumers:
-        one.sync({other.id: other.name.encode() for other in consumers})
-    assert [one.share.result(0) for one in consumers] == [name.encode() for name in names]
-    return consumers
 
 
 def test_a_lone_member_leads_at_once(group: Group) -> None:
@@ -307,110 +249,3 @@ def test_who_has_no_protocol_in_common_is_refused(group: Group) -> None:
     with pytest.raises(InconsistentGroupProtocolError):
         Consumer(Group(group.clock), "d", protocols=()).join()
     assert len(group.members) == 1
-
-
-def test_a_session_without_length_is_refused(group: Group) -> None:
-    with pytest.raises(InvalidSessionTimeoutError):
-        Consumer(group, "a").join(session=0)
-
-
-def test_strangers_are_refused(group: Group) -> None:
-    stranger = Consumer(group, "x")
-    stranger.id = "x-1"
-
-    with pytest.raises(UnknownMemberIdError):
-        stranger.join()
-    with pytest.raises(UnknownMemberIdError):
-        stranger.sync(generation=1)
-    with pytest.raises(UnknownMemberIdError):
-        group.heartbeat("x-1", 1)
-    with pytest.raises(UnknownMemberIdError):
-        group.leave("x-1")
-
-
-def test_an_older_generation_is_refused(group: Group) -> None:
-    first, second = stable(group, "a", "b")
-
-    for what in (group.heartbeat, group.check_commit):
-        with pytest.raises(IllegalGenerationError):
-            what(first.id, 1)
-    with pytest.raises(IllegalGenerationError):
-        second.sync(generation=1)
-
-
-def test_offsets_are_committed_by_members_of_the_generation_only(group: Group) -> None:
-    first, second = stable(group, "a", "b")
-    group.check_commit(first.id, 2)
-
-    for stranger, generation in (("", NO_GENERATION), ("x-1", 2)):
-        with pytest.raises(UnknownMemberIdError):
-            group.check_commit(stranger, generation)
-    Consumer(group, "c").join()
-    group.check_commit(first.id, 2)
-    first.join()
-    second.join()
-    with pytest.raises(IllegalGenerationError):
-        group.check_commit(first.id, 2)
-    with pytest.raises(RebalanceInProgressError):
-        group.check_commit(first.id, 3)
-
-
-def test_anyone_may_commit_while_nobody_is_in_the_group(group: Group) -> None:
-    group.check_commit("", NO_GENERATION)
-
-    with pytest.raises(UnknownMemberIdError):
-        group.check_commit("gone-1", 4)
-
-
-def test_a_commit_keeps_a_session_alive(group: Group, clock: HandClock) -> None:
-    (only,) = stable(group, "a")
-    clock.seconds += SESSION - 1
-
-    group.check_commit(only.id, 1)
-
-    assert group.deadline() == clock.seconds + SESSION
-
-
-def test_members_go_on_when_the_broker_has_been_away(tmp_path: Path, clock: HandClock) -> None:
-    before = Memberships(tmp_path, clock)
-    first, second = stable(before.group("g"), "a", "b")
-    before.keep("g")
-    clock.seconds += 1000
-
-    group = Memberships(tmp_path, clock).group("g")
-
-    assert (group.members, group.generation, group.state) == ([first.id, second.id], 2, State.STABLE)
-    assert group.deadline() == clock.seconds + SESSION
-    first.group = second.group = group
-    first.heartbeat()
-    group.check_commit(second.id, 2)
-    assert second.join().joined.leader == first.id
-    assert second.sync().share.result(0) == b"b"
-    with pytest.raises(IllegalGenerationError):
-        group.heartbeat(first.id, 1)
-
-
-def test_only_what_is_settled_is_remembered(tmp_path: Path, clock: HandClock) -> None:
-    before = Memberships(tmp_path, clock)
-    first, _ = stable(before.group("g"), "a", "b")
-    before.keep("g")
-    Consumer(before.group("g"), "c").join()
-    first.join()
-    before.keep("g")
-
-    assert len(Memberships(tmp_path, clock).group("g").members) == 2
-
-
-def test_a_group_that_all_have_left_goes_on_counting_when_the_broker_has_been_away(
-    tmp_path: Path, clock: HandClock
-) -> None:
-    before = Memberships(tmp_path, clock)
-    (only,) = stable(before.group("g"), "a")
-    before.keep("g")
-    before.group("g").leave(only.id)
-    before.keep("g")
-
-    after = Memberships(tmp_path, clock)
-
-    assert after.names == ["g"]
-    assert (after.group("g").state, after.group("g").generation) == (State.EMPTY, 2)

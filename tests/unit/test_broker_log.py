@@ -1,4 +1,4 @@
-"""The log of a partition of the embedded broker: it keeps, finds, recognises and forgets what it should."""
+"""The log of a partition of the embedded broker: it keeps, finds and recognises what it should."""
 
 import itertools
 import os
@@ -19,11 +19,11 @@ from aiokafka.errors import (
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from jabba.embedded.broker import configs
-from jabba.embedded.broker.log import NO_TIMESTAMP, PartitionLog
+from jabba.embedded.broker.log import NO_TIMESTAMP
 from tests.support.batches import batch_of, split, values
 from tests.support.clocks import HandClock
 from tests.support.disks import file_size_limit
+from tests.support.partitions import Partition, read_all
 
 FAR = 1 << 40
 DAY = 24 * 3600
@@ -34,35 +34,9 @@ def clock() -> HandClock:
     return HandClock()
 
 
-class Partition:
-    """A directory in which a log is opened again and again."""
-
-    def __init__(self, directory: Path, clock: HandClock) -> None:
-        self.directory = directory
-        self._clock = clock
-
-    def open(self, **overrides: str) -> PartitionLog:
-        config = configs.parse({name.replace("_", "."): value for name, value in overrides.items()})
-        return PartitionLog(self.directory, config, self._clock)
-
-    @property
-    def files(self) -> list[Path]:
-        return sorted(self.directory.iterdir())
-
-
 @pytest.fixture
 def partition(tmp_path: Path, clock: HandClock) -> Partition:
     return Partition(tmp_path / "topic-0", clock)
-
-
-def read_all(log: PartitionLog) -> list[tuple[int, bytes | None]]:
-    found: list[tuple[int, bytes | None]] = []
-    offset = log.start_offset
-    while offset < log.end_offset:
-        batches = log.read(offset, 1000, at_least_one=True)
-        found += [(place, value) for place, value in values(batches) if place >= offset]
-        offset = split(batches)[-1].next_offset
-    return found
 
 
 def test_records_get_offsets_in_the_order_of_their_arrival(partition: Partition) -> None:
@@ -328,79 +302,3 @@ def test_times_that_go_back_do_not_hide_later_ones(partition: Partition) -> None
 
     assert log.find_since(2000) == (0, 5000)
     assert log.find_since(6000) == (2, 9000)
-
-
-def test_what_is_too_old_is_deleted_and_offsets_go_on(partition: Partition, clock: HandClock) -> None:
-    options = {"segment_bytes": "1", "message_timestamp_type": "LogAppendTime", "retention_ms": str(DAY * 1000)}
-    log = partition.open(**options)
-    for value in (b"old", b"young"):
-        log.append(batch_of(value))
-        clock.seconds += DAY / 2 + 1
-
-    log.delete_expired()
-    assert read_all(log) == [(1, b"young")]
-    with pytest.raises(OffsetOutOfRangeError):
-        log.read(0, FAR, at_least_one=True)
-    clock.seconds += DAY
-    log.delete_expired()
-
-    assert len(partition.files) == 1
-    for one in (log, partition.open(**options)):
-        assert (one.start_offset, one.end_offset) == (2, 2)
-    assert log.append(batch_of(b"new")).offset == 2
-
-
-def test_what_is_too_much_is_deleted(partition: Partition) -> None:
-    size = len(batch_of(b"x"))
-    log = partition.open(segment_bytes="1", retention_ms="-1", retention_bytes=str(2 * size))
-    for _ in range(5):
-        log.append(batch_of(b"x"))
-
-    log.delete_expired()
-
-    assert (log.start_offset, log.end_offset) == (3, 5)
-    assert sum(path.stat().st_size for path in partition.files) == 2 * size
-
-
-def test_nothing_is_deleted_that_shall_be_kept_for_ever(partition: Partition, clock: HandClock) -> None:
-    log = partition.open(segment_bytes="1", retention_ms="-1")
-    log.append(batch_of(b"a"))
-    log.append(batch_of(b"b"))
-    clock.seconds += 10000 * DAY
-
-    log.delete_expired()
-
-    assert log.start_offset == 0
-
-
-def test_a_segment_is_closed_when_it_is_old(partition: Partition, clock: HandClock) -> None:
-    log = partition.open(segment_ms="60000", message_timestamp_type="LogAppendTime")
-    log.append(batch_of(b"a"))
-    clock.seconds += 59
-    log.roll_if_old()
-    assert len(partition.files) == 1
-
-    clock.seconds += 1
-    log.roll_if_old()
-    log.roll_if_old()
-
-    assert len(partition.files) == 2
-    assert log.append(batch_of(b"b")).offset == 1
-
-
-def test_files_are_handed_out_once_to_be_forced_to_the_disk(partition: Partition) -> None:
-    log = partition.open(segment_bytes="1")
-    assert log.unsynced() == []
-    for value in (b"a", b"b", b"c"):
-        log.append(batch_of(value))
-
-    descriptors = log.unsynced()
-    names = {Path(f"/proc/self/fd/{descriptor}").readlink() for descriptor in descriptors}
-    for descriptor in descriptors:
-        os.close(descriptor)
-
-    assert names == set(partition.files)
-    assert log.unsynced() == []
-    log.append(batch_of(b"d"))
-    log.close()
-    assert read_all(log) == [(0, b"a"), (1, b"b"), (2, b"c"), (3, b"d")]
