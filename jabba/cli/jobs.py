@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from jabba import key_file, strictjson
-from jabba.cli import logs, options, show
+from jabba.cli import bars, logs, options, show
 from jabba.client import Client
 from jabba.errors import Unavailable
 from jabba.lifecycle import JobStatus
@@ -93,7 +93,7 @@ def _read(file: Any) -> Any:
 async def _until_ended(client: Client, submitted: Submitted, *, quiet: bool) -> Job:
     """Show how far the job has come until it has ended; a web process that is away meanwhile is asked again."""
     pause = _FIRST_PAUSE_SECONDS
-    with show.Advance(submitted.job.type, quiet=quiet) as advance:
+    with bars.Advance(submitted.job.type, quiet=quiet) as advance:
         while True:
             try:
                 job = await client.get_job(submitted.id, after=submitted.position)

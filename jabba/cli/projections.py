@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from jabba.cli import logs, options, show
+from jabba.cli import bars, logs, options, show
 from jabba.cli.roles import check_schema
 from jabba.clock import SystemClock
 from jabba.settings import Settings
@@ -36,13 +36,13 @@ def verify(context: click.Context, /, wait: float, *, as_json: bool, **given: st
         bar.stop()
         show.as_line(difference) if as_json else show.difference(difference)
 
-    async def work(bar: show.Work) -> Any:
+    async def work(bar: bars.Work) -> Any:
         dsn = settings.database.get_secret_value()
         async with database(dsn, size=1, statement_seconds=_STATEMENT_SECONDS) as opened:
             verification = verifying.Verification(settings, opened, SystemClock(), bar.tell)
             return await verification.run(wait, told)
 
-    with show.Work() as bar:
+    with bars.Work() as bar:
         report = asyncio.run(work(bar))
     show.as_line(report.as_json()) if as_json else show.verified(report)
     if report.differences:
@@ -70,11 +70,11 @@ def rebuild(context: click.Context, /, *, yes: bool, keep: bool, **given: str | 
         bar.stop()
         show.difference(difference)
 
-    async def work(bar: show.Work) -> Any:
+    async def work(bar: bars.Work) -> Any:
         async with module.Rebuild(settings, SystemClock(), bar.tell) as opened:
             return await opened.run(told, swap=yes, keep=keep)
 
-    with show.Work() as bar:
+    with bars.Work() as bar:
         rebuilt = asyncio.run(work(bar))
     show.rebuilt(rebuilt)
     if not yes:

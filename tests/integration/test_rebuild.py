@@ -12,10 +12,12 @@ from aiohttp import ClientSession
 from sqlalchemy import text
 
 from jabba.clock import SystemClock
+from jabba.errors import NotReady
 from jabba.persistence.database import Database, Row
 from jabba.persistence.projector import Projector
 from jabba.persistence.rebuilding.rebuilding import Rebuild, Rebuilt
 from jabba.settings import Settings
+from tests.support.disks import file_size_limit
 from tests.support.http import get, post, serving
 from tests.support.processes import eventually, jabba_process
 from tests.support.projecting import job_row, statuses
@@ -224,6 +226,15 @@ async def reading_for_long(settings: Settings) -> AsyncIterator[None]:
 async def _waits(database: Database) -> bool:
     waiting = text("SELECT 1 FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'")
     return bool(await database.fetch(waiting))
+
+
+async def test_when_the_disk_is_full_it_says_so_and_leaves_nothing_behind(
+    installed: Settings, load: Load, projection: Database
+) -> None:
+    with file_size_limit(1000), pytest.raises(NotReady, match="TMPDIR"):
+        await rebuilt(installed)
+    assert await schemas(projection) == []
+    assert (await verified(installed))[1] == []
 
 
 async def test_rehearsal_from_the_command_line(installed: Settings, load: Load, tmp_path: Path) -> None:

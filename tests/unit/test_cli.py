@@ -5,8 +5,9 @@ import sys
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
-from jabba.cli import logs, show
+from jabba.cli import bars, logs, show
 from jabba.cli.commands import Failure, exit_code, jabba
 from jabba.cli.search import _order_by
 from jabba.client import Order
@@ -23,6 +24,7 @@ from jabba.errors import (
     Unavailable,
 )
 from jabba.settings import SettingsError
+from tests.support.clocks import HandClock
 
 
 @pytest.mark.parametrize(
@@ -42,6 +44,15 @@ from jabba.settings import SettingsError
 )
 def test_exit_codes(error: JabbaError, code: int) -> None:
     assert exit_code(error) == code
+
+
+def test_a_long_work_tells_now_and_then_where_nobody_sees_its_bar() -> None:
+    clock, told = HandClock(), io.StringIO()
+    with bars.Work(clock, Console(file=told)) as work:
+        for doing, done in [("reading the log", 1), ("reading the log", 2000), ("comparing", 1), ("comparing", 9000)]:
+            work.tell(doing, done, 12_000)
+            clock.seconds += 6
+    assert told.getvalue() == "comparing: 1 of 12,000\n"
 
 
 def shown(error: JabbaError) -> str:

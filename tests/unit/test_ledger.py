@@ -3,10 +3,13 @@
 import random
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jabba.errors import NotReady
 from jabba.persistence.verification.ledger import Entry, Ledger
+from tests.support.disks import file_size_limit
 
 
 def entry(job: int, offset: int, text: bytes) -> Entry:
@@ -29,6 +32,19 @@ def test_jobs_come_in_the_order_of_their_ids_and_entries_in_that_of_the_log(
     assert [job.int for job, _ in found] == sorted({job for job, _ in told})
     for job, of_job in found:
         assert of_job == [one for one in entries if one.job == job.bytes]
+
+
+@pytest.mark.parametrize("part_bytes", [1000, 1_000_000])
+def test_a_full_disk_is_told_in_words_and_nothing_stays_behind(part_bytes: int) -> None:
+    """Whether it fills up while the log is read or when that is over."""
+
+    def use(ledger: Ledger) -> None:
+        for number in range(300):
+            ledger.add(entry(number, number, b"x" * 1000))
+        list(ledger.by_job())
+
+    with Ledger(part_bytes) as ledger, file_size_limit(20_000), pytest.raises(NotReady, match="TMPDIR"):
+        use(ledger)
 
 
 def test_it_may_be_read_again_and_added_to() -> None:

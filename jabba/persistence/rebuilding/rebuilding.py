@@ -3,13 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
 from uuid import UUID
 
 from jabba.clock import Clock
+from jabba.errors import Unavailable
 from jabba.persistence import auditing, migrations
 from jabba.persistence.database import Database
 from jabba.persistence.intake import Intake, Message, parts
@@ -52,11 +53,11 @@ class Rebuilt:
 class Rebuild:
     """``async with Rebuild(settings, clock, tell) as rebuild``; one at a time in a database.
 
-    Whenever it ends before the swap, whatever ends it, the live projection is what it was. What it leaves behind then
-    the next one clears away.
+    Whenever it ends before the swap, whatever ends it, the live projection is what it was. What is left of one that
+    was killed the next one clears away.
 
     Raises:
-        NotReady: another rebuild is at work.
+        NotReady: another rebuild is at work, or the temporary directory has no room for the log.
         Unavailable: Kafka or PostgreSQL does not answer.
     """
 
@@ -95,16 +96,14 @@ class Rebuild:
         """
         await self._clear()
         live = await schemas.live_schema(self._live)
-        dsn = self._settings.database.get_secret_value()
-        await asyncio.to_thread(migrations.make_beside, dsn, self._schema)
-        await schemas.make_partitions(self._live, live, self._schema)
-        keeping, kept = await self._build(live)
-        report = await Verification(self._settings, self._new, self._clock, self._tell).run(0, found)
-        only_live = await keeping.only_live(self._live)
-        # What has just come is in the log before its end of now.
-        await self._come_close()
-        rebuilt = Rebuilt(kept, await keeping.missing(self._live, only_live), report)
-        if swap and report.differences == report.differences_in_part:
+        try:
+            keeping, rebuilt = await self._rehearse(live, found)
+        except BaseException:
+            # It may be large, and the next one may be far away.
+            with suppress(Unavailable):
+                await schemas.drop(self._live, self._schema)
+            raise
+        if swap and rebuilt.report.differences == rebuilt.report.differences_in_part:
             rebuilt.swapped = True
             rebuilt.schema = await self._swap(live, keeping, keep=keep)
             await auditing.take_over(self._live, self._schema)
@@ -115,6 +114,18 @@ class Rebuild:
         for schema in await schemas.left_over(self._live):
             logger.info("dropping %s, which another rebuild left behind", schema)
             await schemas.drop(self._live, schema)
+
+    async def _rehearse(self, live: str, found: Callable[[Difference], None]) -> tuple[Keeping, Rebuilt]:
+        """Do everything but the swap."""
+        dsn = self._settings.database.get_secret_value()
+        await asyncio.to_thread(migrations.make_beside, dsn, self._schema)
+        await schemas.make_partitions(self._live, live, self._schema)
+        keeping, kept = await self._build(live)
+        report = await Verification(self._settings, self._new, self._clock, self._tell).run(0, found)
+        only_live = await keeping.only_live(self._live)
+        # What has just come is in the log before its end of now.
+        await self._come_close()
+        return keeping, Rebuilt(kept, await keeping.missing(self._live, only_live), report)
 
     async def _build(self, live: str) -> tuple[Keeping, int]:
         """Take over what is older than the log, and project all of the log on top."""

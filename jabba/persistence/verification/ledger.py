@@ -8,11 +8,14 @@ import heapq
 import struct
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import groupby
 from operator import attrgetter
 from types import TracebackType
 from typing import IO, NamedTuple, Self
 from uuid import UUID
+
+from jabba.errors import NotReady
 
 _PART_BYTES = 64 * 1024 * 1024
 _MOST_PARTS = 64
@@ -44,6 +47,9 @@ class Ledger:
     """Entries, read job by job in the order of ids, those of a job in the order in which they were added.
 
     ``with Ledger() as ledger``; it needs as many bytes of the temporary directory as the log has.
+
+    Raises:
+        NotReady: the directory has no room for that.
     """
 
     def __init__(self, part_bytes: int = _PART_BYTES) -> None:
@@ -89,11 +95,25 @@ def _merged(parts: list[IO[bytes]]) -> Iterator[Entry]:
 
 
 def _written(entries: Iterable[Entry]) -> IO[bytes]:
-    part = tempfile.TemporaryFile(buffering=_BUFFER_BYTES)  # noqa: SIM115 — the ledger closes it
-    for *head, text in entries:
-        part.write(_HEAD.pack(*head, len(text)))
-        part.write(text)
+    try:
+        part = tempfile.TemporaryFile(buffering=_BUFFER_BYTES)  # noqa: SIM115 — the ledger closes it
+    except OSError as error:
+        raise _no_room(error) from error
+    try:
+        for *head, text in entries:
+            part.write(_HEAD.pack(*head, len(text)))
+            part.write(text)
+        part.flush()
+    except OSError as error:
+        with suppress(OSError):  # closing tries once more to write what is left
+            part.close()
+        raise _no_room(error) from error
     return part
+
+
+def _no_room(error: OSError) -> NotReady:
+    place = tempfile.gettempdir() if tempfile.tempdir else "the temporary directory"
+    return NotReady(f"{place} does not take what the log says: {error.strerror}; TMPDIR names another directory")
 
 
 def _read(part: IO[bytes]) -> Iterator[Entry]:

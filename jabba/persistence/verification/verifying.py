@@ -82,7 +82,7 @@ class Verification:
         ``wait_seconds`` is how long the projection may take to come as far as the log is at the beginning.
 
         Raises:
-            NotReady: the projection is further than the log, which is another one.
+            NotReady: the projection is further than the log, which is another one; or the temporary directory is full.
             Unavailable: Kafka or PostgreSQL does not answer.
         """
         with self._ledger:
