@@ -1,7 +1,6 @@
 """What a web process stands on: a producer for submissions, PostgreSQL for answers; each may be away for a while."""
 
 import asyncio
-from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from functools import partial
@@ -13,7 +12,7 @@ from mode import Service
 from jabba import ids
 from jabba.access import ANYONE, EVERY_TYPE, Caller, TypeScope
 from jabba.clock import Clock, SystemClock
-from jabba.errors import InvalidRequest, NotFound, NotReady, RequestError, Unavailable
+from jabba.errors import InvalidRequest, NotFound, Unavailable
 from jabba.log_reader import LogReader
 from jabba.models import Job
 from jabba.persistence import keys, queries, watching
@@ -26,6 +25,7 @@ from web.endings import Endings
 from web.keyring import Keyring
 from web.live.feed import Feed
 from web.overview import Overview
+from web.readiness import Probe, Readiness
 from web.repeats import Repeats
 from web.requests import decode_json
 from web.traffic import ACCEPTED, REPEATED, Traffic
@@ -48,6 +48,9 @@ _SHOWN = {0: 0}
 
 STATS_SECONDS = 1.0
 """How old what an operator is told may be."""
+
+READY_SECONDS = 1.0
+"""How old the answer may be whether the backends are there: strangers may ask for it."""
 
 PROBE_SECONDS = 3.0
 """How long a backend may take to show that it is ready."""
@@ -89,6 +92,8 @@ class Backends(Service):
         self._progress = Progress(self._projected)
         self._overview = Overview(settings, self.database, self.clock)
         self.stats = Fresh(self._overview.look, STATS_SECONDS)
+        probes: dict[str, Probe] = {"kafka": self._probe_kafka, "database": self._probe_database}
+        self.ready = Fresh(Readiness(probes, self.clock).look, READY_SECONDS)
         self._large = ThreadPoolExecutor(1, "large-submission")
         self._open = AsyncExitStack()
 
@@ -99,6 +104,7 @@ class Backends(Service):
         self._open.push_async_callback(self.producer.close)
         await self._open.enter_async_context(self._overview)
         self._open.push_async_callback(self.stats.close)
+        self._open.push_async_callback(self.ready.close)
 
     async def on_stop(self) -> None:
         """Close the connections."""
@@ -169,11 +175,6 @@ class Backends(Service):
         offsets = await queries.projected_offsets(self.database, [topic])
         await self.feed.reached(str(job), {partition: offset for (_, partition), offset in offsets.items()})
 
-    def probes(self) -> dict[str, Awaitable[str]]:
-        """Answer what tells of each backend why it does not serve; the text is empty when it does."""
-        kafka = self.producer.check(within=PROBE_SECONDS)
-        return {"kafka": _fault(kafka), "database": _fault(self._probe_database())}
-
     async def _job_within(self, types: TypeScope, job: UUID) -> Job | None:
         found = await queries.get_job(self.database, job)
         return found if found is not None and types.allows(found.type) else None
@@ -187,6 +188,9 @@ class Backends(Service):
             raise InvalidRequest.at("after", "there is no such position: it is not what a submission was answered with")
         if not await self._progress.reaches(position, PROJECTION_SECONDS):
             raise Unavailable("the projection has not reached this position yet")
+
+    async def _probe_kafka(self) -> None:
+        await self.producer.check(within=PROBE_SECONDS)
 
     async def _probe_database(self) -> None:
         try:
@@ -213,11 +217,3 @@ class Backends(Service):
 def _keyring(settings: Settings, database: Database, clock: Clock) -> Keyring:
     find = partial(keys.find, database)
     return Keyring(find, clock, seconds=settings.key_seconds, outage_seconds=settings.key_outage_seconds)
-
-
-async def _fault(probe: Awaitable[object]) -> str:
-    try:
-        await probe
-    except (NotReady, RequestError) as error:
-        return str(error)
-    return ""

@@ -1,7 +1,5 @@
 """Health over HTTP: whether the process lives, and whether it can do its work."""
 
-import asyncio
-
 from aiohttp.web import Request, Response
 
 from jabba.errors import FieldError, Unavailable
@@ -35,7 +33,7 @@ class Ready(ApiView):
     @operation(
         Operation(
             "Can the process do its work",
-            "Whether Kafka takes submissions and PostgreSQL answers; what does not is named.",
+            "Whether Kafka takes submissions and PostgreSQL answers; what does not is named, and since when.",
             answer=schemas.Data[schemas.Ready],
             needs=None,
             errors=(Unavailable,),
@@ -43,9 +41,8 @@ class Ready(ApiView):
     )
     async def get(self, request: Request) -> Response:
         """Answer 200 when both are there, else 503 naming what is not."""
-        probes = backends(request).probes()
-        faults = dict(zip(probes, await asyncio.gather(*probes.values()), strict=True))
-        missing = [FieldError(name, fault) for name, fault in faults.items() if fault]
-        if missing:
-            raise Unavailable(f"not ready: {', '.join(one.field for one in missing)}", missing)
-        return respond(answers.of_data(dict.fromkeys(probes, "ok")))
+        parts = await backends(request).ready.get()
+        red = [FieldError(part, f"red since {since:%Y-%m-%dT%H:%M:%SZ}") for part, since in parts.items() if since]
+        if red:
+            raise Unavailable(f"not ready: {', '.join(one.field for one in red)}", red)
+        return respond(answers.of_data(dict.fromkeys(parts, "ok")))

@@ -1,0 +1,46 @@
+"""What anyone may hear of the parts that a process needs, and what only its log has."""
+
+import logging
+from datetime import UTC, datetime
+
+import pytest
+
+from jabba.errors import Unavailable
+from tests.support.clocks import HandClock
+from web.readiness import Readiness
+
+FAULT = 'could not connect to server "db.internal"'
+
+
+class Part:
+    def __init__(self) -> None:
+        self.fault = ""
+
+    async def probe(self) -> None:
+        if self.fault:
+            raise Unavailable(self.fault)
+
+
+async def test_a_part_is_red_since_it_was_first_seen_so_until_it_serves_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    clock, part = HandClock(), Part()
+    readiness = Readiness({"database": part.probe, "kafka": Part().probe}, clock)
+
+    async def since() -> datetime | None:
+        seen = await readiness.look()
+        assert seen["kafka"] is None
+        clock.seconds += 60
+        return seen["database"]
+
+    assert await since() is None
+    for _ in range(2):
+        part.fault, first = FAULT, datetime.fromtimestamp(clock.seconds, UTC)
+        assert [await since(), await since()] == [first, first]
+        part.fault = ""
+        assert [await since(), await since()] == [None, None]
+    assert [one.getMessage() for one in caplog.records] == [
+        f"database does not serve: {FAULT}",
+        "database serves again",
+    ] * 2
