@@ -24,6 +24,7 @@ from jabba.submission import Prepared, Submitted, prepare
 from web.endings import Endings
 from web.keyring import Keyring
 from web.live.feed import Feed
+from web.outage import Outage, Send
 from web.overview import Overview
 from web.readiness import Probe, Readiness
 from web.repeats import Repeats
@@ -120,17 +121,21 @@ class Backends(Service):
         """Let those who only listen and wait go, before the server waits for the requests that are under way."""
         self.feed.hub.close()
 
-    async def submit(self, body: bytes, by: Caller = ANYONE) -> Submitted:
+    def outage(self) -> Outage:
+        """Answer what sends the jobs of one request, and refuses them while Kafka is away."""
+        return Outage(self.producer.send, self._probe_kafka)
+
+    async def submit(self, body: bytes, by: Caller = ANYONE, send: Send | None = None) -> Submitted:
         """Accept a caller's submission, and count what became of it; errors as for ``_submit``."""
         try:
-            submitted = await self._submit(body, by)
+            submitted = await self._submit(body, by, send or self.producer.send)
         except Exception as error:
             self.traffic.refused(error)
             raise
         self.traffic.submissions[REPEATED if submitted.position is _SHOWN else ACCEPTED] += 1
         return submitted
 
-    async def _submit(self, body: bytes, by: Caller) -> Submitted:
+    async def _submit(self, body: bytes, by: Caller, send: Send) -> Submitted:
         """Accept a submission; the answer to a repeated one is the job there is.
 
         Raises:
@@ -143,7 +148,7 @@ class Backends(Service):
         existing = await self._repeats.existing(prepared)
         if existing is not None:
             return Submitted(existing.id, _SHOWN, existing)
-        return await self.producer.send(prepared)
+        return await send(prepared)
 
     async def job(self, job: UUID, after: Position | None, types: TypeScope = EVERY_TYPE) -> Job:
         """Answer a job: behind a position exactly, and a young one as soon as the projection shows it.

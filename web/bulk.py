@@ -17,6 +17,7 @@ from web.api import BODY_SECONDS, HEADERS, ApiView, backends, caller
 from web.backends import Backends
 from web.lines import Line, Lines
 from web.operations import NDJSON, Example, Operation, operation
+from web.outage import Outage
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,8 @@ class BulkOfJobs(ApiView):
             'of the jobs and while more of them are sent: `{"line", "data"}` as for a single submission, or '
             '`{"line", "error"}`, and the others go on. Take the results while you send: as soon as too many wait, '
             "no more is read. Jobs without a result line, and those with the error `unavailable`, may be sent again "
-            "with the same ids. A last line with an error may say why the rest was not read.",
+            "with the same ids. Once a job was not acknowledged because Kafka is away, the others are refused at once "
+            "until it is back. A last line with an error may say why the rest was not read.",
             answer=str,
             needs=Permission.SUBMIT,
             content=NDJSON,
@@ -77,12 +79,14 @@ async def _answer_lines(request: Request, response: StreamResponse) -> None:
     lines = Lines(behind.settings.request_bytes)
     room = Room(behind.settings.bulk_jobs, behind.settings.bulk_bytes)
 
+    outage = behind.outage()
+
     async def result(line: Line) -> bytes:
-        return _result(line.number, await _submitted(behind, line, caller(request)))
+        return _result(line.number, await _submitted(behind, line, caller(request), outage))
 
     try:
         # Whoever is gone has its last jobs accepted or refused all the same: the closing waits for them.
-        async with aclosing(in_order(_read(request, lines), result, room=room, size=_size)) as batches:
+        async with outage, aclosing(in_order(_read(request, lines), result, room=room, size=_size)) as batches:
             async for batch in batches:
                 await _write(response, b"".join(batch))
     except Exception as error:
@@ -96,9 +100,10 @@ async def _write(response: StreamResponse, results: bytes) -> None:
         await response.write(results)
 
 
-async def _submitted(behind: Backends, line: Line, by: Caller) -> Answer:
+async def _submitted(behind: Backends, line: Line, by: Caller, outage: Outage) -> Answer:
     try:
-        return answers.of_submission(await behind.submit(_text(line, behind.settings.request_bytes), by))
+        text = _text(line, behind.settings.request_bytes)
+        return answers.of_submission(await behind.submit(text, by, outage.send))
     except Exception as error:
         if not answers.is_expected(error):
             logger.exception("line %d of a bulk submission", line.number)

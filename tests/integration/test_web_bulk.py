@@ -7,6 +7,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -231,30 +232,43 @@ async def test_jobs_that_kafka_does_not_acknowledge_are_told_and_may_be_sent_aga
             partitions=2,
             web_port=unused_tcp_port,
             produce_seconds=1.0,
+            bulk_jobs=50,
         )
         await installation.install(settings)
-        jobs = [JOB | {"id": str(ids.new_job_id(time.time()))} for _ in range(300)]
+        jobs = [JOB | {"id": str(ids.new_job_id(time.time()))} for _ in range(2000)]
+        waited = 0.0
         async with serving(settings) as http:
 
             async def answered_are(count: int) -> bool:
                 return len(answered) == count
 
             async def with_an_outage() -> AsyncIterator[bytes]:
+                nonlocal waited
                 yield lines(jobs[:100])
                 await eventually(lambda: answered_are(100))
                 kafka.kill()
-                yield lines(jobs[100:200])
-                await eventually(lambda: answered_are(200))
+                begin = time.monotonic()
+                yield lines(jobs[100:1900])
+                await eventually(lambda: answered_are(1900), 60, "answers")
+                waited = time.monotonic() - begin
                 kafka.start()
-                yield lines(jobs[200:])
+                sent = 1900
+                while "error" in answered[-1] and sent < 1990:
+                    yield lines([jobs[sent]])
+                    sent += 1
+                    await eventually(partial(answered_are, sent))
+                yield lines(jobs[sent:])
 
             answered: list[dict[str, Any]] = []
             async with http.post("/v1/jobs/bulk", data=with_an_outage()) as response:
                 async for one in results(response):
                     answered += [one]
             kinds = [told(one)[1] for one in answered]
-            assert kinds[:200] == ["shipping"] * 100 + ["unavailable"] * 100
-            assert len(kinds) == 300
+            assert kinds[:1900] == ["shipping"] * 100 + ["unavailable"] * 1800
+            assert (len(kinds), set(kinds[1990:])) == (2000, {"shipping"}), "it goes on when Kafka is back"
+            assert 1 < waited < 3, "one wait for Kafka, not one for each fifty jobs"
+            refused = zip(jobs[100:1900], answered[100:1900], strict=True)
+            assert all(job["id"] in one["error"]["message"] for job, one in refused)
             left = [job for job, kind in zip(jobs, kinds, strict=True) if kind == "unavailable"]
 
             async def all_accepted() -> bool:
