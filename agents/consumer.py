@@ -121,14 +121,21 @@ async def leave_group(consumer: Consumer, seconds: float) -> None:
         logger.warning("the consumer group does not answer; it will miss this worker after its session")
 
 
-def uncommitted(consumer: Consumer, committed: Mapping[TP, int]) -> Iterator[tuple[TP, int]]:
-    """Answer how many messages of each partition lie behind what was committed, as far as the broker has told.
+def positions(consumer: Consumer, committed: Mapping[TP, int]) -> Iterator[tuple[TP, int]]:
+    """Answer where the group goes on in each partition of this worker, as far as that is known.
 
     ``committed`` is what this worker has committed; before that, what the group had when the partition was assigned.
     """
     for place in consumer.assignment():
-        end = consumer.highwater(place)
         start = committed.get(place, consumer._committed_offset.get(place))  # noqa: SLF001 — Faust keeps it to itself
+        if start is not None:
+            yield place, start
+
+
+def uncommitted(consumer: Consumer, committed: Mapping[TP, int]) -> Iterator[tuple[TP, int]]:
+    """Answer how many messages of each partition lie behind its position, as far as the broker has told."""
+    for place, start in positions(consumer, committed):
+        end = consumer.highwater(place)
         # Faust's type knows no partition that was not asked for yet.
-        if start is not None and isinstance(end, int):
+        if isinstance(end, int):
             yield place, max(0, end - start)

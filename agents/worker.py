@@ -11,9 +11,18 @@ from faust.transport.consumer import Consumer
 from faust.types import TP
 
 from agents import control, tasks
-from agents.consumer import PromptConsumer, SteadyFlow, committed_offsets, follow_heartbeats, leave_group, uncommitted
+from agents.consumer import (
+    PromptConsumer,
+    SteadyFlow,
+    committed_offsets,
+    follow_heartbeats,
+    leave_group,
+    positions,
+    uncommitted,
+)
 from agents.gaps import Intake, reread
 from agents.monitoring import monitor_of
+from agents.standstill import Standstill, extent_of
 from jabba import callbacks
 from jabba.app import JabbaApp, worker_app
 from jabba.clock import SystemClock
@@ -82,7 +91,9 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
         local.close()
         await log.stop()
 
-    ownership = Ownership(app, settings, engine, lease, intakes=intakes, close=close)
+    extent = partial(extent_of, settings.kafka_access, settings.topics.tasks)
+    standstill = Standstill(engine, extent, lambda: log.failing, settings.stall_seconds)
+    ownership = Ownership(app, settings, engine, lease, intakes=intakes, standstill=standstill, close=close)
     ownership.attach()
     app.beside = monitor_of(
         settings,
@@ -107,6 +118,7 @@ class Ownership:
         lease: Lease,
         *,
         intakes: Iterable[Intake],
+        standstill: Standstill,
         close: Callable[[], Awaitable[None]],
     ) -> None:
         self._app = app
@@ -114,6 +126,7 @@ class Ownership:
         self._engine = engine
         self._lease = lease
         self._intakes = list(intakes)
+        self._standstill = standstill
         self._close = close
         self._starting: asyncio.Task[None] | None = None
         self.watchdog = Watchdog(settings.stall_seconds, SystemClock().monotonic)
@@ -131,6 +144,7 @@ class Ownership:
         self._app.timer(self._settings.commit_seconds, name="commit")(self.commit)
         self._app.timer(_TICK_SECONDS, name="tick")(self._tick)
         self._app.timer(_LOOK_SECONDS, name="look")(self._look)
+        self._app.timer(self._standstill.ask_seconds, name="ask")(self._standstill.ask)
         self._app.hand_over = self.hand_over
 
     def lag(self) -> dict[int, int]:
@@ -149,10 +163,12 @@ class Ownership:
             return
         try:
             # The public commit() knows only what Faust itself has acknowledged.
-            await cast("Consumer", self._app.consumer)._commit(offsets)  # noqa: SLF001 — see above
+            committed = await cast("Consumer", self._app.consumer)._commit(offsets)  # noqa: SLF001 — see above
         except KafkaError as error:
             logger.warning("offsets are committed with the next try: %r", error)
-        else:
+            return
+        # Not if the group goes by another generation already: nothing may be forgotten then.
+        if committed:
             self._committed |= offsets
             tasks_topic = self._settings.topics.tasks
             self._engine.committed(
@@ -169,8 +185,11 @@ class Ownership:
         await self._close()
 
     async def _tick(self) -> None:
-        engine = self._engine
-        self.watchdog.beat(engine.committable(), waiting=engine.lanes > 0 and not engine.running)
+        topic = self._settings.topics.tasks
+        reached = positions(cast("Consumer", self._app.consumer), self._committed)
+        committed = {place.partition: offset for place, offset in reached if place.topic == topic}
+        stands_still = self._assigned and self._standstill.holds(committed)
+        self.watchdog.beat((self._engine.committable(), committed), waiting=stands_still)
         try:
             self._engine.tick()
         except Exception:

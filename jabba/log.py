@@ -34,12 +34,18 @@ class Log:
         self._producer: AIOKafkaProducer | None = None
         self._lock = asyncio.Lock()
         self._stopped = False
+        self._failing = False
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
+
+    @property
+    def failing(self) -> bool:
+        """Answer whether the last write that Kafka should have acknowledged by now was not."""
+        return self._failing
 
     async def append(
         self,
@@ -62,6 +68,7 @@ class Log:
             async with asyncio.timeout(within):
                 return await self._append_until_acknowledged(topic, partition, value, key, once=once)
         except TimeoutError as error:
+            self._failing = True
             raise Unavailable(f"Kafka did not acknowledge within {within:g} s") from error
 
     async def partitions(self, topic: str, *, within: float = 10.0) -> int:
@@ -114,10 +121,12 @@ class Log:
             try:
                 producer = await self._started()
                 acknowledged = await producer.send_and_wait(topic, value, key=key, partition=partition)
+                self._failing = False
                 return int(acknowledged.offset)
             except MessageSizeTooLargeError:
                 raise
             except (KafkaError, OSError) as error:
+                self._failing = True
                 logger.warning("%s[%d] not acknowledged, sending again: %r", topic, partition, error)
                 if producer is not None:
                     await self._discard(producer)

@@ -166,6 +166,16 @@ class Engine:
         return sum(owned.lanes for owned in self._owned.values())
 
     @property
+    def ready(self) -> int:
+        """Answer how many of those wait for nothing but this worker: all but the ones that wait for their turn."""
+        return sum(owned.lanes - owned.waiting for owned in self._owned.values())
+
+    @property
+    def loading(self) -> bool:
+        """Answer whether the records of a partition are still on their way."""
+        return any(not owned.store.done() for owned in self._owned.values())
+
+    @property
     def parked(self) -> int:
         """Answer how many lanes wait in the table."""
         return sum(owned.parked for owned in self._owned.values())

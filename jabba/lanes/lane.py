@@ -72,6 +72,7 @@ class Lane:
         self, slice_: Slice, offset: int, store: Store, turns: Turns, shared: Shared, *, suspect: bool = False
     ) -> None:
         self.slice = slice_
+        self.waits_for_turn = False
         self._store = store
         self._turns = turns
         self._shared = shared
@@ -85,7 +86,6 @@ class Lane:
         self._arrived = 0
         self._recorded = 0
         self._writing = asyncio.Lock()
-        self._waits_for_turn = False
         self._suspect = suspect
         self._alone: str | None = None
 
@@ -115,7 +115,7 @@ class Lane:
             if self._record.ended is not None:
                 return 0
             await self._store.put(self._name.slice_key, text)
-            record = replace(self._record, adopted=True, due=due, turn=self._waits_for_turn)
+            record = replace(self._record, adopted=True, due=due, turn=self.waits_for_turn)
             await self._store.put(self._name.key, record.encode())
             self._record = record
         return len(text)
@@ -320,9 +320,9 @@ class Lane:
             elif self.adopted:
                 raise Parked
             else:
-                self._waits_for_turn = True
+                self.waits_for_turn = True
                 await self._turns.changed(self._name.job_key)
-                self._waits_for_turn = False
+                self.waits_for_turn = False
 
     async def _pass_turn(self) -> None:
         job = self._job_record()

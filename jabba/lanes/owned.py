@@ -113,6 +113,11 @@ class OwnedPartition:
         return len(self._running)
 
     @property
+    def waiting(self) -> int:
+        """Answer how many of those wait for the slice before them."""
+        return sum(running.lane is not None and running.lane.waits_for_turn for running in self._running.values())
+
+    @property
     def markers(self) -> int:
         """Answer how many ended lanes are remembered."""
         return len(self._markers)

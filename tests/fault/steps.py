@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jabba
+from jabba.lanes.engine import Engine
 from tests.fault.executions import Journal
 
 _journal = Journal.of_this_process()
@@ -67,6 +68,17 @@ async def poison(index: int, *_: Any) -> None:
     """End the whole process."""
     _start(index)
     os._exit(3)
+
+
+@jabba.callback
+async def deafen(index: int) -> Returned:
+    """Let this process take no more messages in, as if its consumer were stuck."""
+
+    async def never(*_: Any, **__: Any) -> None:
+        await asyncio.Event().wait()
+
+    Engine.accept = never  # type: ignore[method-assign]
+    return _end(index, _start(index), "ok")
 
 
 @jabba.callback

@@ -2,6 +2,7 @@
 
 import re
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -159,6 +160,32 @@ def test_callbacks_that_end_or_block_their_worker_fail_and_their_neighbours_succ
     assert ["crash_loop" in str(task.result) for task in found] == [False, True, False, True, False]
     assert set(codes) == {POISONED, STUCK}
     assert len(codes) == UNSUSPECTED_CRASHES + 2 * CRASH_LIMIT
+
+
+def test_a_worker_that_gets_nothing_done_exits_but_not_because_kafka_is_away(
+    house: House, client: SyncClient, seen: Seen, worker: ChildProcess, tmp_path: Path
+) -> None:
+    assert worker.terminate(READY_SECONDS) == 0, worker.account("failed")
+    with house.new_worker(instance=ONLY, stall_seconds=STALL_SECONDS) as successor:
+        successor.start()
+        house.await_workers([successor])
+        file = tmp_path / "file"
+        cut = client.create_job([call("waiting", 0, str(file)), step(1)], "cut").job
+        seen.wait_for_start(cut, 0)
+        house.kafka.kill()
+        file.touch()
+        time.sleep(STALL_SECONDS + 3)
+        house.kafka.start()
+        assert wait_for_all(client, [cut]) == {"PROCESSED"}
+        assert successor.running, successor.account("ended")
+
+        deafening = client.create_job([call("deafen", 0)], "deafening").job
+        assert wait_for_all(client, [deafening]) == {"PROCESSED"}
+        unheard = client.create_job([step(0)], "unheard").job
+        assert successor.wait_for_exit(READY_SECONDS) == STUCK, successor.account("goes on")
+        successor.start()
+        assert wait_for_all(client, [unheard]) == {"PROCESSED"}
+        assert successor.terminate(READY_SECONDS) == 0, successor.account("failed")
 
 
 def deaths(worker: ChildProcess, client: SyncClient, job: Job) -> Iterator[int]:

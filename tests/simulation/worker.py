@@ -10,6 +10,7 @@ from typing import Any, cast
 from faust.types import TP
 
 from agents import control, tasks
+from agents.standstill import Extent, Standstill
 from agents.worker import Ownership
 from jabba.callbacks import TaskContext
 from jabba.dead_letters import UNKNOWN_OFFSET, dead_letter
@@ -191,8 +192,9 @@ class SimulatedApp:
         await asyncio.sleep(self._kafka.world.delay())
         return {place: self.member.committed(place) for place in places}
 
-    async def _commit(self, places: dict[TP, int]) -> None:
+    async def _commit(self, places: dict[TP, int]) -> bool:
         await self.member.commit({(place.topic, place.partition): offset for place, offset in places.items()})
+        return True
 
 
 async def committed_offsets(consumer: Any, places: Iterable[TP]) -> dict[TP, int]:
@@ -245,8 +247,14 @@ class Worker:
         put_aside = partial(self.log.append, TOPICS.dead_letters)
         app = cast("Any", self.app)
         intakes = [one.attach(app, SETTINGS, self.engine, put_aside, self._reread) for one in (tasks, control)]
-        Ownership(app, SETTINGS, self.engine, lease, intakes=intakes, close=self._close).attach()
+        standstill = Standstill(self.engine, self._extent, lambda: False, SETTINGS.stall_seconds)
+        Ownership(app, SETTINGS, self.engine, lease, intakes=intakes, standstill=standstill, close=self._close).attach()
         self._streams = {topic: Stream() for topic in self.app.agents}
+
+    @staticmethod
+    async def _extent() -> Extent:
+        """Stand for ``agents.standstill.extent_of``; watchdogs know real time only."""
+        return Extent({}, {})
 
     async def _reread(self, topic: str, partition: int, offsets: range) -> AsyncIterator[tuple[int, bytes]]:
         """Stand for ``agents.gaps.reread``."""

@@ -81,7 +81,7 @@ def adopts_the_dead() -> list[Patch]:
     async def adopt(self: Lane, due: float | None = None) -> int:
         text = self.slice.model_dump_json(exclude_defaults=True).encode()
         await self._store.put(self._name.slice_key, text)
-        record = replace(self._record, adopted=True, due=due, turn=self._waits_for_turn)
+        record = replace(self._record, adopted=True, due=due, turn=self.waits_for_turn)
         await self._store.put(self._name.key, record.encode())
         self._record = record
         return len(text)
