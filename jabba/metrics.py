@@ -58,6 +58,14 @@ PROJECTOR = (
     Shown("jabba_projection_lag_messages", "gauge", "Messages that are not projected.", ("topic", "partition")),
 )
 
+RELAY = (
+    Shown("jabba_outbox_relayed_total", "counter", "Jobs that this relay has submitted."),
+    Shown("jabba_outbox_refused_total", "counter", "Jobs that this relay has set aside."),
+    Shown("jabba_outbox_waiting", "gauge", "Jobs that wait in the outbox, counted up to 100,000."),
+    Shown("jabba_outbox_oldest_seconds", "gauge", "For how long the oldest of them has waited."),
+    Shown("jabba_outbox_set_aside", "gauge", "Jobs in the outbox that were set aside, counted up to 100,000."),
+)
+
 WEB = (
     Shown("jabba_http_requests_total", "counter", "Requests that were answered.", ("method", "route", "status")),
     Shown("jabba_http_request_seconds", "histogram", "How long answers took, streams left out.", ("method", "route")),

@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS {table} (
 );
 CREATE INDEX IF NOT EXISTS {index}_waiting ON {table} (place) WHERE error IS NULL AND sent_at IS NULL;
 CREATE INDEX IF NOT EXISTS {index}_begun ON {table} (sent_at) WHERE error IS NULL AND sent_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS {index}_set_aside ON {table} (id) WHERE error IS NOT NULL;
 """
 _INSERT = "INSERT INTO {table} (id, job) VALUES (CAST({id} AS text)::uuid, {job})"
 _STYLES = {

@@ -118,8 +118,8 @@ class Settings(BaseModel):
         default=0,
         ge=0,
         le=65535,
-        description="Port on which a worker or projector tells its metrics and health; 0 = none. With `jabba up` it is "
-        "the projector's, and those behind it are the workers'.",
+        description="Port on which a worker, projector or relay tells its metrics and health; 0 = none. With `jabba "
+        "up` it is the projector's, and those behind it are the workers'.",
     )
     metrics_host: str = Field(default="127.0.0.1", description="Address of that port.")
 

@@ -7,7 +7,6 @@ the checkout, the embedded parts may not be installed, and all of it takes a sec
 import asyncio
 import importlib
 import importlib.util
-import logging
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -21,8 +20,6 @@ from jabba.clock import SystemClock
 from jabba.embedded.ports import check_port, free_port
 from jabba.errors import NotReady
 from jabba.settings import Settings, SettingsError
-
-logger = logging.getLogger(__name__)
 
 
 @click.command
@@ -116,6 +113,7 @@ def outbox(*, ddl: bool, **given: Any) -> None:
     source = settings.outbox.get_secret_value()
     if not source:
         raise SettingsError("JABBA_OUTBOX: is missing: the URL of the database that the outbox is in")
+    _check_metrics_port(settings)
     importlib.import_module("jabba.app").quiet_libraries(settings.log_level)
     asyncio.run(_relay(source, settings))
 
@@ -126,7 +124,6 @@ async def _relay(source: str, settings: Settings) -> None:
         for one in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(one, relay.stop)
         await relay.check()
-        logger.info("outbox relay ready")
         await relay.run()
 
 

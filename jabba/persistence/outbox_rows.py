@@ -33,6 +33,7 @@ from jabba.persistence.database import Database, Transaction
 
 # An outbox is empty whenever the planner looks at it: it would sort all that waits, for every batch, after an outage.
 _BY_INDEX = text("SET LOCAL enable_sort = off")
+_MOST_COUNTED = 100_000
 _NO_SUCH = ("42P01", "3F000", "42703")
 """SQLSTATE of a table, schema or column that is not there."""
 
@@ -47,6 +48,15 @@ class Row:
     age: float
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What is in an outbox: how many jobs wait, for how many seconds the oldest has, and how many are set aside."""
+
+    jobs: int
+    oldest: float
+    set_aside: int
+
+
 class OutboxRows:
     """An outbox table by its name, ``schema.table`` or ``table``."""
 
@@ -55,7 +65,8 @@ class OutboxRows:
         schema, _, bare = name.rpartition(".")
         columns = (
             *(Column("id", Uuid, primary_key=True), Column("place", BigInteger), Column("job", Text)),
-            *(Column("sent_at", DateTime(timezone=True)), Column("error", Text)),
+            *(Column("added_at", DateTime(timezone=True)), Column("sent_at", DateTime(timezone=True))),
+            Column("error", Text),
         )
         self._table = Table(bare, MetaData(), *columns, schema=schema or None)
         row = self._table.c
@@ -74,6 +85,7 @@ class OutboxRows:
             .limit(bindparam("limit", type_=Integer))
             .with_for_update(skip_locked=True)
         )
+        self._waiting = _waiting(row)
         self._look = select(*row).limit(0)
         self._begin = (
             update(self._table).where(row.id.in_(new)).values(sent_at=func.clock_timestamp()).returning(row.id)
@@ -103,6 +115,11 @@ class OutboxRows:
             if error.pgcode not in _NO_SUCH:
                 raise
             raise NotReady(f"there is no table {self._name}; `python -m jabba outbox --ddl` prints it") from error
+
+    async def waiting(self, database: Database) -> Waiting:
+        """Answer what is in the outbox; no more than 100,000 of a kind are counted."""
+        (found,) = await database.fetch(self._waiting)
+        return Waiting(found["new"] + found["begun"], float(found["oldest"] or 0), found["set_aside"])
 
     async def begin(self, database: Database, limit: int) -> int:
         """Mark the next jobs as being sent from this moment on, the oldest first; answer how many there are."""
@@ -141,6 +158,24 @@ class OutboxRows:
     async def remove_unchanged(self, database: Database, row: Row) -> None:
         """Remove a job that was found to be accepted, with the same proviso."""
         await database.fetch(self._remove_unchanged, _unchanged(row))
+
+
+def _waiting(row: Any) -> Any:
+    """Count by the indexes, and ask the two of them which job was added first."""
+    new, begun = (row.error.is_(None), row.sent_at.is_(None)), (row.error.is_(None), row.sent_at.is_not(None))
+    counts = {
+        name: select(func.count()).select_from(select(row.id).where(*where).limit(_MOST_COUNTED).subquery())
+        for name, where in (("new", new), ("begun", begun), ("set_aside", (row.error.is_not(None),)))
+    }
+    first = (
+        select(row.added_at).where(*new).order_by(row.place).limit(1).subquery(),
+        select(row.added_at).where(*begun).order_by(row.sent_at).limit(1).subquery(),
+    )
+    added = func.least(*(select(one.c.added_at).scalar_subquery() for one in first))
+    return select(
+        *(count.scalar_subquery().label(name) for name, count in counts.items()),
+        extract("epoch", func.clock_timestamp() - added).label("oldest"),
+    )
 
 
 def _unchanged(row: Row) -> dict[str, Any]:

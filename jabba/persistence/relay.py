@@ -18,7 +18,8 @@ from jabba import ids, strictjson
 from jabba.clock import SystemClock
 from jabba.errors import NotReady, RequestError, Unavailable
 from jabba.models import Limits
-from jabba.persistence.database import Database, TransactionLost
+from jabba.persistence.database import Database, Transaction, TransactionLost
+from jabba.persistence.outbox_figures import Figures, monitored
 from jabba.persistence.outbox_rows import OutboxRows, Row
 from jabba.producer import Producer
 from jabba.settings import Settings
@@ -74,6 +75,7 @@ class Relay:
             produce_seconds=settings.produce_seconds,
         )
         self._clock = SystemClock()
+        self._figures = Figures()
         self._stopping = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -95,7 +97,12 @@ class Relay:
         await self._rows.check(self._database)
 
     async def run(self) -> None:
-        """Relay until ``stop``; what is under way then is brought to its end."""
+        """Relay until ``stop``; what is under way then is brought to its end. Tells its metrics meanwhile."""
+        async with monitored(self._settings, self._figures, self._rows, self._database):
+            logger.info("outbox relay ready")
+            await self._run()
+
+    async def _run(self) -> None:
         pause = _IDLE_SECONDS
         while not self._stopping.is_set():
             try:
@@ -135,8 +142,8 @@ class Relay:
                 sent = await self._sent(await self._rows.texts(transaction, piece))
                 await self._rows.remove(transaction, sent.accepted)
                 for job, reason in sent.refused.items():
-                    logger.error("job %s is set aside in the outbox: %s", job, reason)
-                    await self._rows.set_aside(transaction, job, reason)
+                    await self._set_aside(transaction, job, reason)
+                self._figures.relayed += len(sent.accepted)
                 moved += len(sent.accepted) + len(sent.refused)
                 trouble = sent.trouble
                 if trouble is not None or clock.time() > until:
@@ -200,9 +207,13 @@ class Relay:
         else:
             await self._rows.begin_again(self._database, row)
             return False
-        logger.error("job %s is set aside in the outbox: %s", row.id, reason)
-        await self._rows.set_aside(self._database, row.id, reason)
+        await self._set_aside(self._database, row.id, reason)
         return True
+
+    async def _set_aside(self, transaction: Transaction | Database, job: UUID, reason: str) -> None:
+        logger.error("job %s is set aside in the outbox: %s", job, reason)
+        await self._rows.set_aside(transaction, job, reason)
+        self._figures.refused += 1
 
 
 def _read(job: UUID, text: str, limits: Limits, now: float) -> Prepared:

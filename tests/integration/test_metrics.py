@@ -5,18 +5,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import psycopg
 import pytest
 from aiohttp import ClientSession
 from prometheus_client.parser import text_string_to_metric_families
 
-from jabba import Producer
+from jabba import Producer, outbox
 from jabba.embedded.ports import free_port
 from jabba.log import Log
-from jabba.metrics import PROJECTOR, WEB, WORKER, Shown
+from jabba.metrics import PROJECTOR, RELAY, WEB, WORKER, Shown
 from jabba.settings import Settings
 from tests.support.http import get, post, serving
 from tests.support.kafka import KafkaServer
+from tests.support.postgres import PostgresServer
 from tests.support.processes import ChildProcess, eventually, jabba_process
 
 MODULE = "tests.support.callbacks"
@@ -50,8 +53,8 @@ def house(settings: Settings, tmp_path: Path) -> Iterator[House]:
         yield House(settings, urls["worker"], urls["projector"])
 
 
-def process(role: str, settings: Settings, port: int, directory: Path) -> ChildProcess:
-    environment = {**settings.as_environ(), "JABBA_METRICS_PORT": str(port)}
+def process(role: str, settings: Settings, port: int, directory: Path, **more: str) -> ChildProcess:
+    environment = {**settings.as_environ(), "JABBA_METRICS_PORT": str(port), **more}
     return jabba_process(role, environment=environment, log=directory / f"{role}.log")
 
 
@@ -103,6 +106,35 @@ async def test_a_worker_and_a_projector_tell_of_their_work_and_that_they_live(ho
     assert projector["jabba_projection_batch_seconds_count",] >= 1
 
 
+_SEEN = ("jabba_outbox_waiting", "jabba_outbox_set_aside")
+
+
+async def test_a_relay_tells_of_its_outbox(settings: Settings, postgres: PostgresServer, tmp_path: Path) -> None:
+    port, source = free_port(), postgres.create_database(f"shop_{uuid4().hex}")
+    with psycopg.connect(source) as connection:
+        connection.execute(outbox.DDL)
+        jobs = [outbox.add(connection, ["local", "shop", "ship"], "t").id for _ in range(4)]
+        connection.execute("UPDATE jabba_outbox SET job = '[]' WHERE id = %s", [jobs[0]])
+        # It rests: nobody knows whether it was sent, and it is not looked for yet.
+        late = "UPDATE jabba_outbox SET added_at = added_at - interval '1 hour', sent_at = now() - interval '245 s'"
+        connection.execute(late + " WHERE id = %s", [jobs[1]])
+    environment = {"JABBA_OUTBOX": source}
+    with process("outbox", settings, port, tmp_path, **environment).start() as child:
+        child.wait_for_line("outbox relay ready", 60)
+        async with ClientSession() as http:
+
+            async def seen() -> Samples | None:
+                found = await scraped(http, f"http://127.0.0.1:{port}", RELAY)
+                told = [value for (name, *_), value in found.items() if name in _SEEN]
+                return found if told == [1, 1] else None
+
+            found = await eventually(seen, what="empty outbox but for two") or {}
+            assert await get(http, f"http://127.0.0.1:{port}/health/live") == (200, {"status": "live"})
+        assert child.terminate() == 0
+    assert (found["jabba_outbox_relayed_total",], found["jabba_outbox_refused_total",]) == (2, 1)
+    assert 3600 <= found["jabba_outbox_oldest_seconds",] < 3700
+
+
 def lag(samples: Samples, name: str) -> float:
     """Answer how many messages wait in all partitions, each of which must have told."""
     found = [value for key, value in samples.items() if key[0] == name]
@@ -129,12 +161,12 @@ async def test_the_web_tells_of_requests_submissions_and_streams(settings: Setti
     assert again["jabba_http_requests_total", "GET", "/metrics", "200"] == 1
 
 
-@pytest.mark.parametrize("role", ["worker", "projector"])
+@pytest.mark.parametrize("role", ["worker", "projector", "outbox"])
 def test_a_port_that_is_taken_is_told_at_once(
     role: str, settings: Settings, kafka: KafkaServer, tmp_path: Path
 ) -> None:
     taken = int(kafka.bootstrap.rpartition(":")[2])
-    with process(role, settings, taken, tmp_path).start() as child:
+    with process(role, settings, taken, tmp_path, JABBA_OUTBOX=settings.database.get_secret_value()).start() as child:
         assert child.wait_for_exit(60) == 3
         assert f"port {taken} of 127.0.0.1 cannot be used" in child.output()
         assert "choose another one with JABBA_METRICS_PORT" in child.output()

@@ -6,12 +6,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from jabba.figures import Durations
-from jabba.metrics import PROJECTOR, WEB, WORKER, Exposition, Shown
+from jabba.metrics import PROJECTOR, RELAY, WEB, WORKER, Exposition, Shown
 from web.traffic import OTHER, Traffic
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 HEAD = "| metric | kind | labels | what |\n| --- | --- | --- | --- |\n"
-TABLES = {"web": WEB, "worker": WORKER, "projector": PROJECTOR}
+TABLES = {"web": WEB, "worker": WORKER, "projector": PROJECTOR, "relay": RELAY}
 
 
 def table(metrics: tuple[Shown, ...]) -> str:
@@ -28,7 +28,7 @@ def test_the_page_tells_of_every_metric(process: str) -> None:
 
 
 def test_names_say_what_is_counted() -> None:
-    for one in (*WORKER, *PROJECTOR, *WEB):
+    for one in (*WORKER, *PROJECTOR, *RELAY, *WEB):
         assert one.name.startswith("jabba_")
         assert one.name.endswith("_total") is (one.kind == "counter")
         assert one.name.endswith("_seconds") or one.kind != "histogram"
