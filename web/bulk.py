@@ -13,7 +13,7 @@ from jabba.in_order import in_order
 from jabba.room import Room
 from web import answers, schemas
 from web.answers import Answer
-from web.api import BODY_SECONDS, HEADERS, ApiView, backends, caller
+from web.api import BODY_SECONDS, HEADERS, ApiView, admit, backends, caller
 from web.backends import Backends
 from web.lines import Line, Lines
 from web.operations import NDJSON, Example, Operation, operation
@@ -121,9 +121,11 @@ async def _read(request: Request, lines: Lines) -> AsyncGenerator[Line]:
 
     Raises:
         HTTPRequestTimeout: nothing came for a minute.
+        Unauthorized: the key with which the request was sent is not valid any more.
         Unavailable: this process stops.
     """
     while chunk := await _chunk(request):
+        await admit(request)
         for line in lines.feed(chunk):
             yield line
     for line in lines.end():

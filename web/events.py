@@ -1,9 +1,9 @@
 """``GET /v1/events``: what happens, as it happens, as server-sent events."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
@@ -24,7 +24,7 @@ from web.api import HEADERS, ApiView, admit, backends, caller
 from web.live.happenings import EventFilter, Happening
 from web.live.hub import Selection
 from web.live.marks import Mark, read_mark
-from web.live.streams import Stream
+from web.live.streams import Stream, notice
 from web.operations import EVENT_STREAM, Example, Operation, Parameter, operation
 from web.parameters import FILTER, QUERY
 
@@ -103,8 +103,8 @@ class Events(ApiView):
         Operation(
             "Hear events as they happen",
             "Server-sent events: each has the name of its event, the event itself as data, and an id to go on from "
-            "with `Last-Event-ID`. A stream of one job ends with it, with an event `job_ended`. docs/protocol.md has "
-            "all events.",
+            "with `Last-Event-ID`. A stream of one job ends with it, with an event `job_ended`; every stream ends with "
+            "its key, with an event `unauthorized`. docs/protocol.md has all events.",
             answer=str,
             needs=Permission.READ,
             content=EVENT_STREAM,
@@ -122,8 +122,8 @@ class Events(ApiView):
         farewell = asyncio.create_task(_farewell(request, wanted.job)) if wanted.job is not None else None
         try:
             stream = Stream(backends(request).feed, wanted.selection, mark, farewell)
-            async with contextlib.aclosing(stream.blocks()) as blocks:
-                return await _send(request, blocks)
+            async with aclosing(stream.blocks()) as blocks, aclosing(_while_admitted(request, blocks)) as admitted:
+                return await _send(request, admitted)
         finally:
             if farewell is not None:
                 farewell.cancel()
@@ -203,24 +203,23 @@ async def _farewell(request: Request, job: UUID) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (JOB_ENDED.encode(), document)
 
 
-class _Admission:
-    """Asks once in a while whether the key with which a stream was opened is still valid: it may last for weeks."""
-
-    def __init__(self, request: Request) -> None:
-        self._request = request
-        self._now = asyncio.get_running_loop().time
-        self._at = self._now()
-
-    async def renewed(self) -> None:
-        """Raise Unauthorized when it is not."""
-        if self._now() > self._at + backends(self._request).settings.key_seconds:
-            await admit(self._request)
-            self._at = self._now()
+async def _while_admitted(request: Request, blocks: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """Answer blocks until the key is over with which the stream was opened, which may last for weeks, and say so."""
+    seconds, now = backends(request).settings.key_seconds, asyncio.get_running_loop().time
+    admitted_at = now()
+    async for block in blocks:
+        if now() > admitted_at + seconds:
+            try:
+                await admit(request)
+            except Unauthorized as error:
+                yield notice(error.type, error.message)
+                return
+            admitted_at = now()
+        yield block
 
 
 async def _send(request: Request, blocks: AsyncGenerator[bytes]) -> StreamResponse:
-    """Send blocks until there are no more, the reader is gone or takes nothing, or its key is not valid any more."""
-    known = _Admission(request)
+    """Send blocks until there are no more, or the reader is gone or takes nothing."""
     # Whatever can be refused is refused before the answer begins.
     chunk = await anext(blocks)
     response = StreamResponse(headers=_STREAM_HEADERS)
@@ -230,8 +229,7 @@ async def _send(request: Request, blocks: AsyncGenerator[bytes]) -> StreamRespon
             async with asyncio.timeout(STALL_SECONDS):
                 await response.write(chunk)
             chunk = await anext(blocks)
-            await known.renewed()
-    except (StopAsyncIteration, Unauthorized):
+    except StopAsyncIteration:
         pass
     except (ConnectionError, TimeoutError, Unavailable) as error:
         logger.debug("a live stream ends: %r", error)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from jabba.client.connection import Connection
 from jabba.client.sse import SentEvent, SentEvents
-from jabba.errors import Unavailable
+from jabba.errors import Unauthorized, Unavailable
 from jabba.lifecycle import Version
 from jabba.models import JobEvent
 
@@ -54,6 +54,8 @@ async def _sent(connection: Connection, job: UUID | str, events: SentEvents) -> 
     ) as stream:
         async for chunk in stream.iter_any():
             for one in events.feed(chunk):
+                if one.kind == Unauthorized.type:
+                    raise Unauthorized(json.loads(one.data)["message"])
                 if one.kind not in _OF_THE_STREAM:
                     yield one
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import base64
+import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,12 +12,15 @@ from aiohttp import ClientSession
 
 from jabba import Client, Forbidden, Unauthorized
 from jabba.access import PERMISSIONS, Role
+from jabba.client.sse import SentEvents
 from jabba.keys import id_of
 from jabba.persistence import keys
 from jabba.persistence.database import Database
+from jabba.persistence.projector import Projector
 from jabba.settings import Settings
 from tests.support.http import answer, get, post, serving, session_of
 from tests.support.keys import KEY, bearer, make_key
+from tests.support.log import read_slices
 from tests.support.processes import eventually
 from web.openapi import PATH_EXAMPLES, path_of
 from web.operations import operations_of
@@ -128,8 +132,58 @@ async def test_a_live_stream_ends_with_its_key(http: ClientSession, projection: 
         for _ in range(4):
             await response.content.readany()
         await keys.revoke(projection, id_of(text) or "", datetime.now(UTC))
-        await response.content.read()
+        *_, last = SentEvents().feed(await response.content.read())
+    assert (last.kind, json.loads(last.data)) == (
+        "unauthorized",
+        {"event": "unauthorized", "message": "this key is revoked"},
+    )
     assert (await get(http, "/v1/events", headers=bearer(text)))[0] == 401
+
+
+async def test_a_watching_client_is_told_when_its_key_ends(
+    settings: Settings, http: ClientSession, projection: Database, projector: Projector
+) -> None:
+    text = await make_key(projection)
+    async with Client(f"http://127.0.0.1:{settings.web_port}", key=text) as client, asyncio.timeout(30):
+        submitted = await client.create_job(TASK, "shipping")
+        await client.get_job(submitted.id, after=submitted.position)
+        watching = aiter(client.watch(submitted))
+        waiting = asyncio.ensure_future(anext(watching))
+        await asyncio.sleep(3 * settings.key_seconds)
+        await keys.revoke(projection, id_of(text) or "", datetime.now(UTC))
+        with pytest.raises(Unauthorized, match="this key is revoked"):
+            await waiting
+
+
+@pytest.mark.parametrize("over", ["revoked", "expired"])
+async def test_a_bulk_request_ends_with_its_key(
+    settings: Settings, http: ClientSession, projection: Database, over: str
+) -> None:
+    end = datetime.now(UTC) + timedelta(seconds=1)
+    text = await make_key(projection, expires_at=end if over == "expired" else None)
+    job = json.dumps({"tasks": TASK, "type": "shipping"}).encode() + b"\n"
+
+    begun = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield job
+        await begun.wait()
+        if over == "revoked":
+            await keys.revoke(projection, id_of(text) or "", datetime.now(UTC))
+        while True:
+            yield job
+            await asyncio.sleep(0.01)
+
+    async with http.post("/v1/jobs/bulk", data=endless(), headers=bearer(text)) as response, asyncio.timeout(30):
+        submitted = [json.loads(await response.content.readline())]
+        begun.set()
+        submitted += [json.loads(line) async for line in response.content]
+    last = submitted.pop()
+    assert all("data" in one for one in submitted)
+    assert len(submitted) > 1
+    told = {"type": "unauthorized", "message": f"this key is {over}", "fields": []}
+    assert last == {"line": len(submitted) + 1, "error": told}
+    assert len(await read_slices(settings)) == len(submitted)
 
 
 async def test_each_role_may_do_what_its_permissions_say_and_is_told_what_is_missing(

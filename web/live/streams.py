@@ -135,9 +135,10 @@ def _beat(mark: Mark) -> bytes:
     return b"id: %b\n:\n\n" % mark.text.encode()
 
 
-def _notice(kind: str, message: str) -> bytes:
+def notice(kind: str, message: str) -> bytes:
+    """Answer an event of the stream's own, which is no fact of the log."""
     return b"event: %b\ndata: %b\n\n" % (kind.encode(), to_json({"event": kind, "message": message}))
 
 
-_GAP = _notice("gap", "events behind the last one that this stream got are gone from the log")
-_LAGGED = _notice("lagged", "this stream is too slow; connect again to go on behind the last event")
+_GAP = notice("gap", "events behind the last one that this stream got are gone from the log")
+_LAGGED = notice("lagged", "this stream is too slow; connect again to go on behind the last event")
