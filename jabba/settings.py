@@ -151,6 +151,9 @@ class Settings(BaseModel):
     stream_tail_bytes: int = Field(
         default=32 * 1024 * 1024, ge=0, description="Bytes of the newest events kept for live streams that come back."
     )
+    stream_jobs_bytes: int = Field(
+        default=16 * 1024 * 1024, ge=0, description="Bytes of what is remembered of jobs for filters of live streams."
+    )
 
     incomplete_seconds: float = Field(
         default=600.0, gt=0, description="A job whose slices have not all come fails so long after the last one."

@@ -24,6 +24,7 @@ from jabba.submission import Prepared, Submitted, prepare
 from web.endings import Endings
 from web.keyring import Keyring
 from web.live.feed import Feed
+from web.live.known_jobs import KnownJobs
 from web.outage import Outage, Send
 from web.overview import Overview
 from web.readiness import Probe, Readiness
@@ -83,11 +84,14 @@ class Backends(Service):
         # A connection of its own: searches that hold all others must not hold up submissions.
         self._keys = Database(settings.database.get_secret_value(), size=1, statement_seconds=_KEYS_SECONDS)
         self.keyring = _keyring(settings, self._keys, self.clock) if settings.access == "keys" else None
-        self.feed = Feed(settings, clock=self.clock)
+        jobs = KnownJobs(
+            partial(watching.lasting_facts, self.database), self._projected, self._ends, settings.stream_jobs_bytes
+        )
+        self.feed = Feed(settings, jobs, clock=self.clock)
         self.add_dependency(self.feed)
         hub = self.feed.hub
         self.traffic = Traffic()
-        self.exposition = self.traffic.exposition(self.database, lambda: hub.readers)
+        self.exposition = self.traffic.exposition(self.database, lambda: self.feed.readers)
         self._endings = Endings(partial(watching.ended_jobs, self.database), hub.hints, hub.closing)
         self._repeats = Repeats(self.database)
         self._progress = Progress(self._projected)
@@ -119,7 +123,7 @@ class Backends(Service):
 
     async def let_go(self, _: object) -> None:
         """Let those who only listen and wait go, before the server waits for the requests that are under way."""
-        self.feed.hub.close()
+        self.feed.close()
 
     def outage(self) -> Outage:
         """Answer what sends the jobs of one request, and refuses them while Kafka is away."""
@@ -174,11 +178,12 @@ class Backends(Service):
         self.feed.follow()
         return await self._endings.ended(job, within)
 
-    async def told(self, job: UUID) -> None:
+    async def told(self, job: UUID, *, informed: bool) -> None:
         """Wait until the live streams have told of a job what PostgreSQL knows of it."""
         topic = self.settings.topics.events
         offsets = await queries.projected_offsets(self.database, [topic])
-        await self.feed.reached(str(job), {partition: offset for (_, partition), offset in offsets.items()})
+        reached = {partition: offset for (_, partition), offset in offsets.items()}
+        await self.feed.reached(str(job), reached, informed=informed)
 
     async def _job_within(self, types: TypeScope, job: UUID) -> Job | None:
         found = await queries.get_job(self.database, job)
@@ -187,8 +192,7 @@ class Backends(Service):
     async def _until_projected(self, position: Position) -> None:
         if await self._progress.reaches(position, _PATIENCE_SECONDS):
             return
-        async with LogReader(self.settings.kafka_access, self.settings.topics.tasks) as log:
-            ends = await log.ends()
+        ends = await self._ends()
         if not all(offset < ends.get(partition, 0) for partition, offset in position.items()):
             raise InvalidRequest.at("after", "there is no such position: it is not what a submission was answered with")
         if not await self._progress.reaches(position, PROJECTION_SECONDS):
@@ -207,6 +211,10 @@ class Backends(Service):
     async def _projected(self) -> dict[int, int]:
         offsets = await queries.projected_offsets(self.database, [self.settings.topics.tasks])
         return {partition: offset for (_, partition), offset in offsets.items()}
+
+    async def _ends(self) -> dict[int, int]:
+        async with LogReader(self.settings.kafka_access, self.settings.topics.tasks) as log:
+            return await log.ends()
 
     async def _prepared(self, body: bytes, by: Caller) -> Prepared:
         if len(body) < LARGE_BODY_BYTES:

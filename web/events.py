@@ -47,7 +47,7 @@ _PARAMETERS = (
         what="Only events that meet every condition, as JSON: the `filter` of a search, on the fields of events.",
         example='[["type", "equal", "shipping"], ["status", "in", ["FAILED", "RESCUED"]]]',
     ),
-    replace(QUERY, example="type:shipping -status:PROCESSED"),
+    replace(QUERY, example="job.meta.tenant:x -status:PROCESSED"),
     Parameter("from", Literal["now", "beginning"], "Where the stream of a job begins."),
     Parameter(_LAST_EVENT_ID, schemas.MarkText, "As the header `Last-Event-ID`."),
     Parameter("Last-Event-ID", schemas.MarkText, "The id of the last event that was received.", place="header"),
@@ -79,11 +79,19 @@ class Wanted(NamedTuple):
     def selection(self) -> Selection:
         """Answer it as the hub takes it."""
         job = None if self.job is None else str(self.job)
-        chosen = self.kinds or self.filter.conditions or self.types.limited
+        if self.filter.of_job:
+            return Selection(job, self._takes, self._asks)
+        chosen = self.kinds or self.filter.own or self.types.limited
         return Selection(job, self._takes) if chosen else Selection(job)
 
     def _takes(self, one: Happening) -> bool:
-        return (not self.kinds or one.kind in self.kinds) and self._may_hear(one) and one.meets(self.filter)
+        return self._may_take(one) and one.meets(self.filter)
+
+    def _asks(self, one: Happening) -> bool:
+        return self._may_take(one) and one.may_meet(self.filter)
+
+    def _may_take(self, one: Happening) -> bool:
+        return (not self.kinds or one.kind in self.kinds) and self._may_hear(one)
 
     def _may_hear(self, one: Happening) -> bool:
         """Answer whether the key may: of a job that it may see all, else what says that it is of the key's types."""
@@ -104,7 +112,9 @@ class Events(ApiView):
             "Hear events as they happen",
             "Server-sent events: each has the name of its event, the event itself as data, and an id to go on from "
             "with `Last-Event-ID`. A stream of one job ends with it, with an event `job_ended`; every stream ends with "
-            "its key, with an event `unauthorized`. docs/protocol.md has all events.",
+            "its key, with an event `unauthorized`. `q` and `filter` choose among the events, also by what their jobs "
+            "are: `q=job.meta.tenant:x status:FAILED`; such a stream waits for PostgreSQL to tell. docs/protocol.md "
+            "has all events.",
             answer=str,
             needs=Permission.READ,
             content=EVENT_STREAM,
@@ -119,7 +129,8 @@ class Events(ApiView):
         wanted = read_wanted(request)
         job = await _job_if_available(request, wanted.job)
         mark = await _mark(request, wanted, job)
-        farewell = asyncio.create_task(_farewell(request, wanted.job)) if wanted.job is not None else None
+        informed = bool(wanted.filter.of_job)
+        farewell = asyncio.create_task(_farewell(request, wanted.job, informed=informed)) if wanted.job else None
         try:
             stream = Stream(backends(request).feed, wanted.selection, mark, farewell)
             async with aclosing(stream.blocks()) as blocks, aclosing(_while_admitted(request, blocks)) as admitted:
@@ -193,12 +204,12 @@ async def _mark(request: Request, wanted: Wanted, job: Job | None) -> Mark | Non
     return await feed.since(since, str(wanted.job))
 
 
-async def _farewell(request: Request, job: UUID) -> bytes:
+async def _farewell(request: Request, job: UUID, *, informed: bool) -> bytes:
     """Answer the last block once a job has ended and the streams have told all of it."""
     ended = await backends(request).ended(job)
     if ended is None:
         return b""
-    await backends(request).told(job)
+    await backends(request).told(job, informed=informed)
     document = to_json({"event": JOB_ENDED, "job": str(job), "final": ended})
     return b"event: %b\ndata: %b\n\n" % (JOB_ENDED.encode(), document)
 

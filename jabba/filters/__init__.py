@@ -10,6 +10,7 @@ from jabba.filters.language import (
     DEFAULT_LIMIT,
     EVENTS,
     JOBS,
+    JOBS_OF_EVENTS,
     MAX_CONDITIONS,
     MAX_DEPTH,
     MAX_TEXT,
@@ -32,7 +33,7 @@ from jabba.filters.language import (
     Rule,
     Search,
 )
-from jabba.filters.matching import Item, meets
+from jabba.filters.matching import Item, meets, relates
 from jabba.filters.paging import MAX_LIMIT, MAX_OFFSET, write_token
 from jabba.filters.parsing import parse_conditions, parse_search, tasks_of_job
 from jabba.filters.text_writing import write_text
@@ -42,6 +43,7 @@ __all__ = [
     "DEFAULT_LIMIT",
     "EVENTS",
     "JOBS",
+    "JOBS_OF_EVENTS",
     "MAX_CONDITIONS",
     "MAX_DEPTH",
     "MAX_LIMIT",
@@ -70,6 +72,7 @@ __all__ = [
     "meets",
     "parse_conditions",
     "parse_search",
+    "relates",
     "tasks_of_job",
     "write_text",
     "write_token",

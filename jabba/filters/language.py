@@ -42,12 +42,14 @@ class Field:
 class Collection:
     """What is searched: the fields that conditions and order may name.
 
-    ``related`` names what belongs to an item: the name of the association and that of the other collection.
+    ``related`` names what belongs to an item: the name of the association and that of the other collection. What is
+    ``withheld`` is there, and changes, so that no condition of this collection may be on it.
     """
 
     name: str
     fields: Mapping[str, Field]
     related: Mapping[str, str] = field(default_factory=dict)
+    withheld: frozenset[str] = frozenset()
 
 
 class Rule(StrEnum):
@@ -119,7 +121,7 @@ class Below:
 
 @dataclass(frozen=True, slots=True)
 class Related:
-    """An item of another collection (``tasks`` or ``jobs``) belongs to this one and meets all conditions."""
+    """An item of another collection (``tasks``, ``jobs``) belongs to this one and meets all conditions."""
 
     collection: str
     conditions: tuple["Condition", ...]
@@ -212,9 +214,17 @@ TASKS = _collection(
     Field("inserted_at", Kind.MOMENT),
     Field("updated_at", Kind.MOMENT),
 )
+_LASTING = ("id", "name", "type", "strategy", "meta", "callback")
+JOBS_OF_EVENTS = Collection(
+    "jobs of events",
+    {name: JOBS.fields[name] for name in _LASTING},
+    withheld=frozenset({*JOBS.fields, *JOBS.related} - set(_LASTING)),
+)
+"""A job as those know it who hear of its events: by what its submission said of it, which never changes."""
+
 EVENTS = _collection(
     "events",
-    {},
+    {"job": JOBS_OF_EVENTS.name},
     Field("event", Kind.TEXT, tuple(sorted(KINDS))),
     Field("job_id", Kind.ID),
     Field("type", Kind.TEXT),
@@ -231,4 +241,4 @@ EVENTS = _collection(
 )
 """What live streams tell; they are not in PostgreSQL."""
 
-COLLECTIONS = {one.name: one for one in (JOBS, TASKS)}
+COLLECTIONS = {one.name: one for one in (JOBS, TASKS, JOBS_OF_EVENTS)}

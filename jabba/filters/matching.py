@@ -34,6 +34,11 @@ def meets(item: Item, conditions: Iterable[Condition]) -> bool:
     return all(_meets(item, condition) for condition in conditions)
 
 
+def relates(condition: Condition) -> bool:
+    """Answer whether a condition asks for what belongs to an item, and not of the item alone."""
+    return isinstance(condition, Related) or (isinstance(condition, Group) and any(map(relates, condition.conditions)))
+
+
 def _meets(item: Item, condition: Condition) -> bool:
     match condition:
         case Comparison(field, rule, value):

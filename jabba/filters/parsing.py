@@ -198,6 +198,8 @@ def _field(name: Any, path: str, collection: Collection, *others: str) -> Field:
     field = collection.fields.get(name) if isinstance(name, str) else None
     if field is None:
         names = listed([*collection.fields, *others])
+        if isinstance(name, str) and name in collection.withheld:
+            raise InvalidRequest.at(path, f"{shown(name)} of {collection.name} changes; what does not: {names}")
         raise InvalidRequest.at(path, f"{shown(name)} is no field of {collection.name}: {names}")
     return field
 

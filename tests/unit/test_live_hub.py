@@ -41,6 +41,10 @@ def told(blocks: bytes) -> list[tuple[str, Any]]:
     return events
 
 
+def tell_all(messages: Iterable[LogMessage], mark: Mark) -> list[tuple[str, Any]]:
+    return told(b"".join(block for one in messages for block in tell(one, happenings(one), mark, ALL)))
+
+
 def taken(reader: Reader) -> bytes:
     return reader.take(10**9) if reader.waiting else b""
 
@@ -93,7 +97,7 @@ def test_a_reader_for_which_too_much_waits_has_lagged_and_gets_nothing_more() ->
     hub.leave(slow)
     mark = read_mark(before[-1][0], "id", 1)
     _, behind = hub.join(ALL, mark)
-    rest = told(b"".join(tell(behind, mark, ALL)))
+    rest = tell_all(behind, mark)
     assert [place for _, place in before + rest] == [[0, offset, 0] for offset in range(10)]
 
 
@@ -188,13 +192,13 @@ def test_wherever_a_reader_breaks_off_it_goes_on_without_a_gap_and_without_a_rep
         hub.publish(one)
     seen_messages = sorted(messages, key=lambda one: (one.partition, one.offset))
     mark = Mark.before(dict.fromkeys(range(PARTITIONS), 0))
-    before = told(b"".join(tell(seen_messages, mark, ALL)))[: data.draw(st.integers(0, 100))]
+    before = tell_all(seen_messages, mark)[: data.draw(st.integers(0, 100))]
     mark = read_mark(before[-1][0] if before else "0:0.0,1:0.0,2:0.0", "id", PARTITIONS)
 
     reader, behind = hub.join(ALL, mark)
     for one in messages[published:]:
         hub.publish(one)
-    rest = told(b"".join(tell(behind, mark, ALL)) + taken(reader))
+    rest = tell_all(behind, mark) + told(taken(reader))
 
     assert sorted(place for _, place in before + rest) == as_before(messages)
     for partition in range(PARTITIONS):

@@ -9,6 +9,7 @@ from jabba import events
 from jabba.commands import CloseJob
 from jabba.dead_letters import dead_letter
 from jabba.events import event_as_json
+from jabba.filters import EVENTS, JOBS_OF_EVENTS
 from jabba.ids import new_job_id
 from jabba.lanes.records import Claim, JobRecord, LaneRecord
 from jabba.lifecycle import (
@@ -84,3 +85,10 @@ def test_every_field_of_the_records_is_told() -> None:
 
 def test_every_field_of_a_dead_letter_is_told() -> None:
     assert fields("dead letter") == set(json.loads(dead_letter("jabba-tasks", 0, 1, b"?", "no JSON")))
+
+
+def test_every_field_that_filters_of_live_streams_may_name_is_told() -> None:
+    of_events = re.findall(r"on these fields:\n(.*?)\. What an event", PAGE, flags=re.DOTALL)[0]
+    of_jobs = re.findall(r"Under `job` there are (.*?):", PAGE, flags=re.DOTALL)[0]
+    assert re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", of_events, flags=re.DOTALL)) == list(EVENTS.fields)
+    assert re.findall(r"`(\w+)`", of_jobs) == list(JOBS_OF_EVENTS.fields)

@@ -15,6 +15,8 @@ from jabba.log_reader import LogReader
 from jabba.settings import Settings
 from jabba.topics import partition_of
 from web.live.hub import Hub
+from web.live.informed import Informed
+from web.live.known_jobs import KnownJobs
 from web.live.marks import Mark, Place
 
 logger = logging.getLogger(__name__)
@@ -37,28 +39,39 @@ class Feed(Service):
 
     abstract = False
 
-    def __init__(self, settings: Settings, *, clock: Clock | None = None, **options: Any) -> None:
+    def __init__(self, settings: Settings, jobs: KnownJobs, *, clock: Clock | None = None, **options: Any) -> None:
         super().__init__(**options)
-        self.hub = Hub(tail_bytes=settings.stream_tail_bytes, reader_bytes=settings.stream_queue_bytes)
+        self.hub, hub = (_hub(settings) for _ in range(2))
+        room = max(settings.stream_tail_bytes, settings.stream_queue_bytes)
+        self.informed = Informed(self.hub, jobs, hub, self.replay, room)
         self.heartbeat_seconds = settings.stream_heartbeat_seconds
         self._settings = settings
         self._clock = clock or SystemClock()
         self._replays = asyncio.Semaphore(_REPLAYS)
-        self._following: asyncio.Task[None] | None = None
+        self._following: list[asyncio.Task[None]] = []
         self._log: LogReader | None = None
         self._live = asyncio.Event()
-        self._moved = asyncio.Event()
+
+    @property
+    def readers(self) -> int:
+        """Answer how many streams are open."""
+        return self.hub.readers + self.informed.hub.readers
 
     async def on_stop(self) -> None:
         """End all streams, and stop following."""
+        self.close()
+        await ended(self._following)
+        await self.informed.jobs.close()
+
+    def close(self) -> None:
+        """Let every stream end."""
         self.hub.close()
-        if self._following is not None:
-            await ended([self._following])
+        self.informed.hub.close()
 
     def follow(self) -> None:
         """Begin to follow the topic, if that has not begun."""
-        if self._following is None:
-            self._following = asyncio.create_task(self._follow(), name="feed")
+        if not self._following:
+            self._following.append(asyncio.create_task(self._follow(), name="feed"))
 
     async def partitions(self) -> int:
         """Answer how many partitions the topic has, once the feed is at its end.
@@ -83,11 +96,11 @@ class Feed(Service):
         partition = partition_of(job, await self.partitions())
         return Mark.before(await self._connected().since(seconds, [partition]))
 
-    async def reached(self, job: str, offsets: Mapping[int, int]) -> None:
-        """Wait until the feed has told all events of a job's partition that stand before its one of these offsets."""
+    async def reached(self, job: str, offsets: Mapping[int, int], *, informed: bool) -> None:
+        """Wait until all events of a job's partition have been told that stand before its one of these offsets."""
         partition = partition_of(job, await self.partitions())
-        while self.hub.mark.next_offsets[partition] < offsets.get(partition, 0):
-            await self._moved.wait()
+        hub = self.informed.hub if informed else self.hub
+        await hub.reached(partition, offsets.get(partition, 0))
 
     async def within_log(self, mark: Mark) -> tuple[Mark, bool]:
         """Answer the mark that the log can go on from, and whether events behind the given one are gone.
@@ -128,17 +141,19 @@ class Feed(Service):
     async def _publish_all(self, log: LogReader) -> None:
         ends = await log.ends()
         if not self.hub.mark:
-            self.hub.begin(await log.since(self._clock.now() - _WARM_SECONDS, log.partitions))
+            offsets = await log.since(self._clock.now() - _WARM_SECONDS, log.partitions)
+            self.hub.begin(offsets)
+            self.informed.hub.begin(offsets)
+            self._following.append(asyncio.create_task(self.informed.follow(), name="informed feed"))
         log.go_to(self.hub.mark.next_offsets)
         while True:
             if all(offset >= ends[partition] for partition, offset in self.hub.mark.next_offsets.items()):
                 self._live.set()
             for message in await log.read(_IDLE_SECONDS):
                 self.hub.publish(message)
+                self.informed.offer(message)
                 # A burst of large messages must not hold up the requests.
                 await asyncio.sleep(0)
-            self._moved.set()
-            self._moved.clear()
 
     def _reader(self, what: str) -> LogReader:
         settings = self._settings
@@ -148,3 +163,7 @@ class Feed(Service):
         if self._log is None:
             raise Unavailable("the events cannot be read: Kafka does not answer")
         return self._log
+
+
+def _hub(settings: Settings) -> Hub:
+    return Hub(tail_bytes=settings.stream_tail_bytes, reader_bytes=settings.stream_queue_bytes)

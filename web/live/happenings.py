@@ -3,13 +3,13 @@
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from pydantic_core import to_json
 
 from jabba import strictjson
-from jabba.filters import EVENTS, Condition, Item, Kind, meets
+from jabba.filters import EVENTS, Condition, Item, Kind, meets, relates
 from jabba.lifecycle import STATUS_AFTER
 from jabba.log_reader import LogMessage
 from web.live.marks import WHOLE, Place
@@ -17,19 +17,46 @@ from web.live.marks import WHOLE, Place
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Conditions on events; readers who wrote the same ``text`` share what is found out about an event."""
+    """Conditions on events; readers who wrote the same ``text`` share what is found out about an event.
 
-    text: str
-    conditions: tuple[Condition, ...]
+    ``own`` are those that the event alone decides, ``of_job`` those for which its job must be known.
+    """
+
+    def __init__(self, text: str, conditions: Iterable[Condition]) -> None:
+        given = tuple(conditions)
+        self.text = text
+        self.own = tuple(one for one in given if not relates(one))
+        self.of_job = tuple(one for one in given if relates(one))
+
+
+@dataclass(frozen=True, slots=True)
+class KnownJob:
+    """What an event's job is; to conditions an item of the collection ``JOBS_OF_EVENTS``."""
+
+    id: UUID
+    document: dict[str, Any]
+
+    @classmethod
+    def read(cls, job: str, facts: bytes) -> Self:
+        """Read the fields of the collection from JSON."""
+        return cls(UUID(job), strictjson.decode(facts))
+
+    def held(self, field: str) -> Any:
+        """Answer what stands in a field, None when nothing does."""
+        return self.id if field == "id" else self.document.get(field)
+
+    def related(self, _collection: str) -> Iterable[Item]:
+        """Answer nothing: whatever belongs to a job changes."""
+        return ()
 
 
 @dataclass(slots=True)
 class Happening:
     """An event and where it stands; ``document`` is its wire form, also of a kind that only later versions know.
 
-    To conditions it is an item of the collection ``EVENTS``; a field that holds what it should not holds nothing.
+    To conditions it is an item of the collection ``EVENTS``; a field that holds what it should not holds nothing. What
+    its job is, the event does not say: whoever has found that out tells it with ``learn``.
     """
 
     partition: int
@@ -40,6 +67,17 @@ class Happening:
     _body: bytes = b""
     _own: bytes = b""
     _met: dict[str, bool] = field(default_factory=dict)
+    _met_by_job: dict[str, bool] = field(default_factory=dict)
+    _jobs: tuple[KnownJob, ...] | None = None
+
+    @property
+    def knows_job(self) -> bool:
+        """Answer whether it was told what its job is, or that there is none."""
+        return self._jobs is not None
+
+    def learn(self, job: KnownJob | None) -> None:
+        """Take in what its job is, or None when there is no such job."""
+        self._jobs = () if job is None else (job,)
 
     def block(self, mark: str) -> bytes:
         """Answer the event as a stream tells it to a reader that has come to ``mark``."""
@@ -53,11 +91,19 @@ class Happening:
             self._own = self.block(f"{self.partition}:{place.offset}{seen}")
         return self._own
 
-    def meets(self, wanted: EventFilter) -> bool:
-        """Answer whether it meets the conditions of a filter."""
+    def may_meet(self, wanted: EventFilter) -> bool:
+        """Answer whether it meets what a filter asks of the event alone."""
         if wanted.text not in self._met:
-            self._met[wanted.text] = meets(self, wanted.conditions)
+            self._met[wanted.text] = meets(self, wanted.own)
         return self._met[wanted.text]
+
+    def meets(self, wanted: EventFilter) -> bool:
+        """Answer whether it meets the conditions of a filter; those of the job can be decided once that is known."""
+        if not wanted.of_job or not self.may_meet(wanted):
+            return self.may_meet(wanted)
+        if wanted.text not in self._met_by_job:
+            self._met_by_job[wanted.text] = meets(self, wanted.of_job)
+        return self._met_by_job[wanted.text]
 
     def held(self, field: str) -> Any:
         """Answer what stands in a field of the event, None when nothing does."""
@@ -74,8 +120,10 @@ class Happening:
         return value if type(value) in _FITTING.get(EVENTS.fields[field].kind, (type(value),)) else None
 
     def related(self, _collection: str) -> Iterable[Item]:
-        """Answer nothing: events have no associations."""
-        return ()
+        """Answer its job, nothing when there is none."""
+        if self._jobs is None:
+            raise LookupError(f"nobody has found out yet what job {self.job} is")
+        return self._jobs
 
     def _told(self) -> bytes:
         if not self._body:

@@ -13,14 +13,22 @@ from web.live.marks import Mark, Place
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which events a reader wants: those of one job, or of all; ``takes`` decides about the rest."""
+    """Which events a reader wants: those of one job, or of all; ``takes`` decides about the rest.
+
+    ``asks`` answers whether an event's job must be known for that; without it, it never must.
+    """
 
     job: str | None = None
     takes: Callable[[Happening], bool] = lambda _: True
+    asks: Callable[[Happening], bool] | None = None
 
     def wants(self, one: Happening) -> bool:
         """Answer whether an event is selected."""
         return self.job in (None, one.job) and self.takes(one)
+
+    def doubts(self, one: Happening) -> bool:
+        """Answer whether it cannot be decided yet, because nobody has told what the event's job is."""
+        return self.asks is not None and not one.knows_job and self.job in (None, one.job) and self.asks(one)
 
 
 class Tail:
@@ -111,6 +119,7 @@ class Hub:
         self._of_all: set[Reader] = set()
         self._of_job: dict[str, set[Reader]] = {}
         self._hints: dict[str, set[asyncio.Event]] = {}
+        self._moved = asyncio.Event()
 
     @property
     def readers(self) -> int:
@@ -122,17 +131,28 @@ class Hub:
         self.mark = Mark.before(offsets)
         self.tail.begin(offsets)
 
-    def publish(self, message: LogMessage) -> None:
-        """Tell a message to those who want it."""
+    def publish(self, message: LogMessage, told: Iterable[Happening] | None = None) -> None:
+        """Tell a message to those who want it; ``told`` are its events, if they have been read already."""
         place = Place(message.offset)
         if self.mark.has_seen(message.partition, place):
             self._begin_anew(message)
         self.tail.append(message)
         if self._of_all or self._of_job or self._hints:
-            for one in happenings(message):
+            for one in happenings(message) if told is None else told:
                 self.mark.move(message.partition, one.place)
                 self._tell(one)
         self.mark.move(message.partition, place)
+        self._moved.set()
+
+    def in_doubt(self, told: Iterable[Happening]) -> list[Happening]:
+        """Answer the events of which a reader wants to know the job first."""
+        return [one for one in told if any(_doubts(reader, one) for reader in self._readers_for(one))]
+
+    async def reached(self, partition: int, offset: int) -> None:
+        """Wait until all messages of a partition before an offset have been told."""
+        while self.mark.next_offsets[partition] < offset:
+            self._moved.clear()
+            await self._moved.wait()
 
     def join(self, selection: Selection, mark: Mark) -> tuple[Reader, list[LogMessage]]:
         """Add a reader that goes on behind a mark, which the tail reaches; answer it, and what it is to read before.
@@ -191,6 +211,10 @@ class Hub:
         for readers in self._of_job.values():
             yield from readers
 
+    def _readers_for(self, one: Happening) -> Iterator[Reader]:
+        yield from self._of_job.get(one.job, ())
+        yield from self._of_all
+
     def _readers_of(self, job: str | None) -> set[Reader]:
         return self._of_all if job is None else self._of_job.setdefault(job, set())
 
@@ -211,19 +235,22 @@ class Hub:
                 reader.offer(block)
 
 
-def tell(messages: Iterable[LogMessage], mark: Mark, selection: Selection) -> Iterator[bytes]:
-    """Answer what messages say behind a mark, as blocks; the mark moves along."""
-    for message in messages:
-        for one in happenings(message):
-            if not mark.has_seen(one.partition, one.place):
-                mark.move(one.partition, one.place)
-                if selection.wants(one):
-                    yield one.block(mark.text)
-        if not mark.has_seen(message.partition, Place(message.offset)):
-            mark.move(message.partition, Place(message.offset))
+def tell(message: LogMessage, told: Iterable[Happening], mark: Mark, selection: Selection) -> Iterator[bytes]:
+    """Answer what the events of a message say behind a mark, as blocks; the mark moves along."""
+    for one in told:
+        if not mark.has_seen(one.partition, one.place):
+            mark.move(one.partition, one.place)
+            if selection.wants(one):
+                yield one.block(mark.text)
+    if not mark.has_seen(message.partition, Place(message.offset)):
+        mark.move(message.partition, Place(message.offset))
 
 
 def _is_new(reader: Reader, one: Happening) -> bool:
-    if reader.lagged or not reader.selection.takes(one):
+    if reader.lagged or reader.ahead.has_seen(one.partition, one.place):
         return False
-    return not reader.ahead.has_seen(one.partition, one.place)
+    return reader.selection.takes(one)
+
+
+def _doubts(reader: Reader, one: Happening) -> bool:
+    return not (reader.lagged or reader.ahead.has_seen(one.partition, one.place)) and reader.selection.doubts(one)

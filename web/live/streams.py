@@ -1,14 +1,18 @@
 """One live stream, from its first block to its last."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from asyncio import FIRST_COMPLETED
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator
 from contextlib import aclosing, contextmanager
+from typing import Any
 
 from pydantic_core import to_json
 
+from jabba.ending import ended
 from jabba.log_reader import LogMessage
 from jabba.topics import partition_of
 from web.live.feed import Feed
+from web.live.happenings import Happening, happenings
 from web.live.hub import Reader, Selection, tell
 from web.live.marks import Mark, read_mark
 
@@ -24,12 +28,14 @@ class Stream:
     """The events that one reader selected: those behind a mark, or those that come from now on.
 
     It ends with its farewell, when the process stops, or when its reader lags so far that the tail has not what it
-    would need next.
+    would need next. One whose selection asks what jobs are goes by the hub that knows; while a job is being looked up,
+    it shows that it is alive, and its mark stays.
     """
 
     def __init__(self, feed: Feed, selection: Selection, mark: Mark | None, farewell: Farewell | None) -> None:
         self._feed = feed
-        self._hub = feed.hub
+        self._informed = feed.informed if selection.asks else None
+        self._hub = feed.informed.hub if selection.asks else feed.hub
         self._selection = selection
         self._mark = mark
         self._farewell = farewell
@@ -64,7 +70,7 @@ class Stream:
         partitions = await self._feed.partitions()
         job = self._selection.job
         mine = range(partitions) if job is None else [partition_of(job, partitions)]
-        here = self._hub.mark.among(mine)
+        here = self._feed.hub.mark.among(mine)
         if self._mark is None:
             return here, False
         return await self._feed.within_log(self._mark.among(mine).or_else(here))
@@ -83,13 +89,17 @@ class Stream:
         """Read the log alone until the tail reaches back to the mark, which moves along."""
         async with self._feed.replay(mark) as log:
             while not (self._hub.tail.reaches(mark) or self._hub.closing.is_set()):
-                for chunk in self._told(await log.read(), mark):
-                    yield chunk
+                async with aclosing(self._told(await log.read(), mark)) as told:
+                    async for chunk in told:
+                        yield chunk
 
     async def _live(self, reader: Reader, behind: list[LogMessage], mark: Mark) -> AsyncGenerator[bytes]:
         """Answer what the tail has and then what the hub offers, until the reader has lagged or the stream is over."""
-        for chunk in self._told(behind, mark):
-            yield chunk
+        async with aclosing(self._told(behind, mark)) as told:
+            async for chunk in told:
+                yield chunk
+        if self._hub.closing.is_set():
+            return
         while True:
             reader.wake.clear()
             if reader.waiting:
@@ -100,19 +110,48 @@ class Stream:
                 yield self._farewell.result()
                 return
             elif not await _woken(reader.wake, self._feed.heartbeat_seconds):
-                reader.last = _beat(self._hub.mark_of(reader).among(mark.places))
+                reader.last = self._beat(self._hub.mark_of(reader).among(mark.places))
                 yield reader.last
 
-    def _told(self, messages: Iterable[LogMessage], mark: Mark) -> Iterator[bytes]:
+    async def _told(self, messages: Iterable[LogMessage], mark: Mark) -> AsyncGenerator[bytes]:
         """Answer what messages say behind a mark, in pieces: a write costs more than an event."""
         chunk = bytearray()
-        for block in tell(messages, mark, self._selection):
-            chunk += block
-            if len(chunk) >= _CHUNK_BYTES:
-                yield bytes(chunk)
-                chunk.clear()
+        for message in messages:
+            told = list(happenings(message))
+            if self._informed is not None and (asked := self._informed.recall(self._in_doubt(told, mark))):
+                async with aclosing(self._patiently(self._informed.inform(asked), chunk, mark)) as beats:
+                    async for beat in beats:
+                        yield beat
+            if self._hub.closing.is_set():
+                break
+            for block in tell(message, told, mark, self._selection):
+                chunk += block
+                if len(chunk) >= _CHUNK_BYTES:
+                    yield bytes(chunk)
+                    chunk.clear()
         if chunk:
             yield bytes(chunk)
+
+    def _in_doubt(self, told: Iterable[Happening], mark: Mark) -> Iterator[Happening]:
+        """Answer the events behind a mark of which the selection asks what their jobs are."""
+        return (one for one in told if not mark.has_seen(one.partition, one.place) and self._selection.doubts(one))
+
+    async def _patiently(self, work: Coroutine[Any, Any, None], chunk: bytearray, mark: Mark) -> AsyncGenerator[bytes]:
+        """Work until it is done or the process stops; answer what waits to be sent meanwhile, and signs of life."""
+        tasks = [asyncio.create_task(one) for one in (work, self._hub.closing.wait())]
+        try:
+            while not (await asyncio.wait(tasks, timeout=self._feed.heartbeat_seconds, return_when=FIRST_COMPLETED))[0]:
+                yield bytes(chunk) + self._beat(mark)
+                chunk.clear()
+            if tasks[0].done():
+                tasks[0].result()
+        finally:
+            await ended(tasks)
+
+    def _beat(self, mark: Mark) -> bytes:
+        """Answer a block that is no event, and what there is to say why none comes."""
+        trouble = self._informed.jobs.trouble if self._informed else ""
+        return _beat(mark) + (notice("delayed", _DELAYED + trouble) if trouble else b"")
 
     def _mark_behind(self, reader: Reader, mark: Mark) -> Mark:
         """Answer the mark behind the last block that a reader took, or the given one when it took none."""
@@ -140,5 +179,6 @@ def notice(kind: str, message: str) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (kind.encode(), to_json({"event": kind, "message": message}))
 
 
+_DELAYED = "what follows waits until PostgreSQL tells what its job is: "
 _GAP = notice("gap", "events behind the last one that this stream got are gone from the log")
 _LAGGED = notice("lagged", "this stream is too slow; connect again to go on behind the last event")
