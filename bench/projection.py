@@ -12,6 +12,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
@@ -63,7 +64,9 @@ def spec(load: Load) -> JobSpec:
     """Answer a submission of this kind."""
     callback = ["local", "demo.audit", "verify", ["some-distribution", {"depth": 3}]]
     document = {"tasks": [callback] * load.tasks, "type": "audit", "strategy": load.strategy}
-    return JobSpec.parse({**document, "meta": {"run_id": str(uuid4()), "tenant": "t-1"}}, Limits())
+    run = uuid4()
+    named = {"name": f"Audit of Kyiv {run.int % 1_000_000}", "meta": {"run_id": str(run), "tenant": "t-1"}}
+    return JobSpec.parse({**document, **named}, Limits())
 
 
 def messages_of(load: Load, jobs: int, settings: Settings) -> Iterator[tuple[str, int, bytes]]:
@@ -91,9 +94,11 @@ def _joined(are_slices: bool, items: list[bytes]) -> bytes:  # noqa: FBT001 — 
 def processor_seconds(server: int) -> float:
     """Answer the seconds of processor that PostgreSQL has had: other work on the machine alters them least."""
     main = psutil.Process(server)
-    ended = main.cpu_times().children_user + main.cpu_times().children_system
-    running = (one.cpu_times() for one in [main, *main.children()])
-    return float(ended + sum(times.user + times.system for times in running))
+    spent = 0.0
+    for process in [*main.children(), main]:
+        with suppress(psutil.NoSuchProcess):  # its parent has its seconds then
+            spent += sum(process.cpu_times()[:2])
+    return spent + sum(main.cpu_times()[2:4])
 
 
 async def catch_up(settings: Settings, database: Database, load: Load, jobs: int) -> float:

@@ -10,6 +10,8 @@ What belongs to none of them is in ``jobs_default`` and ``tasks_default``.
 from sqlalchemy import BigInteger, Column, DateTime, Index, Integer, MetaData, Table, Text, Uuid, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from jabba.persistence.trigrams import trigrams
+
 metadata = MetaData()
 
 _MOMENT = DateTime(timezone=True)
@@ -47,6 +49,14 @@ jobs = Table(
     Index("jobs_by_name", "name", "id", postgresql_ops={"name": 'COLLATE "C"'}),
     Index("jobs_by_meta", "meta", postgresql_using="gin", postgresql_ops={"meta": "jsonb_path_ops"}),
     postgresql_partition_by="RANGE (id)",
+)
+
+# Of the whole table, though few may have names: the planner takes no statistics from a partial index.
+Index(
+    "jobs_by_part_of_name",
+    trigrams(jobs.c.name).label("trigrams"),
+    postgresql_using="gin",
+    postgresql_ops={"trigrams": "jsonb_path_ops"},
 )
 
 tasks = Table(

@@ -12,7 +12,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import NullPool, create_engine
+from sqlalchemy import Engine, NullPool, create_engine, text
 
 from jabba import ids
 from jabba.errors import NotReady, Unavailable
@@ -30,19 +30,41 @@ def execute(dsn: str, sql: str, values: tuple[Any, ...] = ()) -> None:
         connection.close()
 
 
-def is_no_partition(name: str | None, kind: str, _: object) -> bool:
-    """Leave partitions out: they are made as time goes by."""
-    return kind != "table" or not str(name).startswith(("jobs_", "tasks_"))
+def is_compared(name: str | None, kind: str, _: object) -> bool:
+    """Leave partitions out, for they are made as time goes by, and indexes, which PostgreSQL tells more of."""
+    return kind != "index" and (kind != "table" or not str(name).startswith(("jobs_", "tasks_")))
 
 
 def test_the_migrated_schema_is_the_declared_one(database: str) -> None:
     migrations.upgrade(database)
-    engine = create_engine("postgresql+psycopg2://", creator=lambda: psycopg2.connect(database), poolclass=NullPool)
-
-    with engine.connect() as connection:
-        options = {"compare_type": True, "compare_server_default": True, "include_name": is_no_partition}
+    with engine_of(database).connect() as connection:
+        options = {"compare_type": True, "compare_server_default": True, "include_name": is_compared}
         context = MigrationContext.configure(connection, opts=options)
-        assert compare_metadata(context, metadata) == []
+        found = [one for one in compare_metadata(context, metadata) if one[0] not in ("add_index", "remove_index")]
+        assert found == []
+
+
+def test_the_migrated_indexes_are_the_declared_ones(database: str) -> None:
+    migrations.upgrade(database)
+    migrated = indexes(database, "public")
+    with engine_of(database).begin() as connection:
+        connection.execute(text("CREATE SCHEMA declared"))
+        connection.execute(text("SET LOCAL search_path = declared"))
+        metadata.create_all(connection)
+
+    assert indexes(database, "declared") == migrated
+    assert "jobs_by_part_of_name" in migrated
+
+
+def indexes(dsn: str, schema: str) -> dict[str, str]:
+    """Answer how the indexes of the declared tables are made, by their names."""
+    definition = "replace(indexdef, schemaname || '.', '')"
+    sql = f"SELECT indexname, {definition} FROM pg_indexes WHERE schemaname = %s AND tablename = ANY(%s)"  # noqa: S608
+    return dict(rows(dsn, sql, (schema, list(metadata.tables))))
+
+
+def engine_of(dsn: str) -> Engine:
+    return create_engine("postgresql+psycopg2://", creator=lambda: psycopg2.connect(dsn), poolclass=NullPool)
 
 
 def test_an_upgrade_can_be_repeated(database: str) -> None:
@@ -114,17 +136,16 @@ def test_without_a_checkout_the_error_says_where_migrations_are(
         migrations.check("postgresql://127.0.0.1:1/jabba")
 
 
-def rows(dsn: str, sql: str) -> list[tuple[Any, ...]]:
+def rows(dsn: str, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
-        cursor.execute(sql)
+        cursor.execute(sql, values or None)
         return cursor.fetchall()
 
 
 def upgrade_to(dsn: str, revision: str) -> None:
-    engine = create_engine("postgresql+psycopg2://", creator=lambda: psycopg2.connect(dsn), poolclass=NullPool)
     config = Config()
     config.set_main_option("script_location", str(migrations._DIRECTORY))
-    with engine.begin() as connection:
+    with engine_of(dsn).begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
 

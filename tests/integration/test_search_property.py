@@ -22,7 +22,8 @@ from tests.support.projecting import NOW, facts, job_spec, new_job, project, sli
 from tests.support.reference_filter import Row, Rows
 from tests.support.searches import KEYS, SCALARS, searches
 
-NAMES = [None, "a", "B", "b%c", "b_c", "b\\c", "bxc", "ab", "Ä"]
+NAMES = [None, "a", "B", "b%c", "b_c", "b\\c", "bxc", "ab", "Ä", "BxCb%c"]
+NAMES += ['straße\n"b%c"', "STRAẞE", "Ωmega Ά", "ab" * 127]
 EXAMPLES = int(os.environ.get("SEARCHES", "300"))
 """Searches of each collection; ``make searches`` asks for more."""
 

@@ -1,9 +1,12 @@
 """Rules of searches whose edges chance seldom hits: literal patterns, and lists of maps."""
 
+import re
 from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
 from jabba.filters import JOBS, parse_search
 from jabba.persistence import queries
@@ -56,6 +59,19 @@ async def test_like_takes_every_character_as_it_is(projection: Database, pattern
     assert await found(projection, numbers, ["name", "like", pattern]) == expected
 
 
+LETTERS = ["İstanbul", "istanbul", "ΟΔΟΣ", "οδός ΟΔΟΣΑ", "Straße", "STRASSE", "K\u212aelvin", "e\u0301te\u0301", "ÉTÉ"]
+LETTERS += ["tab\tnew\nline", 'say "yes"', "a\\b\\c", ",,,,", "\x01\x02\x03", "🙂🙃🙂🙃", "ab"]
+
+
+async def test_an_index_changes_nothing_of_what_like_means(projection: Database) -> None:
+    numbers = await stored(projection, [{"name": name} for name in [*LETTERS, None]])
+    parts = {name[first : first + size] for name in LETTERS for size in (1, 3, 4, 7, 99) for first in range(len(name))}
+    plain = text("SELECT id FROM jobs WHERE position(lower(:part) IN lower(name)) > 0")
+    for part in sorted(parts | {part.swapcase() for part in parts}):
+        expected = {numbers[row["id"]] for row in await projection.fetch(plain, {"part": part})}
+        assert await found(projection, numbers, ["name", "like", part]) == expected, part
+
+
 @pytest.mark.parametrize(
     "inner, matches",
     [
@@ -80,3 +96,16 @@ async def test_what_has_an_index_is_asked_of_it_beside_what_has_none(projection:
     assert await found(projection, numbers, ["meta", None, inner]) == {2}
     statement = compile_search(parse_search({"filter": [["meta", None, inner]]}, JOBS), jobs, [jobs.c.id])
     assert " @> CAST(" in str(statement)
+
+
+@pytest.mark.parametrize(
+    "query, looked_up", [("name~abc", True), ("name~ab", False), ("type~abc", False), ("tasks.job.name~abc", True)]
+)
+async def test_three_letters_of_a_name_are_looked_up(projection: Database, query: str, looked_up: bool) -> None:  # noqa: FBT001
+    statement = compile_search(parse_search({"query": query, "order_by": [["asc", "reason"]]}, JOBS), jobs, [jobs.c.id])
+    compiled = statement.compile(dialect=PGDialect_psycopg2(), compile_kwargs={"render_postcompile": True})  # type: ignore[no-untyped-call]
+    async with projection.transaction() as transaction:
+        await transaction.execute(text("SET LOCAL enable_seqscan = off"))
+        explaining = text("EXPLAIN " + re.sub(r"%\((\w+)\)s", r":\1", compiled.string.replace("%%", "%")))
+        plan = str(await transaction.execute(explaining, compiled.params))
+    assert ("Bitmap Index Scan on jobs_default_jsonb_idx" in plan) == looked_up

@@ -59,6 +59,17 @@ def row_conditions(draw: st.DrawFn, collection: Collection, held: Held, depth: i
 
 
 @st.composite
+def parts_of_texts(draw: st.DrawFn, texts: Sequence[str]) -> str:
+    """Parts of texts, of every length, in their letters or in small ones, and some that are special."""
+    if not texts or draw(st.booleans()):
+        return draw(st.sampled_from(["", "a", "b", "B", "%", "_", "\\", "PEND", "b_", "c_b", "B%C", "abc"]))
+    text = str(draw(st.sampled_from(texts)))
+    first = draw(st.integers(0, len(text) - 1))
+    part = text[first : first + draw(st.integers(1, 6) | st.just(len(text)))]
+    return part.lower() if draw(st.booleans()) else part
+
+
+@st.composite
 def field_conditions(draw: st.DrawFn, collection: Collection, held: Held) -> list[Any]:
     """Comparisons of a field with what it may hold."""
     field = draw(st.sampled_from([one for one in collection.fields.values() if one.kind is not Kind.JSON]))
@@ -68,7 +79,7 @@ def field_conditions(draw: st.DrawFn, collection: Collection, held: Held) -> lis
     rules += ["like"] if field.kind is Kind.TEXT else []
     rule = draw(st.sampled_from(rules))
     if rule == "like":
-        return [field.name, rule, draw(st.sampled_from(["", "a", "b", "B", "%", "_", "\\", "PEND", "b_"]))]
+        return [field.name, rule, draw(parts_of_texts(there))]
     values = st.sampled_from(there if rule in ORDERED else [None, *there])
     value = draw(st.lists(values, max_size=4)) if rule in LISTING else draw(values)
     return [field.name, rule, value]
