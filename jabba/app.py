@@ -11,7 +11,6 @@ import faust
 import faust.app
 import mode
 from aiohttp.typedefs import Middleware
-from aiohttp.web import AppRunner
 from faust.auth import Credentials
 from faust.web.drivers.aiohttp import Web as AiohttpWeb
 from mode import ServiceT
@@ -19,6 +18,7 @@ from mode import ServiceT
 from jabba.ending import ended
 from jabba.kafka import KafkaSecurity
 from jabba.settings import Settings
+from jabba.unreadable import Runner
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class WebServer(AiohttpWeb):
 
     def __init__(self, app: faust.App, **options: Any) -> None:
         super().__init__(app, **options)
-        self._runner = AppRunner(self.web_app, access_log=None, shutdown_timeout=_FINISH_REQUESTS_SECONDS)
+        self._runner = Runner(self.web_app, access_log=None, shutdown_timeout=_FINISH_REQUESTS_SECONDS)
 
     async def start_server(self) -> None:
         """Listen, and say where."""

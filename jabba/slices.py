@@ -110,10 +110,11 @@ def cut(
     Whoever relays a job makes sure that it is accepted once, however old its id is.
 
     Raises:
-        InvalidRequest: an argument or meta cannot be stored as JSON.
+        InvalidRequest: an argument or meta cannot be stored as JSON, or is too deep.
         LimitExceeded: an argument or meta is larger than its limit.
     """
     meta = _bounded("meta", strictjson.encode(spec.meta, "meta"), limits.meta_bytes)
+    strictjson.refuse_deep(spec.meta, "meta", meta)
     tasks = [_encoded_task(number, task, limits) for number, task in enumerate(spec.tasks)]
     digest, run = (rerun.digest, rerun.run) if rerun else (_digest(spec, meta, tasks), 0)
     parts = list(_runs(tasks))
@@ -139,6 +140,8 @@ def _known(part: range, rerun: Rerun | None) -> dict[str, Any]:
 def _encoded_task(number: int, task: TaskSpec, limits: Limits) -> bytes:
     path = f"tasks[{number}]"
     text = strictjson.encode_model(task, path)
+    strictjson.refuse_deep(task.callback.args, f"{path}.callback.args", text)
+    strictjson.refuse_deep(task.meta, f"{path}.meta", text)
     if len(text) > limits.task_args_bytes:
         args = strictjson.encode(task.callback.args, f"{path}.callback.args")
         _bounded(f"{path}.callback.args", args, limits.task_args_bytes)

@@ -12,6 +12,10 @@ from jabba.errors import InvalidRequest
 # What a faulty value leaves in the encoded text. They may also stand in harmless strings, hence the walk behind them.
 _SUSPECTS = (b"\\u0000", b"NaN", b"Infinity")
 
+DEEPEST = 100
+"""How many maps and lists may stand in one another in what callers store. Readers give up at 200, and whatever is
+stored stands in the maps and lists of a message."""
+
 
 def encode(value: Any, path: str = "") -> bytes:
     """Encode a value as JSON.
@@ -55,6 +59,21 @@ def refuse_unstorable(value: Any, path: str) -> None:
             raise InvalidRequest.at(where, f"{leaf} is not a JSON number")
         if isinstance(leaf, str) and "\0" in leaf:
             raise InvalidRequest.at(where, "holds a NUL character, which cannot be stored")
+
+
+def refuse_deep(value: Any, path: str, text: bytes) -> None:
+    """Raise InvalidRequest when too many maps and lists stand in one another; ``text`` holds the value as JSON."""
+    # It cannot be deeper than it has brackets, and these are counted in no time.
+    if text.count(b"[") + text.count(b"{") > DEEPEST and _is_deep(value):
+        raise InvalidRequest.at(path, f"has more than {DEEPEST} maps and lists in one another")
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEEPEST):
+        inside = (inner for one in level for inner in (one.values() if isinstance(one, dict) else one))
+        level = [inner for inner in inside if isinstance(inner, dict | list | tuple)]
+    return bool(level)
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -10,7 +10,8 @@ from faust.web import View
 from multidict import CIMultiDict
 
 from jabba.access import ANYONE, Caller
-from jabba.errors import LimitExceeded
+from jabba.errors import LimitExceeded, RequestError
+from jabba.unreadable import SERVER
 from web import answers, requests
 from web.answers import Answer
 from web.backends import Backends
@@ -21,8 +22,7 @@ logger = logging.getLogger(__name__)
 BACKENDS = web.AppKey("backends", Backends)
 VIEWS: web.AppKey[Iterable[type[View]]] = web.AppKey("views")
 OPEN_PATHS: web.AppKey[frozenset[str]] = web.AppKey("open_paths")
-# The default tells which versions to look up known holes of.
-HEADERS = {"Server": "jabba"}
+HEADERS = SERVER
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -119,10 +119,13 @@ def _is_open(request: web.Request) -> bool:
 
 async def _read_at_most(request: web.Request, limit: int) -> bytes:
     body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > limit:
-            raise _too_large(limit)
+    try:
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > limit:
+                raise _too_large(limit)
+    except ConnectionError as error:
+        raise RequestError("the caller went away in the middle of the body") from error
     return bytes(body)
 
 

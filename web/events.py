@@ -41,7 +41,7 @@ _BEGINNINGS = ("now", "beginning")
 _Kinds = Annotated[str, Field(pattern="^({0})(,({0}))*$".format("|".join(sorted(KINDS))))]
 _PARAMETERS = (
     Parameter("job", schemas.Id, "Only events of this job."),
-    Parameter("event", _Kinds, "Only events of these names."),
+    Parameter("event", _Kinds, "Only events of these names.", repeated=True),
     replace(
         FILTER,
         what="Only events that meet every condition, as JSON: the `filter` of a search, on the fields of events.",
@@ -169,7 +169,7 @@ def read_wanted(request: Request) -> Wanted:
 
 
 def _read_filter(query: MultiMapping[str]) -> EventFilter:
-    written = query.getall("filter", []), query.getall("q", [])
+    written = query.get("filter"), query.getall("q", [])
     return EventFilter(repr(written), requests.read_conditions(*written, EVENTS))
 
 

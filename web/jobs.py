@@ -142,7 +142,7 @@ class TasksOfJob(ApiView):
     async def get(self, request: Request, id: str) -> Response:  # noqa: A002 — as the path names it
         """Answer the tasks."""
         query = request.query
-        written = query.getall("filter", []), query.getall("q", [])
+        written = query.get("filter"), query.getall("q", [])
         conditions = requests.read_conditions(*written, filters.TASKS)
         search = filters.tasks_of_job(requests.read_job_id(id), conditions, **requests.read_paging(query))
         await _job(request, id)

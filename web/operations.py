@@ -23,13 +23,17 @@ CALLER = RequestKey("caller", Caller)
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter; ``type`` is what Pydantic makes its schema of, or the field that it is compared with."""
+    """A parameter; ``type`` is what Pydantic makes its schema of, or the field that it is compared with.
+
+    One that may be ``repeated`` adds to itself; any other is there once, or nobody knows which of them is meant.
+    """
 
     name: str
     type: Any
     what: str
     example: str | None = None
     place: Literal["query", "path", "header"] = "query"
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +76,10 @@ Handler = Callable[..., Awaitable[StreamResponse]]
 def operation(described: Operation) -> Callable[[Handler], Handler]:
     """Describe a handler; it then refuses callers without the permission, and query parameters without a description.
 
-    With ``more_parameters`` the handler decides itself.
+    With ``more_parameters`` the handler decides itself about those.
     """
     known = frozenset(one.name for one in described.parameters if one.place == "query")
+    single = known - frozenset(one.name for one in described.parameters if one.repeated)
 
     def describe(handler: Handler) -> Handler:
         @wraps(handler)
@@ -83,6 +88,7 @@ def operation(described: Operation) -> Callable[[Handler], Handler]:
                 request[CALLER].require(described.needs)
             if not described.more_parameters:
                 requests.refuse_unknown(request.query, known)
+            requests.refuse_repeated(request.query.items(), single)
             return await handler(view, request, **path)
 
         checked.operation = described  # type: ignore[attr-defined]  # a function takes any attribute

@@ -26,7 +26,13 @@ CURSOR = Parameter(
 )
 OFFSET = Parameter("offset", Offset, "How many to pass over.", "0")
 COUNT = Parameter("count", bool, "Tell how many there are on all pages.", "true")
-QUERY = Parameter("q", Text, "Conditions as a text, as in the `query` of a search.", "status:FAILED type:audit_*")
+QUERY = Parameter(
+    "q",
+    Text,
+    "Conditions as a text, as in the `query` of a search.",
+    "status:FAILED type:audit_*",
+    repeated=True,
+)
 FILTER = Parameter(
     "filter", Text, "Conditions as JSON: the `filter` of a search.", '[["status", "in", ["FAILED", "RESCUED"]]]'
 )
@@ -36,7 +42,7 @@ LIMIT = Parameter("limit", Limit, f"How many to answer: {DEFAULT_LIMIT}, at most
 def of_fields(collection: Collection) -> list[Parameter]:
     """Answer a parameter for each field that can be compared with a text."""
     return [
-        Parameter(field.name, field, "This very value.")
+        Parameter(field.name, field, "This very value.", repeated=True)
         for field in collection.fields.values()
         if field.kind is not Kind.JSON
     ]

@@ -2,6 +2,7 @@
 
 import base64
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
@@ -106,16 +107,14 @@ def read_list(query: Iterable[tuple[str, str]], collection: Collection) -> Searc
     return parse_search({"filter": conditions, "query": " ".join(texts), **paging}, collection)
 
 
-def read_conditions(filters: list[str], texts: list[str], collection: Collection) -> tuple[Condition, ...]:
+def read_conditions(listed: str | None, texts: list[str], collection: Collection) -> tuple[Condition, ...]:
     """Read the conditions that ``filter=`` holds as JSON and ``q=`` as a text; all of them must hold.
 
     Raises:
         InvalidRequest: names the parameter and the place in it.
     """
-    if len(filters) > 1:
-        raise InvalidRequest.at("filter", "is there twice; one list may hold all conditions")
     try:
-        written = strictjson.decode(filters[0]) if filters else None
+        written = None if listed is None else strictjson.decode(listed)
     except ValueError as error:
         raise InvalidRequest.at("filter", f"is not JSON: {error}") from error
     try:
@@ -138,7 +137,15 @@ def refuse_unknown(query: Iterable[str], known: frozenset[str]) -> None:
     """Raise InvalidRequest for a parameter that means nothing here: a misspelt one must not be passed over."""
     unknown = sorted(set(query) - known)
     if unknown:
-        raise InvalidRequest.at(unknown[0], f"is no parameter here; there are {', '.join(sorted(known))}")
+        raise InvalidRequest.at(unknown[0], f"is no parameter here; there are {', '.join(sorted(known)) or 'none'}")
+
+
+def refuse_repeated(query: Iterable[tuple[str, str]], single: frozenset[str]) -> None:
+    """Raise InvalidRequest for a parameter that is there twice, if it may be there once: who knows which is meant."""
+    times = Counter(name for name, _ in query)
+    repeated = sorted(name for name in single if times[name] > 1)
+    if repeated:
+        raise InvalidRequest.at(repeated[0], "is there more than once")
 
 
 def read_key(authorization: str | None) -> str:

@@ -76,11 +76,12 @@ class Encoded(NamedTuple):
 def encode(answer: Answer, task: TaskPlace, version: Version, limit: int) -> Encoded:
     """Give an answer its place in the log.
 
-    A result that is no JSON, or longer than ``limit`` bytes, fails the task with an error that says so.
+    A result that is no JSON, too deep, or longer than ``limit`` bytes, fails the task with an error that says so.
     """
     event = answer.event(task.job, task.index, version, task.attempt, answer.result, type=task.type)
     try:
         text = strictjson.encode(event_as_json(event))
+        strictjson.refuse_deep(answer.result, "", text)
     except InvalidRequest as error:
         return _refused(f"the result {error.message}", event)
     if len(text) > limit and (size := len(strictjson.encode(answer.result))) > limit:

@@ -1,11 +1,12 @@
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jabba import ids, slices
-from jabba.errors import LimitExceeded
+from jabba import ids, slices, strictjson
+from jabba.errors import InvalidRequest, LimitExceeded
 from jabba.lifecycle import Strategy
 from jabba.models import JobSpec, Limits
 from jabba.slices import MAX_BYTES, MAX_TASKS, EncodedSlice, Slice
@@ -84,6 +85,41 @@ def test_what_is_too_large_is_named(given: dict[str, Any], field: str) -> None:
     with pytest.raises(LimitExceeded) as refused:
         cut(**given, limits=Limits(task_args_bytes=1000, meta_bytes=400))
     assert refused.value.fields[0].field == field
+
+
+def nested(levels: int) -> Any:
+    value: Any = []
+    for number in range(levels - 1):
+        value = {"a": value, "b": 1} if number % 2 else [value, 1]
+    return value
+
+
+@pytest.mark.parametrize(
+    "given, field",
+    [
+        (lambda deep: {"tasks": [["local", "m", "f"], ["local", "m", "f", [deep]]]}, "tasks[1].callback.args"),
+        (lambda deep: {"tasks": [{"callback": ["local", "m", "f"], "meta": {"a": deep}}]}, "tasks[0].meta"),
+        (lambda deep: {"tasks": [["local", "m", "f"]], "meta": {"a": deep}}, "meta"),
+    ],
+)
+def test_what_is_so_deep_that_no_reader_could_read_it_is_named(
+    given: Callable[[Any], dict[str, Any]], field: str
+) -> None:
+    """JSON text of 200 levels is no JSON to those that read the log."""
+
+    def cut_nested(levels: int) -> list[EncodedSlice]:
+        return slices.cut(JobSpec.parse({"type": "t"} | given(nested(levels)), LIMITS), JOB, LIMITS)
+
+    assert len(read(cut_nested(strictjson.DEEPEST - 1))) == 1
+    for levels in (strictjson.DEEPEST, 194):
+        with pytest.raises(InvalidRequest) as refused:
+            cut_nested(levels)
+        assert [one.field for one in refused.value.fields] == [field]
+
+
+def test_many_values_that_are_not_deep_are_taken() -> None:
+    spec = JobSpec.parse({"type": "t", "tasks": ["local", "m", "f", [[[n], {"a": n}] for n in range(500)]]}, LIMITS)
+    assert len(slices.cut(spec, JOB, LIMITS)) == 1
 
 
 def test_the_limit_itself_is_allowed() -> None:

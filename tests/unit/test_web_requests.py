@@ -104,6 +104,14 @@ def test_a_list_takes_conditions_in_a_text() -> None:
     assert [one.field for one in refusal.value.fields] == ["q[7]", "status"]
 
 
+def test_a_parameter_that_is_there_twice_is_refused_where_nobody_knew_which_is_meant() -> None:
+    twice = [("q", "a"), ("limit", "1"), ("q", "b")]
+    requests.refuse_repeated(twice, frozenset({"limit"}))
+    with pytest.raises(InvalidRequest) as refusal:
+        requests.refuse_repeated([*twice, ("limit", "1")], frozenset({"limit"}))
+    assert [one.field for one in refusal.value.fields] == ["limit"]
+
+
 def test_a_misspelt_parameter_is_not_passed_over() -> None:
     with pytest.raises(InvalidRequest) as refusal:
         requests.refuse_unknown(["afer"], frozenset({"after"}))
