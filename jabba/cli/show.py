@@ -240,7 +240,12 @@ class Courses:
     def tell(self, event: JobEvent, ended: int) -> None:
         """Show an event, and how many tasks have ended."""
         self._bars.update(self._of_job[event.job], completed=ended)
-        out.print(f"[dim]{event.job}[/]  {_told(event).rstrip()}", overflow="ellipsis", no_wrap=True)
+        happening(event)
+
+
+def happening(event: JobEvent) -> None:
+    """Show an event as a line."""
+    out.print(f"[dim]{event.job}[/]  {_told(event).rstrip()}", overflow="ellipsis", no_wrap=True)
 
 
 def _told(event: JobEvent) -> str:

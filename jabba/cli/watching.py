@@ -1,6 +1,7 @@
 """``watch``: what happens to jobs, as it happens."""
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import aclosing
 from uuid import UUID
 
@@ -10,30 +11,66 @@ from jabba.cli import options, show
 from jabba.cli.again import INTERRUPTED, until_interrupted
 from jabba.cli.jobs import ask
 from jabba.client import Client
-from jabba.errors import Unavailable
+from jabba.errors import InvalidRequest, Unavailable
 from jabba.lifecycle import FINAL, JobStatus
 from jabba.models import JobEvent
 
 
 @click.command
-@click.argument("ids", metavar="ID…", type=click.UUID, nargs=-1, required=True)
+@click.argument("what", metavar="[ID…|QUERY]", nargs=-1)
 @options.url
 @options.json
 @click.pass_context
-def watch(context: click.Context, ids: tuple[UUID, ...], url: str | None, *, as_json: bool) -> None:
-    """Show what happens to jobs, from their beginning until all of them have ended.
+def watch(context: click.Context, what: tuple[str, ...], url: str | None, *, as_json: bool) -> None:
+    r"""Show what happens to jobs, as it happens.
 
-    Exits with 1 if one of them failed, and with 130 after Ctrl-C. With --json an event a line.
+    \b
+        jabba watch ID ID                                from their beginning until all of them have ended
+        jabba watch 'job.meta.tenant:x status:FAILED'    the events that meet conditions, until Ctrl-C
+        jabba watch                                      everything, until Ctrl-C
+
+    Exits with 1 if one of the jobs failed, and with 130 after Ctrl-C. With --json an event a line. docs/protocol.md
+    tells what conditions may be about.
     """
+    ids = [found for text in what if (found := _id(text)) is not None]
+    with until_interrupted(INTERRUPTED):
+        if not what or len(ids) < len(what):
+            _watch_all(" ".join(what), url, as_json=as_json)
+        elif not _watch_jobs(ids, url, as_json=as_json):
+            context.exit(1)
+
+
+def _id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _watch_jobs(ids: Iterable[UUID], url: str | None, *, as_json: bool) -> bool:
+    """Show the events of jobs until they have ended; answer whether all of them succeeded."""
 
     async def work(client: Client) -> list[bool]:
         with show.Courses(quiet=as_json) as courses:
             jobs = dict.fromkeys(ids)
             return await asyncio.gather(*(_follow(client, job, courses, as_json=as_json) for job in jobs))
 
-    with until_interrupted(INTERRUPTED):
-        if not all(ask(url, work)):
-            context.exit(1)
+    return all(ask(url, work))
+
+
+def _watch_all(query: str, url: str | None, *, as_json: bool) -> None:
+    """Show the events that meet the conditions in a text, for ever."""
+
+    async def work(client: Client) -> None:
+        async with aclosing(client.watch(filter=query)) as events:
+            async for event in events:
+                show.as_line(event) if as_json else show.happening(event)
+
+    try:
+        ask(url, work)
+    except InvalidRequest as error:
+        show.places(query, "q", error.fields)
+        raise
 
 
 async def _follow(client: Client, job: UUID, courses: show.Courses, *, as_json: bool) -> bool:

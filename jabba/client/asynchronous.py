@@ -233,8 +233,9 @@ class Client:
 
     async def watch(
         self,
-        job: Submitted | UUID | str,
+        job: Submitted | UUID | str | None = None,
         *,
+        filter: Filter = (),  # noqa: A002 — its name in the interface
         timeout: float | None = None,  # noqa: ASYNC109 — as in wait
     ) -> AsyncGenerator[JobEvent]:
         """Answer the events of a job as they happen, from its beginning on; the last one is ``job_ended``.
@@ -243,12 +244,17 @@ class Client:
         events are in order, and none is missing or repeated: when the connection breaks, or the server is unavailable,
         the next connection goes on behind the last event.
 
+        Without a job, the events of all jobs from now on, without an end. With a ``filter``, those events that meet its
+        conditions: ``client.watch(filter="job.meta.tenant:x status:FAILED")``.
+
         Raises:
             NotFound: there is no such job.
+            InvalidRequest: names the condition that is wrong, ``filter[2][1]``, or its place in a text, ``q[17]``.
             TimeoutError: it has not ended within ``timeout`` seconds.
         """
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
-        async with aclosing(watching.watch(self._connection, job.id if isinstance(job, Submitted) else job)) as events:
+        of_job = job.id if isinstance(job, Submitted) else job
+        async with aclosing(watching.watch(self._connection, of_job, filter)) as events:
             while True:
                 async with asyncio.timeout_at(deadline):
                     event = await anext(events, None)

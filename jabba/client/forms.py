@@ -14,3 +14,8 @@ Order = Sequence[Sequence[str]]
 
 Cursor = tuple[int, int] | tuple[str, int] | str
 """Offset and limit, or ``next`` of another page, alone or with a limit."""
+
+
+def listed(conditions: Condition | Sequence[Condition]) -> Sequence[Any]:
+    """Answer conditions as a list; a single one need not stand in one."""
+    return [conditions] if len(conditions) and isinstance(conditions[0], str) else list(conditions)

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 from jabba.client.connection import Connection
-from jabba.client.forms import Cursor, Filter, Order
+from jabba.client.forms import Cursor, Filter, Order, listed
 from jabba.models import Job, Task
 from jabba.pages import Count, Page
 
@@ -67,7 +67,7 @@ def parameters(conditions: Filter, cursor: Cursor, *, count: bool) -> dict[str, 
 
 
 def _conditions(given: Filter) -> dict[str, Any]:
-    """Answer the part of a search that says which items; a single condition need not stand in a list."""
+    """Answer the part of a search that says which items."""
     if isinstance(given, str):
         return {"query": given}
-    return {"filter": [given] if len(given) and isinstance(given[0], str) else list(given)}
+    return {"filter": listed(given)}

@@ -130,9 +130,15 @@ class SyncClient:
         """Answer a job once all of its tasks have ended; see ``Client.wait``."""
         return self._background.run(self._client.wait(job, timeout=timeout))
 
-    def watch(self, job: Submitted | UUID | str, *, timeout: float | None = None) -> Iterator[JobEvent]:
-        """Answer the events of a job as they happen; see ``Client.watch``."""
-        return self._background.iterate(self._client.watch(job, timeout=timeout))
+    def watch(
+        self,
+        job: Submitted | UUID | str | None = None,
+        *,
+        filter: Filter = (),  # noqa: A002 — its name in the interface
+        timeout: float | None = None,
+    ) -> Iterator[JobEvent]:
+        """Answer the events of a job, or of all jobs, as they happen; see ``Client.watch``."""
+        return self._background.iterate(self._client.watch(job, filter=filter, timeout=timeout))
 
     def close(self) -> None:
         """Close the connections and end the thread."""

@@ -2,11 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from typing import Any
 from uuid import UUID
 
+from jabba import strictjson
 from jabba.client.connection import Connection
+from jabba.client.forms import Filter, listed
 from jabba.client.sse import SentEvent, SentEvents
 from jabba.errors import Unauthorized, Unavailable
 from jabba.lifecycle import Version
@@ -20,16 +24,22 @@ _LONGEST_PAUSE_SECONDS = 5.0
 _PAUSE_GROWTH = 2.0
 
 _LAST = "job_ended"
-_OF_THE_STREAM = frozenset({"lagged", "gap"})
+_OF_THE_STREAM = frozenset({"delayed", "gap", "lagged", "unauthorized"})
+"""With them a stream speaks of itself; why it ended is told when it is opened again."""
+
+_REMEMBERED = 10_000
+"""Tasks of which the last version is known, where there is no end of jobs: repeats come soon, when a worker died."""
 
 
-async def watch(connection: Connection, job: UUID | str) -> AsyncGenerator[JobEvent]:
-    """Answer the events of a job from its beginning to its end; see ``Client.watch``."""
-    news = _News()
+async def watch(connection: Connection, job: UUID | str | None, conditions: Filter) -> AsyncGenerator[JobEvent]:
+    """Answer the events of a job from its beginning to its end, or those of all jobs; see ``Client.watch``."""
+    query = {} if job is None else {"job": str(job), "from": "beginning"}
+    query |= {"q": conditions} if isinstance(conditions, str) else _as_json(listed(conditions))
+    news = _News(_REMEMBERED if job is None else None)
     pause, events = _FIRST_PAUSE_SECONDS, SentEvents()
     while True:
         try:
-            async with aclosing(_sent(connection, job, events)) as sent:
+            async with aclosing(_sent(connection, query, events)) as sent:
                 async for one in sent:
                     pause = _FIRST_PAUSE_SECONDS
                     event = JobEvent.model_validate(json.loads(one.data))
@@ -44,11 +54,10 @@ async def watch(connection: Connection, job: UUID | str) -> AsyncGenerator[JobEv
         pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE_SECONDS)
 
 
-async def _sent(connection: Connection, job: UUID | str, events: SentEvents) -> AsyncGenerator[SentEvent]:
+async def _sent(connection: Connection, query: Mapping[str, str], events: SentEvents) -> AsyncGenerator[SentEvent]:
     """Answer what one connection brings, from where the one before broke off."""
     events.begin_again()
     headers = {"Last-Event-ID": events.last_id} if events.last_id else {}
-    query = {"job": str(job), "from": "beginning"}
     async with connection.streaming(
         "GET", "/v1/events", idle_seconds=_IDLE_SECONDS, params=query, headers=headers
     ) as stream:
@@ -60,18 +69,26 @@ async def _sent(connection: Connection, job: UUID | str, events: SentEvents) -> 
                     yield one
 
 
+def _as_json(conditions: Sequence[Any]) -> dict[str, str]:
+    return {"filter": strictjson.encode(conditions).decode()} if conditions else {}
+
+
 class _News:
     """Tells what is new from what the log repeats: of each task, only the highest version counts."""
 
-    def __init__(self) -> None:
-        self._highest: dict[int | None, Version] = {}
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._highest: OrderedDict[tuple[UUID, int | None], Version] = OrderedDict()
 
     def is_new(self, event: JobEvent) -> bool:
         """Answer whether an event has a higher version than all before it of the same task."""
-        version = Version(event.run, event.epoch, event.seq)
-        if version <= self._highest.get(event.index, _NONE):
+        task, version = (event.job, event.index), Version(event.run, event.epoch, event.seq)
+        if version <= self._highest.get(task, _NONE):
             return False
-        self._highest[event.index] = version
+        self._highest[task] = version
+        self._highest.move_to_end(task)
+        if self._limit is not None and len(self._highest) > self._limit:
+            self._highest.popitem(last=False)
         return True
 
 

@@ -197,6 +197,20 @@ def test_watching_ends_with_ctrl_c(up: Up, tmp_path: Path, arguments: list[str],
         assert "Aborted" not in watching.output()
 
 
+def test_all_that_happens_at_a_tenant_is_watched(up: Up, tmp_path: Path) -> None:
+    arguments = ("watch", "job.meta.tenant:x status:PROCESSED", "--json", "--url", up.url)
+    with jabba_process(*arguments, environment={"JABBA_DATA": str(up.data)}, log=tmp_path / "log").start() as watching:
+        jobs: list[str] = []
+        # Nobody tells when it has begun to listen.
+        while "task_succeeded" not in watching.output() and len(jobs) < SECONDS:
+            jobs += [submitted(up, call("ok"), meta={"tenant": tenant}) for tenant in "yx"]
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait_for_exit(SECONDS) == 130
+        told = {json.loads(line)["job"] for line in watching.output().splitlines()}
+    assert told & set(jobs[1::2]) == told != set()
+    assert "    ^" in jabba(up, "watch", "job.status:FAILED").stderr
+
+
 def test_two_workers_share_the_embedded_broker(tmp_path: Path) -> None:
     with Up(tmp_path, "--workers", "2") as up:
         roles = sorted(child.cmdline()[-1] for child in up.children() if child.cmdline()[-2] == "jabba")

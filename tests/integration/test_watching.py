@@ -8,7 +8,7 @@ import pytest
 from aiohttp import ClientSession
 
 from jabba.client import Client, SyncClient
-from jabba.errors import NotFound
+from jabba.errors import InvalidRequest, NotFound
 from jabba.lifecycle import Event, TaskFailed, TasksAborted, TaskSucceeded, Version
 from jabba.models import JobEvent
 from jabba.persistence.projector import Projector
@@ -16,6 +16,7 @@ from jabba.settings import Settings
 from tests.support.http import get, serving
 from tests.support.keys import AUTHORIZATION, KEY
 from tests.support.live import data, emit, first, listening
+from tests.support.processes import eventually
 from web.service import build
 
 TASK = ["local", "shop", "ship", [1]]
@@ -137,6 +138,50 @@ async def test_code_without_an_event_loop_watches_the_same(
     watching = asyncio.create_task(asyncio.to_thread(work))
     await emit(settings, [outcome(submitted.id, 0)])
     assert await watching == (["task_succeeded"], ["task_succeeded", "job_ended"])
+
+
+async def test_all_that_happens_at_a_tenant_is_watched_over_connections_that_break(
+    settings: Settings, projector: Projector
+) -> None:
+    wanted = [("job", None, [("meta", None, [("tenant", "equal", "x")])]), ("status", "not_equal", "CONSUMED")]
+    found: list[UUID] = []
+
+    async def watched(client: Client) -> None:
+        async for event in client.watch(filter=wanted, timeout=30):
+            found.append(event.job)
+            if len(found) == 20:
+                return
+
+    async with Client(f"http://127.0.0.1:{settings.web_port}", key=KEY) as client:
+        watching = asyncio.create_task(watched(client))
+        jobs: list[UUID] = []
+        for part in range(2):
+            async with serving(settings) as http:
+                await eventually(lambda http=http: is_heard(http), what="listener")  # type: ignore[misc]
+                for number in range(20):
+                    submitted = await client.create_job(TASK, "shipping", meta={"tenant": "xy"[number % 2]})
+                    jobs += [] if number % 2 else [submitted.id]
+                    # A repeat is told once.
+                    await emit(settings, [outcome(submitted.id, 0)] * 2)
+                await eventually(lambda part=part: has_found(found, 10 * (part + 1)), what="events")  # type: ignore[misc]
+        await watching
+    assert found == jobs
+
+
+async def is_heard(http: ClientSession) -> bool:
+    async with http.get("/metrics") as response:
+        return "jabba_live_streams 1.0" in await response.text()
+
+
+async def has_found(found: list[UUID], count: int) -> bool:
+    return len(found) >= count
+
+
+async def test_a_watch_with_a_wrong_filter_is_refused(http: ClientSession, client: Client) -> None:
+    for conditions, field in (("job.meta.a:1 job.status:FAILED", "q[17]"), ([("colour", "equal", 1)], "filter[0][0]")):
+        with pytest.raises(InvalidRequest) as refused:
+            await anext(client.watch(filter=conditions))
+        assert [one.field for one in refused.value.fields] == [field]
 
 
 async def test_nobody_can_watch_a_job_that_there_is_not(http: ClientSession, client: Client) -> None:
