@@ -189,7 +189,8 @@ def _like(column: ColumnElement[Any], part: str) -> Boolean:
     The planner takes two conditions for independent, and what is common for rare: it knows nothing of what stands in a
     function, and so counts the one of the index alone.
     """
-    like = column.ilike(literal(_pattern(part), Text))
+    # As the database lowers letters, whatever the column is ordered by.
+    like = column.collate("default").ilike(literal(_pattern(part), Text))
     if not column.shares_lineage(jobs.c.name) or len(part) < SHORTEST:
         return like
     return and_(func.coalesce(like, false()), trigrams(column).contains(trigrams_of_part(part)))
