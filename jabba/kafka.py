@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import (
     IllegalSaslStateError,
+    KafkaConnectionError,
     KafkaError,
     SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
@@ -102,7 +103,11 @@ class KafkaAccess:
         aiokafka itself tells that only to its log. A wrong password will not become right by waiting.
         """
         refusal = await self._refusal() if self.security.protocol != "plaintext" else None
-        told = f"Kafka at {self.bootstrap} does not answer as it should over {self.security.protocol}: {error}"
+        if isinstance(error, KafkaConnectionError):
+            # What it says itself names the servers once more, as Python sees them.
+            told = f"Kafka at {self.bootstrap} cannot be reached over {self.security.protocol}"
+        else:
+            told = f"Kafka at {self.bootstrap} does not answer as it should over {self.security.protocol}: {error}"
         return refusal or Unavailable(told)
 
     async def _refusal(self) -> Refused | None:

@@ -17,6 +17,7 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 """What topics and producers allow; a slice of one large task fits."""
 
 _RETRY_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 2.0
 _CLOSE_SECONDS = 2.0
 
 
@@ -83,7 +84,7 @@ class Log:
             async with asyncio.timeout(within):
                 error, partitions = await self._topic_metadata(topic)
         except TimeoutError as silence:
-            raise Unavailable(f"Kafka does not answer within {within:g} s") from silence
+            raise Unavailable(f"Kafka at {self._access.bootstrap} does not answer within {within:g} s") from silence
         if error is UnknownTopicOrPartitionError:
             raise NotReady(f"the topic {topic} is missing; run `python -m jabba init`")
         if error is not NoError:
@@ -99,6 +100,7 @@ class Log:
 
     async def _topic_metadata(self, topic: str) -> tuple[type[KafkaError], list[object]]:
         request = MetadataRequest([topic], allow_auto_topic_creation=False)
+        pause = _RETRY_SECONDS
         while True:
             try:
                 client = (await self._started()).client
@@ -108,7 +110,8 @@ class Log:
                 if isinstance(trouble, Refused):
                     raise trouble from error
                 logger.warning("no answer about %s, asking again: %r", topic, error)
-                await asyncio.sleep(_RETRY_SECONDS)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
             else:
                 code, _, _, partitions = answer.topics[0]
                 return for_code(code), partitions

@@ -17,6 +17,7 @@ class Advance:
     """A bar on standard error: how many tasks of a job have ended, and how many of them without success."""
 
     def __init__(self, name: str, *, quiet: bool = False) -> None:
+        console = Console(stderr=True)
         columns = (
             "[bold]{task.description}",
             BarColumn(),
@@ -26,7 +27,8 @@ class Advance:
         )
         self._bar = Bar(
             *(TextColumn(one) if isinstance(one, str) else one for one in columns),
-            console=Console(stderr=True, quiet=quiet),
+            console=console,
+            disable=quiet or not console.is_terminal,
             transient=True,
         )
         self._task = self._bar.add_task(escape(name), total=None, news="")

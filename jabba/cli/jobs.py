@@ -31,13 +31,13 @@ _TASKS_SHOWN = 50
 @options.json
 @click.pass_context
 def submit(context: click.Context, file: Any, url: str | None, *, wait: bool, as_json: bool) -> None:
-    r"""Submit the job in a file, or on standard input.
+    """Submit the job in a file, or on standard input.
 
     The document is that of POST /v1/jobs:
 
     \b
         {"type": "shipping", "tasks": [["local", "shop.callbacks", "ship", [17]]]}
-    """
+    """  # noqa: D301 — click wants the very character
     document = _read(file)
 
     async def work(client: Client) -> Job:

@@ -21,7 +21,7 @@ Answer = TypeVar("Answer")
 
 @click.group
 def keys() -> None:
-    """Keys of the HTTP interface: create one, list them, revoke one. Needs PostgreSQL only."""
+    """Create, list and revoke keys of the HTTP interface."""
 
 
 @keys.command
@@ -81,7 +81,7 @@ def revoke(key_id: str, database: str | None) -> None:
 def audit(
     job: UUID | None, key: str | None, since: str | None, limit: int, database: str | None, *, as_json: bool
 ) -> None:
-    """Show who changed what, newest first: submissions, and keys that were created or revoked."""
+    """Show who changed what: submissions and keys, newest first."""
     begin = None if since is None else moments.ago(since, _now())
     auditing = importlib.import_module("jabba.persistence.auditing")
     found = _with(database, lambda _, opened: auditing.entries(opened, job=job, key=key, since=begin, limit=limit))

@@ -15,7 +15,7 @@ Answer = TypeVar("Answer")
 
 @click.group("dead-letters")
 def dead_letters() -> None:
-    """Messages that no reader understood: list them, look at one, or send one again."""
+    """List, show or send again what no reader understood."""
 
 
 @dead_letters.command("list")

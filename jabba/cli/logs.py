@@ -23,9 +23,9 @@ def to_standard_error(level: str, say: Callable[[str], None] | None = None) -> N
 
 
 class Repetitions:
-    """A filter of a handler: what aiokafka says again within half a minute is held back, and counted.
+    """A filter of a handler: what clients of Kafka say again within half a minute is held back, and counted.
 
-    While Kafka is away each of its clients says the same a hundred times a second, and what we say would drown in it.
+    While Kafka is away each says the same up to a hundred times a second, and everything else would drown in it.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Repetitions:
 
     def __call__(self, record: logging.LogRecord) -> bool:
         """Answer whether a record is told; one that stands for others says for how many."""
-        if record.name.partition(".")[0] != "aiokafka":
+        if record.name.partition(".")[0] != "aiokafka" and record.name != "jabba.log":
             return True
         said = record.name, record.getMessage()
         told = self._told.get(said)

@@ -23,10 +23,10 @@ _NOT_READY = 3
 @options.json
 @click.pass_context
 def verify(context: click.Context, /, wait: float, *, as_json: bool, **given: str | None) -> None:
-    """Compare what PostgreSQL holds with the log, and name each difference.
+    """Compare PostgreSQL with the log, and name each difference.
 
     Work may go on meanwhile. Ends with 0 when they agree, with 1 when they differ, and with 3 when the projection is
-    too far behind to tell.
+    too far behind to tell, or there is no room to sort the log.
     """
     settings = _prepared(given)
     verifying = importlib.import_module("jabba.persistence.verification.verifying")
@@ -58,10 +58,10 @@ def verify(context: click.Context, /, wait: float, *, as_json: bool, **given: st
 @click.option("--keep", is_flag=True, help="Keep the tables that are replaced, in a schema of their own.")
 @click.pass_context
 def rebuild(context: click.Context, /, *, yes: bool, keep: bool, **given: str | None) -> None:
-    """Make the projection anew from the log, beside the live one, and swap them.
+    """Make the projection anew from the log, and swap it in.
 
-    Everything goes on meanwhile. Jobs that are older than the log are taken over as they are. Ends with 1, and swaps
-    nothing, if the new projection is not what the log says.
+    It is made beside the live one, and everything goes on meanwhile. Jobs that are older than the log are taken over as
+    they are. Ends with 1, and swaps nothing, if the new projection is not what the log says.
     """
     settings = _prepared(given)
     module = importlib.import_module("jabba.persistence.rebuilding.rebuilding")

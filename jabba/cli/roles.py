@@ -44,9 +44,10 @@ def init(**given: str | None) -> None:
 @options.database
 @click.option("--yes", is_flag=True, help="Do it; without this, only the jobs are listed.")
 def reconcile(*, yes: bool, **given: str | None) -> None:
-    """After the log was lost: submit again what PostgreSQL holds unfinished, with what has ended.
+    """After the log was lost: submit again what is unfinished.
 
-    Run `jabba init` on the new Kafka first, and this before any worker, web or projector.
+    PostgreSQL tells what that is, and what of it has ended. Run `jabba init` on the new Kafka first, and this before
+    any worker, web or projector.
     """
     settings = settings_of_role(given)
     asyncio.run(installation.check(settings))
@@ -90,7 +91,7 @@ def web(**given: Any) -> None:
 @options.kafka
 @options.database
 def projector(**given: Any) -> None:
-    """Write what happens in Kafka to PostgreSQL, where it can be searched."""
+    """Write what happens to PostgreSQL, where it can be searched."""
     settings = settings_of_role(given)
     _check_metrics_port(settings)
     asyncio.run(installation.check(settings))
@@ -105,7 +106,10 @@ def projector(**given: Any) -> None:
 @click.option("--source", "outbox", metavar="URL", help="The database that the outbox is in. [JABBA_OUTBOX]")
 @click.option("--ddl", is_flag=True, help="Print the statements that create the table, and end.")
 def outbox(*, ddl: bool, **given: Any) -> None:
-    """Submit what other services have added to the outbox in their own database."""
+    """Submit what other services have added to their outbox.
+
+    That is a table in their own database: docs/outbox.md.
+    """
     settings = settings_of_role(given)
     if ddl:
         click.echo(outboxes.ddl(settings.outbox_table), nl=False)

@@ -30,7 +30,7 @@ _PAGE_SIZE = 200
 @options.url
 @options.json
 def search(query: tuple[str, ...], order: str, limit: int | None, url: str | None, **flags: bool) -> None:
-    r"""Search for jobs, the newest first.
+    """Search for jobs, the newest first.
 
     QUERY is a text of conditions:
 
@@ -40,7 +40,7 @@ def search(query: tuple[str, ...], order: str, limit: int | None, url: str | Non
         jabba search --tasks 'job.type:shipping result.parcel:*'
 
     docs/search.md has all of it. Begin with "not" instead of "-", which would be an option here.
-    """
+    """  # noqa: D301 — click wants the very character
     if flags["everything"] and limit is not None:
         raise click.UsageError("--all shows all of them, and --limit only some")
     if flags["watch"] and (flags["everything"] or flags["count"]):
@@ -62,12 +62,14 @@ def search(query: tuple[str, ...], order: str, limit: int | None, url: str | Non
 @options.url
 @options.json
 def tasks(job: UUID, query: tuple[str, ...], limit: int, url: str | None, *, as_json: bool) -> None:
-    r"""Show the tasks of a job, in their order; with a QUERY those that meet it.
+    """Show the tasks of a job, in their order.
+
+    With a QUERY those that meet it:
 
     \b
         jabba tasks ID
         jabba tasks ID 'status:FAILED,RESCUED result.code>400'
-    """
+    """  # noqa: D301 — click wants the very character
     text = " ".join(query)
 
     async def work(client: Client) -> None:

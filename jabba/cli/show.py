@@ -216,11 +216,13 @@ class Courses:
     """What happens to several jobs: a line for each event on standard output, a bar for each job on standard error."""
 
     def __init__(self, *, quiet: bool) -> None:
+        console = Console(stderr=True)
         columns = ("[bold]{task.description}", BarColumn(), MofNCompleteColumn())
         self._bars = Bar(
             *(TextColumn(one) if isinstance(one, str) else one for one in columns),
             TimeElapsedColumn(),
-            console=Console(stderr=True, quiet=quiet),
+            console=console,
+            disable=quiet or not console.is_terminal,
             transient=True,
             redirect_stdout=out.is_terminal,
         )

@@ -16,7 +16,7 @@ from jabba.client import Client
 @options.url
 @options.json
 def stats(url: str | None, *, watch: bool, as_json: bool) -> None:
-    """Show how many jobs there are, what ended lately, and what waits for whom."""
+    """Show how many jobs there are, what has ended, what waits."""
 
     async def draw(client: Client) -> None:
         found = await client.get_stats()

@@ -22,7 +22,7 @@ from jabba.models import JobEvent
 @options.json
 @click.pass_context
 def watch(context: click.Context, what: tuple[str, ...], url: str | None, *, as_json: bool) -> None:
-    r"""Show what happens to jobs, as it happens.
+    """Show what happens to jobs, as it happens.
 
     \b
         jabba watch ID ID                                from their beginning until all of them have ended
@@ -31,7 +31,7 @@ def watch(context: click.Context, what: tuple[str, ...], url: str | None, *, as_
 
     Exits with 1 if one of the jobs failed, and with 130 after Ctrl-C. With --json an event a line. docs/protocol.md
     tells what conditions may be about.
-    """
+    """  # noqa: D301 — click wants the very character
     ids = [found for text in what if (found := _id(text)) is not None]
     with until_interrupted(INTERRUPTED):
         if not what or len(ids) < len(what):

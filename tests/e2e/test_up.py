@@ -47,7 +47,7 @@ def test_a_job_from_a_file_is_waited_for(up: Up, tmp_path: Path) -> None:
 
     done = jabba(up, "submit", str(file), "--wait", "--json")
 
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["status"] == "PROCESSED"
 
 
@@ -147,7 +147,7 @@ def test_jobs_are_watched_to_their_end(up: Up) -> None:
     good, bad = submitted(up, call("ok"), call("echo", 1)), submitted(up, call("error", "because"), call("ok"))
 
     watched = jabba(up, "watch", good)
-    assert watched.returncode == 0, watched.stderr
+    assert (watched.returncode, watched.stderr) == (0, "")
     assert [line.split(maxsplit=1)[1] for line in watched.stdout.splitlines()] == [
         "task 1  PROCESSED",
         'task 2  PROCESSED  {"args":[1]}',

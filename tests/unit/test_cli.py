@@ -55,6 +55,25 @@ def test_a_long_work_tells_now_and_then_where_nobody_sees_its_bar() -> None:
     assert told.getvalue() == "comparing: 1 of 12,000\n"
 
 
+def told(*arguments: str) -> str:
+    done = CliRunner().invoke(jabba, [*arguments, "--help"], terminal_width=80)
+    assert done.exit_code == 0
+    return done.output
+
+
+def test_every_command_is_named_in_a_whole_sentence() -> None:
+    for group in ((), ("keys",), ("dead-letters",)):
+        assert "..." not in told(*group).partition("Commands:")[2]
+
+
+@pytest.mark.parametrize(
+    "command, example", [("submit", '{"type":'), ("search", "jabba search --"), ("tasks", "jabba tasks ID '")]
+)
+def test_examples_in_help_stand_in_lines_of_their_own(command: str, example: str) -> None:
+    assert any(line.strip().startswith(example) for line in told(command).splitlines())
+    assert "\\b" not in told(command)
+
+
 def shown(error: JabbaError) -> str:
     told = io.StringIO()
     Failure(error).show(told)

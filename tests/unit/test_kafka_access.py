@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.admin import SaslAuthenticateRequest
 from pydantic import SecretStr
 
@@ -176,6 +177,14 @@ async def test_nobody_is_asked_twice_without_security() -> None:
 
     assert type(error) is Unavailable
     assert str(error) == "Kafka at 127.0.0.1:1 does not answer as it should over plaintext: gone"
+
+
+async def test_a_kafka_that_cannot_be_reached_is_named_once() -> None:
+    error = await KafkaAccess("127.0.0.1:1").unavailable(
+        KafkaConnectionError("Unable to bootstrap from [('127.0.0.1'…")
+    )
+
+    assert str(error) == "Kafka at 127.0.0.1:1 cannot be reached over plaintext"
 
 
 def test_a_copy_with_other_servers_connects_to_them() -> None:
