@@ -1,4 +1,4 @@
-"""The key of a local ``jabba up``: a file of its data directory that only its owner may read."""
+"""The key of a local ``jabba up`` and where it runs: files of its data directory that only its owner may read."""
 
 import os
 from pathlib import Path
@@ -7,6 +7,8 @@ from jabba.settings import Settings
 
 _KEY = "key"
 _URL = "url"
+_KAFKA = "kafka"
+_DATABASE = "database"
 
 
 def path_of(data: Path) -> Path:
@@ -21,18 +23,28 @@ def read(data: Path) -> str | None:
 
 def write(data: Path, key: str) -> None:
     """Keep a key; at no moment may others read it."""
-    data.mkdir(parents=True, exist_ok=True)
-    new = data / f"{_KEY}.new"
-    new.unlink(missing_ok=True)
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:  # noqa: PTH123 — takes the mode
-        file.write(f"{key}\n")
-    new.replace(path_of(data))
+    _write(path_of(data), key)
 
 
-def write_url(data: Path, url: str) -> None:
-    """Keep where the web process is to which the key belongs."""
-    data.mkdir(parents=True, exist_ok=True)
-    (data / _URL).write_text(f"{url}\n")
+def write_places(data: Path, url: str, settings: Settings) -> None:
+    """Keep where the web process is to which the key belongs, and the Kafka and PostgreSQL behind it."""
+    _write(data / _URL, url)
+    _write(data / _KAFKA, settings.kafka)
+    _write(data / _DATABASE, settings.database.get_secret_value())
+
+
+def kafka(data: Path) -> str | None:
+    """Answer the Kafka of the last ``jabba up``, as ``host:port``; None when there was none."""
+    return _read(data / _KAFKA)
+
+
+def with_places(settings: Settings) -> Settings:
+    """Answer settings that name neither Kafka nor PostgreSQL with those of a local ``jabba up``, if there is one."""
+    if {"kafka", "database"} & settings.model_fields_set:
+        return settings
+    places = {name: _read(settings.data / name) for name in (_KAFKA, _DATABASE)}
+    found = {name: place for name, place in places.items() if place is not None}
+    return Settings.model_validate(settings.model_dump(exclude_unset=True) | found)
 
 
 def key_for(settings: Settings, url: str) -> str | None:
@@ -41,6 +53,15 @@ def key_for(settings: Settings, url: str) -> str | None:
     if given:
         return given
     return read(settings.data) if _read(settings.data / _URL) == url.rstrip("/") else None
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:  # noqa: PTH123 — takes the mode
+        file.write(f"{text}\n")
+    new.replace(path)
 
 
 def _read(path: Path) -> str | None:

@@ -16,7 +16,7 @@ from jabba.access import EVERY_TYPE, Role
 from jabba.clock import SystemClock
 from jabba.embedded.broker import EmbeddedBroker
 from jabba.embedded.database import EmbeddedDatabase
-from jabba.embedded.ports import check_port
+from jabba.embedded.ports import check_port, is_free
 from jabba.keys import id_of, new_key
 from jabba.persistence import keys, migrations
 from jabba.persistence.database import Database
@@ -54,7 +54,7 @@ def run(house: House, say: Say, announce: Announce) -> None:
         raise SettingsError("JABBA_KAFKA_PROTOCOL: the embedded broker speaks plaintext; --kafka names another one")
     callbacks.check(house.settings.callbacks)
     check_port(house.settings.web_host, house.settings.web_port)
-    broker = EmbeddedBroker(house.settings.data / "broker") if house.own_broker else None
+    broker = _broker(house.settings.data) if house.own_broker else None
     with _parts(house, broker, say) as settings:
         asyncio.run(_Running(settings, house.workers, broker, say, announce).until_signal())
 
@@ -126,7 +126,7 @@ class _Running:
         self._supervisor.start(*(self._program(name, "worker", number) for number, name in enumerate(names, 1)))
         self._supervisor.start(self._program("web", "web"))
         await self._web_is_ready()
-        key_file.write_url(self._settings.data, url_of(self._settings))
+        key_file.write_places(self._settings.data, url_of(self._settings), self._settings)
         self._announce(url_of(self._settings), self._settings)
 
     async def _start_broker(self, broker: EmbeddedBroker) -> None:
@@ -174,6 +174,12 @@ class _Running:
         if self._settings.metrics_port:
             environment["JABBA_METRICS_PORT"] = str(self._settings.metrics_port + number)
         return Program(name, [sys.executable, "-m", "jabba", role], environment)
+
+
+def _broker(data: Path) -> EmbeddedBroker:
+    """Make the broker, at its port of the last time if that is free: services need not be told anew where it is."""
+    last = (key_file.kafka(data) or "").rpartition(":")[2]
+    return EmbeddedBroker(data / "broker", port=int(last) if last.isdecimal() and is_free(int(last)) else None)
 
 
 def _mark_of_new_log(broker: EmbeddedBroker) -> Path:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import click
 
+from jabba import key_file
 from jabba.access import Role, TypeScope
 from jabba.cli import logs, moments, options, show
 from jabba.clock import SystemClock
@@ -90,7 +91,7 @@ def audit(
 
 def _with(database: str | None, work: Callable[[Any, Any], Awaitable[Answer]]) -> Answer:
     """Do something with the keys of a database whose schema is the one that this code needs."""
-    settings = Settings.from_environ(database=database)
+    settings = key_file.with_places(Settings.from_environ(database=database))
     logs.to_standard_error("error")
     dsn = settings.database.get_secret_value()
     importlib.import_module("jabba.persistence.migrations").check(dsn)

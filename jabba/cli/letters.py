@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import click
 
+from jabba import key_file
 from jabba.cli import logs, options, show
 from jabba.letters import DeadLetters, Letter
 from jabba.settings import Settings
@@ -53,7 +54,7 @@ def retry(place: str, kafka: str | None) -> None:
 
 
 def _with(kafka: str | None, work: Callable[[DeadLetters], Awaitable[Answer]]) -> Answer:
-    settings = Settings.from_environ(kafka=kafka)
+    settings = key_file.with_places(Settings.from_environ(kafka=kafka))
     logs.to_standard_error("error")
 
     async def run() -> Answer:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from jabba import key_file
 from jabba.cli import bars, logs, options, show
 from jabba.cli.roles import check_schema
 from jabba.clock import SystemClock
@@ -86,6 +87,6 @@ def rebuild(context: click.Context, /, *, yes: bool, keep: bool, **given: str | 
 def _prepared(given: dict[str, Any]) -> Settings:
     """Read the settings, and look whether the schema is the one that this code needs."""
     logs.errors_only()
-    settings = Settings.from_environ(**{name: value or None for name, value in given.items()})
+    settings = key_file.with_places(Settings.from_environ(**{name: value or None for name, value in given.items()}))
     check_schema(settings)
     return settings

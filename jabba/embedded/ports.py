@@ -15,10 +15,17 @@ def free_port() -> int:
     """Answer a TCP port that nothing listens on at 127.0.0.1 now."""
     while True:
         port = random.choice(_PORTS)  # noqa: S311 - spreads parallel starts, guards nothing
-        with suppress(OSError), socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
+        if is_free(port):
             return port
+
+
+def is_free(port: int) -> bool:
+    """Whether nothing listens on a TCP port at 127.0.0.1 now."""
+    with suppress(OSError), socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 def check_port(host: str, port: int, chosen_with: str = "--port") -> None:

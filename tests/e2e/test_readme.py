@@ -19,7 +19,6 @@ from web.routes import VIEWS
 README = (CHECKOUT / "README.md").read_text()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 WEB = "http://127.0.0.1:8600"
-KAFKA = "127.0.0.1:9092"
 DATA = ".jabba"
 ANYTHING = "…"
 SECONDS = 60
@@ -68,7 +67,7 @@ def answer(up: Up, call: str, variables: dict[str, str], expected: str) -> Any:
 
 def here(up: Up, text: str) -> str:
     """Answer an example with the places of the running Jabba."""
-    return text.replace(WEB, up.url).replace(KAFKA, up.kafka).replace(DATA, str(up.data))
+    return text.replace(WEB, up.url).replace(DATA, str(up.data))
 
 
 def compared(expected: str, said: str) -> tuple[Any, str]:

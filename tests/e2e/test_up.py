@@ -122,6 +122,25 @@ def test_search_filters_by_columns_and_meta(up: Up) -> None:
     assert "  type:found state:DONE\n             ^\nError: query[11]" in wrong.stderr
 
 
+def test_the_commands_for_operators_find_its_kafka_and_postgresql(up: Up) -> None:
+    submitted(up, call("ok"))
+
+    def ask(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        environment = {**plain_environment(), "JABBA_DATA": str(up.data)}
+        command = [sys.executable, "-m", "jabba", *arguments]
+        return subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
+
+    for arguments, told in {
+        ("audit",): "submit",
+        ("keys", "list"): "jabba up",
+        ("dead-letters", "list"): "no dead letters",
+        ("verify",): "no difference",
+    }.items():
+        done = ask(*arguments)
+        assert (done.returncode, done.stderr) == (0, ""), arguments
+        assert told in done.stdout
+
+
 def submitted(up: Up, *tasks: list[Any], **more: Any) -> str:
     return str(json.loads(jabba(up, "submit", "-", "--wait", "--json", given=document(*tasks, **more)).stdout)["id"])
 
@@ -276,10 +295,10 @@ async def test_what_a_killed_supervisor_leaves_unfinished_goes_on(tmp_path: Path
             up.process.kill()
         await gone(children)
         assert up.lines_of_executions() == ["0", "1"]
-        key = up.key
+        key, kafka = up.key, up.kafka
 
         up.start()
-        assert up.key == key
+        assert (up.key, up.kafka) == (key, kafka)
         async with Client(up.url, key=up.key) as client:
             job = await client.wait(submitted.id, timeout=SECONDS)
             tasks = await client.get_tasks(job.id)

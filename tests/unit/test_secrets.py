@@ -87,11 +87,16 @@ def test_the_key_of_a_local_jabba_is_its_owners_and_goes_to_no_other_url(tmp_pat
     data = tmp_path / "data"
     key_file.write(data, "first")
     key_file.write(data, KEY)
-    key_file.write_url(data, "http://127.0.0.1:8600")
+    served = Settings(kafka="127.0.0.1:1", database=SecretStr("postgresql://jabba:secret@127.0.0.1:2/jabba"))
+    key_file.write_places(data, "http://127.0.0.1:8600", served)
     settings = Settings(data=data)
 
-    assert key_file.path_of(data).stat().st_mode & 0o777 == 0o600
-    assert sorted(path.name for path in data.iterdir()) == ["key", "url"]
+    assert {path.stat().st_mode & 0o777 for path in data.iterdir()} == {0o600}
+    assert sorted(path.name for path in data.iterdir()) == ["database", "kafka", "key", "url"]
+    found = key_file.with_places(settings)
+    assert (found.kafka, found.database) == (served.kafka, served.database)
+    for own in (Settings(data=data, kafka="other:9092"), Settings(data=tmp_path / "none")):
+        assert key_file.with_places(own) is own or key_file.with_places(own) == own
     assert key_file.key_for(settings, "http://127.0.0.1:8600/") == KEY
     for other in ("http://127.0.0.1:8601", "http://jabba.example:8600", "https://127.0.0.1:8600"):
         assert key_file.key_for(settings, other) is None
