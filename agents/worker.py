@@ -129,6 +129,7 @@ class Ownership:
         self._standstill = standstill
         self._close = close
         self._starting: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
         self.watchdog = Watchdog(settings.stall_seconds, SystemClock().monotonic)
         self._committed: dict[TP, int] = {}
         self._assigned = False
@@ -197,6 +198,8 @@ class Ownership:
             logger.exception("the tick failed, the next one tries again")
 
     async def _drain_and_commit(self) -> None:
+        if self._telling is not None:
+            self._telling.cancel()
         running = await self._engine.drain(self._settings.handover_seconds)
         if running:
             logger.warning("%d steps run longer than the hand-over waits", running)
@@ -260,4 +263,11 @@ class Ownership:
         # Before the first step: one that has ended its worker before, by blocking it, may be the first to run again.
         self.watchdog.start()
         self._engine.open()
-        logger.info("worker ready with %d partitions", self._engine.partitions)
+        self._telling = asyncio.create_task(self._tell_when_loaded())
+
+    async def _tell_when_loaded(self) -> None:
+        """Say that this worker is ready: whoever restarts workers one by one waits for that before the next one."""
+        began = self._lease.now()
+        await self._engine.loaded()
+        engine, seconds = self._engine, self._lease.now() - began
+        logger.info("worker ready with %d partitions, loaded %.1f s after it joined", engine.partitions, seconds)

@@ -7,7 +7,7 @@ with an acknowledged producer; Faust is told that there is nothing left to recov
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 _APPEND_SECONDS = 5.0
 """After this a write is tried again, unless the partition has been lost meanwhile."""
+
+_READ_AT_A_TIME = 2
+"""While one partition waits for the broker, another one is worked on."""
 
 _POLL_MILLISECONDS = 500
 _RETRY_SECONDS = 0.5
@@ -52,18 +55,13 @@ class LaneTable(faust.Table[Any, Any]):
         self._now = now
         self._stores: dict[int, Store] = {}
         self._ends: dict[TP, int] = {}
+        self._reading = asyncio.Semaphore(_READ_AT_A_TIME)
         self.records = 0
 
-    async def take(self, partitions: Iterable[int]) -> Mapping[int, Store]:
-        """Load these partitions and claim a new epoch for each; tries until it succeeds."""
-        wanted = list(partitions)
-        began = asyncio.get_running_loop().time()
-        stores = dict(zip(wanted, await asyncio.gather(*map(self._taken, wanted)), strict=True))
-        self._stores |= stores
-        seconds = asyncio.get_running_loop().time() - began
-        records = sum(len(store) for store in stores.values())
-        logger.info("took %d partitions with %d records in %.2f s", len(stores), records, seconds)
-        return stores
+    async def take(self, partition: int) -> Store:
+        """Load a partition and claim a new epoch for it; tries until it succeeds."""
+        store = self._stores[partition] = await self._taken(partition)
+        return store
 
     def drop(self, partition: int) -> None:
         """Forget a partition that another worker owns now."""
@@ -72,11 +70,13 @@ class LaneTable(faust.Table[Any, Any]):
             store.retire()
 
     async def _taken(self, partition: int) -> Store:
-        # Each partition tries again by itself: one that failed with the others would leave their claims under way.
         while True:
             store = self._store_of(partition)
             try:
-                await store.take()
+                # A few at a time: loaded all at once, the first would be ready no sooner than the last.
+                async with self._reading:
+                    await store.load()
+                await store.claim()
             except (KafkaError, Unavailable, OSError) as error:
                 logger.warning("loading the changelog of partition %d again: %r", partition, error)
                 await asyncio.sleep(_RETRY_SECONDS)

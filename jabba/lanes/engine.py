@@ -34,8 +34,8 @@ class Engine:
 
     Between ``drain`` and ``open`` no step starts. Lanes of partitions that stay live on; those of lost partitions are
     cancelled. A partition stays only if this worker was a member of the generation before: otherwise another may have
-    owned it in between, and it is loaded again under a new epoch. ``rebalances`` counts assignments, ``taken`` the
-    partitions that were loaded.
+    owned it in between, and it is loaded again under a new epoch. Each begins to work as soon as it is loaded, and the
+    loading of one that stays goes on. ``rebalances`` counts assignments, ``taken`` the partitions that were loaded.
     """
 
     def __init__(self, table: Table, shared: Shared, room: Room, policy: Policy | None = None) -> None:
@@ -49,7 +49,7 @@ class Engine:
         self._owned: dict[int, OwnedPartition] = {}
         self._together = Together(self._owned.values)
         self._committed: dict[int, int] = {}
-        self._loadings: set[asyncio.Task[None]] = set()
+        self._loadings: dict[int, asyncio.Task[None]] = {}
         self._marking: asyncio.Task[None] | None = None
         self._generation = -1
         self._started = asyncio.Event()
@@ -100,8 +100,10 @@ class Engine:
             self._owned[partition].forget_offsets()
         for partition in sorted(assigned - stays):
             finish = partial(self._tracker.finish, partition)
-            self._owned[partition] = OwnedPartition(self._shared, self._room, self._policy, finish, self._together)
-        self._load_missing()
+            owned = OwnedPartition(self._shared, self._room, self._policy, finish, self._together)
+            self._owned[partition] = owned
+            loading = self._load(partition, owned, after=self._loadings.get(partition))
+            self._loadings[partition] = asyncio.create_task(loading)
 
     def start_at(self, generation: int, slices: Mapping[int, int], commands: Mapping[int, int]) -> None:
         """Note where a generation begins to read both topics: at the committed offsets, by partition."""
@@ -121,7 +123,12 @@ class Engine:
         """Cancel all lanes; what was not recorded runs again elsewhere."""
         for partition in list(self._owned):
             self._lose(partition)
-        await ended(self._loadings, patience=_CANCEL_SECONDS)
+        await ended(self._loadings.values(), patience=_CANCEL_SECONDS)
+
+    async def loaded(self) -> None:
+        """Wait until the records of all partitions are there."""
+        while self.loading:
+            await asyncio.wait([owned.store for owned in self._owned.values()])
 
     def committable(self) -> dict[int, int]:
         """Answer the next offset to read of each partition, as far as it may be committed."""
@@ -233,24 +240,19 @@ class Engine:
 
     def _lose(self, partition: int) -> None:
         self._owned.pop(partition).lose()
+        self._loadings[partition].cancel()
         self._table.drop(partition)
 
-    def _load_missing(self) -> None:
-        missing = [partition for partition, owned in self._owned.items() if not owned.store.done()]
-        loading = asyncio.create_task(self._load(missing, after=set(self._loadings)))
-        self._loadings.add(loading)
-        loading.add_done_callback(self._loadings.discard)
-
-    async def _load(self, partitions: list[int], *, after: set[asyncio.Task[None]]) -> None:
-        # Two loadings at a time would claim the same partitions against each other.
-        await ended(after, patience=_CANCEL_SECONDS)
-        if not partitions:
+    async def _load(self, partition: int, owned: OwnedPartition, *, after: asyncio.Task[None] | None) -> None:
+        # One that was cancelled may go on for a moment; two at a time would claim the partition against each other.
+        if after is not None:
+            await ended([after], patience=_CANCEL_SECONDS)
+        store = await self._table.take(partition)
+        if _is_cancelled():
+            self._table.drop(partition)
             return
-        stores = await self._table.take(partitions)
-        self.taken += len(stores)
-        if not _is_cancelled():
-            for partition, store in stores.items():
-                self._owned[partition].loaded(store)
+        self.taken += 1
+        owned.loaded(store)
 
 
 def _is_cancelled() -> bool:

@@ -1,7 +1,6 @@
 """What the engine needs from the world."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
 from typing import Protocol
 from uuid import UUID
 
@@ -14,8 +13,8 @@ from jabba.models import Callback
 class Table(Protocol):
     """The changelog table: one store for each partition that this worker owns."""
 
-    async def take(self, partitions: Iterable[int]) -> Mapping[int, Store]:
-        """Load these partitions and claim a new epoch for each; tries until it succeeds."""
+    async def take(self, partition: int) -> Store:
+        """Load a partition and claim a new epoch for it; tries until it succeeds."""
         ...
 
     def drop(self, partition: int) -> None:

@@ -50,12 +50,22 @@ class Store:
         self._retired = False
 
     async def take(self) -> None:
-        """Load the partition and claim the next epoch.
+        """Load the partition and claim the next epoch."""
+        await self.load()
+        await self.claim()
+
+    async def load(self) -> None:
+        """Read what has been written so far."""
+        async for offset, key, value in self._read(self.end):
+            self._folded.absorb(key, value)
+            self.end = offset + 1
+
+    async def claim(self) -> None:
+        """Claim the next epoch of what was loaded.
 
         The claim is a compare-and-set through the log: if anything came between what was read and the claim, that is
         read too, and a claim that is not the first of its epoch is made again with a higher one.
         """
-        await self._load()
         self._claim = self._next_claim()
         while True:
             # What was read before this is older than any claim of whoever may own the partition once it is not ours.
@@ -159,11 +169,6 @@ class Store:
         await self._may_write()
         if self._retired:
             raise Retired
-
-    async def _load(self) -> None:
-        async for offset, key, value in self._read(self.end):
-            self._folded.absorb(key, value)
-            self.end = offset + 1
 
     async def _contested(self, claim: Stamp, offset: int) -> bool:
         contested = False

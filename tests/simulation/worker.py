@@ -73,6 +73,7 @@ class SimulatedTable:
         self._may_write = may_write
         self._now = now
         self._stores: dict[int, Any] = {}
+        self._reading = asyncio.Semaphore(2)
         self.records = 0
 
     def _read(self, partition: int, start: int) -> AsyncIterator[tuple[int, bytes, bytes | None]]:

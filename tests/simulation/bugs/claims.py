@@ -8,11 +8,10 @@ from tests.simulation.bugs.planting import Patch, bug
 
 @bug("An owner claims no epoch of its own", found_by=24)
 def claims_no_epoch() -> list[Patch]:
-    async def take(self: Store) -> None:
-        await self._load()
+    async def claim(self: Store) -> None:
         self.epoch = 1
 
-    return [(Store, "take", take)]
+    return [(Store, "claim", claim)]
 
 
 @bug("A claim is not compared with those of others", found_by=252)
