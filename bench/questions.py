@@ -76,6 +76,14 @@ def _some(rng: random.Random, rows: list[Any], key: str) -> list[str]:
     return [row[key] for row in rng.sample(rows, 100)]
 
 
+def _end(samples: Samples, rng: random.Random) -> str:
+    return str(rng.choice(samples.jobs)["name"][-9:])
+
+
+def _written(query: str, newest: str = "inserted_at") -> Document:
+    return {"query": query or None, "order_by": [["desc", newest]]}
+
+
 QUESTIONS = [
     Question("a job by its id", JOBS, lambda s, r: {"filter": [_one("id", r.choice(s.jobs)["id"])]}),
     Question("a task by its id", TASKS, lambda s, r: {"filter": [_one("id", r.choice(s.tasks)["id"])]}),
@@ -98,7 +106,7 @@ QUESTIONS = [
     Question(
         "jobs by a rare part of the name",
         JOBS,
-        lambda s, r: {"filter": [_one("name", r.choice(s.jobs)["name"][-9:], "like")], "order_by": NEWEST},
+        lambda s, r: {"filter": [_one("name", _end(s, r), "like")], "order_by": NEWEST},
     ),
     Question(
         "jobs by a common part of the name",
@@ -146,6 +154,45 @@ QUESTIONS = [
         "how many jobs have failed",
         JOBS,
         lambda _, __: {"filter": [_one("status", "FAILED")], "order_by": NEWEST, "count": True},
+    ),
+    # What else one may want to know, as people write it.
+    Question("tasks by a rare part of the job's name", TASKS, lambda s, r: _written(f'job.name~"{_end(s, r)}"')),
+    Question("jobs by a prefix that no type has", JOBS, lambda _, r: _written(f"type:other_{r.randint(1, 40):02}*")),
+    Question("jobs that are PENDING", JOBS, lambda _, __: _written("status:PENDING")),
+    Question("jobs by their end, newest first", JOBS, lambda _, __: _written("", "ended_at")),
+    Question(
+        "FAILED jobs by their end, of a day",
+        JOBS,
+        lambda s, r: _written(f"status:FAILED ended_at<{r.choice(s.jobs)['day']}", "ended_at"),
+    ),
+    Question(
+        "jobs with two tags", JOBS, lambda _, r: _written(f"meta.tags@>tag_{r.randint(0, 6)},tag_{r.randint(0, 6)}")
+    ),
+    Question(
+        "jobs by meta or a rare part of the name",
+        JOBS,
+        lambda s, r: _written(f'meta.request_id:{r.choice(s.jobs)["meta"]["request_id"]} or name~"{_end(s, r)}"'),
+    ),
+    Question("jobs none of whose tasks succeeded", JOBS, lambda _, __: _written("-tasks.status:PROCESSED")),
+    Question(
+        "FAILED tasks of a function",
+        TASKS,
+        lambda _, r: _written(f"status:FAILED callback(module:app.work function:step_{r.randint(0, 6)})"),
+    ),
+    Question(
+        "FAILED tasks of an error",
+        TASKS,
+        lambda _, r: _written(f'status:FAILED result.error:"no answer from {r.randrange(65536):04x}"'),
+    ),
+    Question(
+        "PROCESSED tasks before a day",
+        TASKS,
+        lambda s, r: _written(f"status:PROCESSED inserted_at<{r.choice(s.jobs)['day']}"),
+    ),
+    Question(
+        "jobs of three types before a day",
+        JOBS,
+        lambda s, r: _written(f"type:type_31,type_38,type_40 inserted_at<{r.choice(s.jobs)['day']}"),
     ),
 ]
 

@@ -44,6 +44,8 @@ jobs = Table(
     Index("jobs_by_time", "inserted_at"),
     # Those that have not ended stand together in it, the oldest of them first or last.
     Index("jobs_by_end", "ended_at", "inserted_at"),
+    # Newest first; of the weeks in which all have ended it says so at once.
+    Index("jobs_open", "inserted_at", postgresql_where=text("ended_at IS NULL")),
     # The few that may be incomplete: most jobs have one slice, and most others have ended.
     Index("jobs_in_slices", "inserted_at", postgresql_where=text("ended_at IS NULL AND n_slices > 1")),
     # In the order of characters, as searches have it; it stands where an operator class would.

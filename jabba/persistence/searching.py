@@ -47,7 +47,7 @@ from jabba.filters import (
     Rule,
     Search,
 )
-from jabba.lifecycle import UNSUCCESSFUL
+from jabba.lifecycle import UNSUCCESSFUL, JobStatus
 from jabba.persistence.containment import documents
 from jabba.persistence.keyset import behind, direction_of
 from jabba.persistence.schema import jobs, tasks
@@ -109,7 +109,8 @@ def _on_row(condition: Condition, table: FromClause) -> Boolean:
     """Compile a condition on a row of a table."""
     match condition:
         case Comparison():
-            return and_(_comparison(table.c[condition.field.name], condition), *_weeks(condition, table))
+            compared = _comparison(table.c[condition.field.name], condition)
+            return and_(compared, *_weeks(condition, table), *_open(condition, table))
         case Inside():
             return _map(table.c[condition.field.name], condition.conditions)
         case Related():
@@ -121,12 +122,24 @@ def _on_row(condition: Condition, table: FromClause) -> Boolean:
 
 def _weeks(condition: Comparison, table: FromClause) -> list[Boolean]:
     """Say what ids of tasks tell of their jobs': only the partitions of their weeks are read."""
-    value, rule = condition.value, condition.rule
-    wanted = [value] if rule is Rule.EQUAL else list(value) if rule in _LISTED else []
+    wanted = _wanted(condition)
     if condition.field.name != "id" or "job_id" not in table.c or not wanted or None in wanted:
         return []
     first, last = Week.of(min(wanted)).first_id, Week.of(max(wanted)).last_id
     return [table.c.job_id.between(_bound(first), _bound(last))]
+
+
+def _open(condition: Comparison, table: FromClause) -> list[Boolean]:
+    """Say what PENDING tells of a job: it has not ended, and an index has those."""
+    pending = condition.field.name == "status" and set(_wanted(condition)) == {JobStatus.PENDING}
+    return [table.c.ended_at.is_(None)] if pending and "strategy" in table.c else []
+
+
+def _wanted(condition: Comparison) -> list[Any]:
+    """Answer the values of which a field must have one; none where it may have others."""
+    if condition.rule is Rule.EQUAL:
+        return [condition.value]
+    return list(condition.value) if condition.rule in _LISTED else []
 
 
 def _joined(group: Group, part: Part) -> Boolean:
@@ -164,7 +177,7 @@ def _is_unsuccessful(condition: Condition) -> bool:
     """Whether a condition is met only by tasks that ended without success."""
     if not isinstance(condition, Comparison) or condition.field.name != "status":
         return False
-    wanted = [condition.value] if condition.rule is Rule.EQUAL else condition.value if condition.rule in _LISTED else []
+    wanted = _wanted(condition)
     return bool(wanted) and set(wanted) <= UNSUCCESSFUL
 
 
