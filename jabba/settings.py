@@ -136,6 +136,10 @@ class Settings(BaseModel):
     key_outage_seconds: float = Field(
         default=3600.0, ge=0, description="How long it goes on with a key that was valid while PostgreSQL is away."
     )
+    key_cache: File = Field(
+        default=None,
+        description="File in which one web process keeps the keys it has seen, hashed, for its next start.",
+    )
     pool: int = Field(default=10, ge=1, description="PostgreSQL connections of one web process.")
     produce_seconds: float = Field(default=10.0, gt=0, description="How long a submission waits for Kafka, then 503.")
     bulk_jobs: int = Field(default=1000, ge=1, description="Jobs of one bulk request that are worked on at a time.")

@@ -22,7 +22,8 @@ from jabba.producer import Producer
 from jabba.settings import Settings
 from jabba.submission import Prepared, Submitted, prepare
 from web.endings import Endings
-from web.keyring import Keyring
+from web.key_cache import KeyCache
+from web.keyring import Keyring, Seen
 from web.live.feed import Feed
 from web.live.known_jobs import KnownJobs
 from web.outage import Outage, Send
@@ -87,6 +88,7 @@ class Backends(Service):
         jobs = KnownJobs(
             partial(watching.lasting_facts, self.database), self._projected, self._ends, settings.stream_jobs_bytes
         )
+        self._key_cache = None if settings.key_cache is None else KeyCache(settings.key_cache)
         self.feed = Feed(settings, jobs, clock=self.clock)
         self.add_dependency(self.feed)
         hub = self.feed.hub
@@ -106,6 +108,9 @@ class Backends(Service):
         """Open what connects when it is needed."""
         await self._open.enter_async_context(self.database)
         await self._open.enter_async_context(self._keys)
+        if self.keyring is not None and self._key_cache is not None:
+            self.keyring.recall(await asyncio.to_thread(self._key_cache.read))
+            self.add_future(self._write_keys(self.keyring, self._key_cache))
         self._open.push_async_callback(self.producer.close)
         await self._open.enter_async_context(self._overview)
         self._open.push_async_callback(self.stats.close)
@@ -197,6 +202,15 @@ class Backends(Service):
             raise InvalidRequest.at("after", "there is no such position: it is not what a submission was answered with")
         if not await self._progress.reaches(position, PROJECTION_SECONDS):
             raise Unavailable("the projection has not reached this position yet")
+
+    async def _write_keys(self, keyring: Keyring, cache: KeyCache) -> None:
+        written: list[Seen] = keyring.seen()
+        while not self.should_stop:
+            await self.sleep(self.settings.key_seconds)
+            seen = keyring.seen()
+            if seen != written:
+                await asyncio.to_thread(cache.write, seen)
+                written = seen
 
     async def _probe_kafka(self) -> None:
         await self.producer.check(within=PROBE_SECONDS)

@@ -33,6 +33,13 @@ class _Known:
     until: float
 
 
+class Seen(NamedTuple):
+    """A key, and when PostgreSQL last had it, in whole seconds since the epoch."""
+
+    key: Key
+    at: int
+
+
 class _Found(NamedTuple):
     """What PostgreSQL says: a key, or that there is none."""
 
@@ -67,6 +74,19 @@ class Keyring:
         if key is None or not key.is_text(text):
             raise Unauthorized("this key is not known")
         return key.caller(self._clock.now())
+
+    def seen(self) -> list[Seen]:
+        """Answer the keys that are known and valid, for who may have to go on without PostgreSQL."""
+        now, monotonic = self._clock.now(), self._clock.monotonic()
+        valid = (known for known in self._known.values() if not known.key.is_over(now))
+        return [Seen(known.key, int(now - (monotonic - known.seen_at))) for known in valid]
+
+    def recall(self, seen: Iterable[Seen]) -> None:
+        """Take up what another process has seen: it counts while PostgreSQL is away, and no longer than there."""
+        now, monotonic = self._clock.now(), self._clock.monotonic()
+        for key, at in seen:
+            if 0 <= now - at <= self._outage_seconds:
+                self._known[key.id] = _Known(key, monotonic - (now - at), monotonic)
 
     async def _key(self, key_id: str) -> Key | None:
         now = self._clock.monotonic()

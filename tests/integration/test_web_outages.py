@@ -1,6 +1,7 @@
 import asyncio
 import re
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from pydantic import SecretStr
 
 from jabba import ids, installation
 from jabba.errors import NotReady
+from jabba.keys import id_of
 from jabba.persistence import migrations
 from jabba.persistence.database import Database
 from jabba.settings import Settings
@@ -18,6 +20,7 @@ from tests.support.keys import KEY, add_key, bearer, make_key
 from tests.support.log import read_slices
 from tests.support.postgres import PostgresServer
 from tests.support.processes import eventually
+from web.key_cache import KeyCache
 from web.service import check
 
 RED = re.compile(r"red since \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -96,6 +99,7 @@ async def test_while_postgresql_is_away_a_key_that_was_valid_goes_on(
             partitions=2,
             web_port=unused_tcp_port,
             key_seconds=0.05,
+            key_cache=tmp_path / "keys",
         )
         await installation.install(settings)
         migrations.upgrade(postgres.dsn)
@@ -117,7 +121,18 @@ async def test_while_postgresql_is_away_a_key_that_was_valid_goes_on(
                 postgres.start()
                 await eventually(lambda: answers(http, "/v1/jobs"), what="answer after the outage")
             assert (await post(http, "/v1/jobs", JOB, headers=bearer(unseen)))[0] == 201
-    assert len(await read_slices(settings)) == 12
+            await eventually(partial(is_written, tmp_path / "keys", unseen), what="key in the file")
+        postgres.stop()
+        async with serving(settings) as http:
+            for key in (KEY, unseen):
+                assert (await post(http, "/v1/jobs", JOB, headers=bearer(key)))[0] == 201
+        async with serving(settings.model_copy(update={"key_cache": None})) as http:
+            assert (await post(http, "/v1/jobs", JOB))[0] == 503
+    assert len(await read_slices(settings)) == 14
+
+
+async def is_written(path: Path, key: str) -> bool:
+    return id_of(key) in [one.key.id for one in await asyncio.to_thread(KeyCache(path).read)]
 
 
 async def answers(http: ClientSession, path: str) -> bool:

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +14,8 @@ from jabba.errors import Unauthorized, Unavailable
 from jabba.keys import Key, new_key
 from tests.support.clocks import HandClock
 from web import keyring
-from web.keyring import Keyring
+from web.key_cache import KeyCache
+from web.keyring import Keyring, Seen
 
 SECONDS = 10.0
 OUTAGE_SECONDS = 100.0
@@ -155,6 +158,77 @@ async def test_while_postgresql_is_away_a_known_key_goes_on_and_an_unknown_one_c
     rows.away = False
     await ring.caller(known)
     await ring.caller(unknown)
+
+
+async def test_what_another_process_has_seen_counts_while_postgresql_is_away_and_no_longer_than_there(
+    rows: Keys, clock: HandClock, ring: Keyring, tmp_path: Path
+) -> None:
+    (valid, text), (revoked, over) = rows.make(), rows.make()
+    await asyncio.gather(ring.caller(text), ring.caller(over))
+    rows.rows[revoked.id] = replace(revoked, revoked_at=datetime(2026, 6, 1, tzinfo=UTC))
+    clock.seconds += SECONDS
+    for one in (text, over):
+        with suppress(Unauthorized):
+            await ring.caller(one)
+    KeyCache(tmp_path / "keys").write(ring.seen())
+
+    def started() -> Keyring:
+        new = Keyring(rows.find, clock, seconds=SECONDS, outage_seconds=OUTAGE_SECONDS)
+        new.recall(KeyCache(tmp_path / "keys").read())
+        return new
+
+    rows.away = True
+    clock.seconds += OUTAGE_SECONDS / 2
+    new = started()
+    assert (await new.caller(text)).key == valid.id
+    with pytest.raises(Unauthorized):
+        await new.caller(text[:-1] + ("0" if text[-1] != "0" else "1"))
+    with pytest.raises(Unavailable):
+        await new.caller(over)
+    clock.seconds += OUTAGE_SECONDS / 2 + 1
+    for process in (new, started()):
+        with pytest.raises(Unavailable):
+            await process.caller(text)
+    clock.seconds -= 2 * OUTAGE_SECONDS
+    with pytest.raises(Unavailable):
+        await started().caller(text)
+
+
+async def test_with_postgresql_there_what_another_process_has_seen_is_asked_for(
+    rows: Keys, ring: Keyring, clock: HandClock
+) -> None:
+    key, text = rows.make()
+    await ring.caller(text)
+    new = Keyring(rows.find, clock, seconds=SECONDS, outage_seconds=OUTAGE_SECONDS)
+    new.recall(ring.seen())
+    rows.rows[key.id] = replace(key, revoked_at=datetime(2026, 6, 1, tzinfo=UTC))
+
+    with pytest.raises(Unauthorized, match="revoked"):
+        await new.caller(text)
+
+
+def test_a_file_that_is_not_ours_alone_or_holds_something_else_is_not_used(
+    rows: Keys, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    key, text = rows.make()
+    cache, path = KeyCache(tmp_path / "keys"), tmp_path / "keys"
+    assert cache.read() == []
+    cache.write([Seen(key, 17)])
+    assert [path] == list(tmp_path.iterdir())
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert text not in path.read_text()
+    assert cache.read() == [Seen(key, 17)]
+    assert caplog.records == []
+
+    path.chmod(0o620)
+    assert cache.read() == []
+    path.chmod(0o600)
+    path.write_text('[{"secret": 1}]')
+    assert cache.read() == []
+    assert "others may" in caplog.text
+    assert "secret" not in caplog.text
+    KeyCache(tmp_path / "nowhere" / "keys").write([])
+    assert "are not written" in caplog.text
 
 
 async def test_a_silent_postgresql_holds_a_known_key_up_for_a_moment_only_and_is_believed_when_it_answers(
