@@ -3,6 +3,7 @@
     python -m bench.streams
     python -m bench.streams --streams 1000 5000 --events 500 --seconds 10
     python -m bench.streams --filter "type:bench status:PROCESSED"
+    python -m bench.streams --filter "job.meta.tenant:x"
 
 Submits jobs and opens a stream of each, with a filter that all events meet if one is given; ten more streams hear
 everything. Then events of those jobs are written to
@@ -140,7 +141,7 @@ class Meter:
 async def submit(settings: Settings, count: int) -> list[UUID]:
     """Submit jobs, and wait until PostgreSQL shows them."""
     async with Producer(settings.kafka) as producer, Client(f"http://127.0.0.1:{settings.web_port}") as client:
-        jobs = [{"tasks": [["local", "bench", "work"]] * 2, "type": "bench"}] * count
+        jobs = [{"tasks": [["local", "bench", "work"]] * 2, "type": "bench", "meta": {"tenant": "x"}}] * count
         submitted = [one.result() async for one in producer.create_jobs(jobs)]
         position: dict[int, int] = {}
         for one in submitted:

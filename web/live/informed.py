@@ -5,6 +5,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractAsyncContextManager
+from itertools import islice
 
 from jabba.errors import Unavailable
 from jabba.log_reader import LogMessage, LogReader
@@ -19,6 +20,8 @@ Replay = Callable[[Mark], AbstractAsyncContextManager[LogReader]]
 """Opens the log behind a mark."""
 
 _RESTART_SECONDS = 1.0
+_AHEAD = 50
+"""Messages whose jobs are asked for together: of jobs that end at once, each new one must not cost a question."""
 
 
 class Informed:
@@ -81,15 +84,19 @@ class Informed:
             if self._left_out:
                 await self._catch_up()
             while self._waiting:
-                await self._publish(self._waiting[0])
+                await self._publish(self._waiting[0], islice(self._waiting, _AHEAD))
                 if self._waiting:
                     self._bytes -= len(self._waiting.popleft().value)
             self._come.clear()
             if not self._left_out:
                 await self._come.wait()
 
-    async def _publish(self, message: LogMessage) -> None:
+    async def _publish(self, message: LogMessage, ahead: Iterable[LogMessage]) -> None:
+        """Publish a message once its jobs are known; those of the messages ``ahead`` are asked for along with them."""
         told = list(happenings(message)) if self.hub.readers else []
+        if self.recall(self.hub.in_doubt(told)):
+            coming = [one for each in ahead for one in happenings(each)]
+            await self.jobs.look({one.job for one in self.hub.in_doubt(coming)})
         # Another reader may come while one waits.
         while asked := self.hub.in_doubt(told):
             await self.inform(asked)
@@ -103,8 +110,9 @@ class Informed:
         if not tail.reaches(self.hub.mark):
             async with self._replay(self.hub.mark) as log:
                 while not tail.reaches(self.hub.mark):
-                    for message in await log.read():
-                        await self._publish(message)
+                    messages = await log.read()
+                    for number, message in enumerate(messages):
+                        await self._publish(message, messages[number : number + _AHEAD])
         # Nothing is awaited between the look at the tail and what is taken over from it.
         self._waiting.extend(tail.after(self.hub.mark))
         self._bytes = sum(len(one.value) for one in self._waiting)

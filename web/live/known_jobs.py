@@ -49,6 +49,7 @@ class _Wanted:
     end_at: float
     end: Offsets | None = None
     waiters: int = 0
+    asked: bool = False
 
 
 class KnownJobs:
@@ -101,6 +102,13 @@ class KnownJobs:
                 left -= answered.keys()
         return found
 
+    async def look(self, jobs: Iterable[str]) -> None:
+        """Have jobs asked for once, so that what there is of them is remembered."""
+        left = {job for job in jobs if _is_id(job) and self.recall(job) is None}
+        with self._wanting(left):
+            if left:
+                await self._next_round()
+
     async def close(self) -> None:
         """Give up what is being asked."""
         if self._round is not None:
@@ -131,11 +139,14 @@ class KnownJobs:
     async def _ask_in_turn(self) -> Mapping[str, bytes | None]:
         """Ask for all that is wanted; answer what was found out."""
         loop = asyncio.get_running_loop()
-        waited = (loop.time() - min((one.since for one in self._wanted.values()), default=0.0)) * _SPACING
-        spacing = min(max(waited, _LEAST_SPACING_SECONDS), _MOST_SPACING_SECONDS)
-        await asyncio.sleep(max(0.0, self._asked_at + spacing - loop.time()))
-        self._asked_at = loop.time()
-        self._fault = ""
+        # What nobody has asked for yet is asked for at once.
+        if self._fault or all(one.asked for one in self._wanted.values()):
+            waited = (loop.time() - min((one.since for one in self._wanted.values()), default=0.0)) * _SPACING
+            spacing = min(max(waited, _LEAST_SPACING_SECONDS), _MOST_SPACING_SECONDS)
+            await asyncio.sleep(max(0.0, self._asked_at + spacing - loop.time()))
+        self._asked_at, self._fault = loop.time(), ""
+        for one in self._wanted.values():
+            one.asked = True
         try:
             return await self._ask_for(dict(self._wanted))
         except Exception as error:  # whatever is wrong: nothing may be passed over for it
