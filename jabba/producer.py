@@ -17,6 +17,7 @@ from jabba.kafka import KafkaAccess, KafkaSecurity
 from jabba.log import Log
 from jabba.models import Limits
 from jabba.room import Room
+from jabba.settings import Settings
 from jabba.submission import Delivery, Prepared, StrategyName, Submitted, TaskForm, each, given_id, in_pieces, prepare
 from jabba.topics import Topics, partition_of
 
@@ -227,6 +228,18 @@ class Producer:
     async def _write(self, partition: int, texts: list[bytes]) -> int:
         message = slices.encode_message(texts)
         return await self._log.append(self._topic, partition, message, within=self._produce_seconds)
+
+
+def producer_of(settings: Settings, clock: Clock | None = None) -> Producer:
+    """Make the producer of one of Jabba's own processes."""
+    return Producer(
+        settings.kafka,
+        prefix=settings.prefix,
+        security=settings.kafka_access.security,
+        limits=settings.limits,
+        clock=clock,
+        produce_seconds=settings.produce_seconds,
+    )
 
 
 class _Checked(NamedTuple):

@@ -9,7 +9,7 @@ from jabba.persistence import queries
 from jabba.persistence.database import Database
 from jabba.persistence.lag import behind
 from jabba.persistence.queries import Unfinished
-from jabba.producer import Producer
+from jabba.producer import producer_of
 from jabba.settings import Settings
 from jabba.slices import Rerun, cut
 from jabba.submission import Prepared
@@ -27,7 +27,7 @@ async def reconcile(settings: Settings) -> int:
     interrupted, sends the same slices once more, which workers recognise.
     """
     count = 0
-    async with _database(settings) as database, _producer(settings) as producer:
+    async with _database(settings) as database, producer_of(settings) as producer:
         async for one in queries.unfinished_jobs(database):
             await producer.send(await _prepared(database, one))
             count += 1
@@ -51,10 +51,6 @@ async def unfinished(settings: Settings) -> list[UUID]:
 
 def _database(settings: Settings) -> Database:
     return Database(settings.database.get_secret_value(), size=2, statement_seconds=_STATEMENT_SECONDS)
-
-
-def _producer(settings: Settings) -> Producer:
-    return Producer(settings.kafka, prefix=settings.prefix, security=settings.kafka_access.security)
 
 
 async def _prepared(database: Database, unfinished: Unfinished) -> Prepared:

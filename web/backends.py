@@ -18,7 +18,7 @@ from jabba.models import Job
 from jabba.persistence import keys, queries, watching
 from jabba.persistence.database import Database
 from jabba.positions import Position
-from jabba.producer import Producer
+from jabba.producer import producer_of
 from jabba.settings import Settings
 from jabba.submission import Prepared, Submitted, prepare
 from web.endings import Endings
@@ -71,14 +71,7 @@ class Backends(Service):
         super().__init__(**options)
         self.settings = settings
         self.clock = clock or SystemClock()
-        self.producer = Producer(
-            settings.kafka,
-            prefix=settings.prefix,
-            security=settings.kafka_access.security,
-            limits=settings.limits,
-            clock=self.clock,
-            produce_seconds=settings.produce_seconds,
-        )
+        self.producer = producer_of(settings, self.clock)
         self.database = Database(
             settings.database.get_secret_value(), size=settings.pool, statement_seconds=settings.statement_seconds
         )

@@ -9,7 +9,7 @@ from jabba.app import WebApp, WebServer, web_app
 from jabba.clock import Clock
 from jabba.errors import Refused, Unavailable
 from jabba.persistence import migrations
-from jabba.producer import Producer
+from jabba.producer import producer_of
 from jabba.settings import Settings
 from web.api import BACKENDS, OPEN_PATHS, VIEWS, answer_errors
 from web.backends import Backends
@@ -59,7 +59,7 @@ def _warn_if_open(settings: Settings) -> None:
 
 
 async def _check_topics(settings: Settings) -> None:
-    producer = Producer(settings.kafka, prefix=settings.prefix, security=settings.kafka_access.security)
+    producer = producer_of(settings)
     try:
         await producer.check(within=_CHECK_SECONDS)
     except Unavailable as error:

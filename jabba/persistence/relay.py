@@ -21,7 +21,7 @@ from jabba.models import Limits
 from jabba.persistence.database import Database, Transaction, TransactionLost
 from jabba.persistence.outbox_figures import Figures, monitored
 from jabba.persistence.outbox_rows import OutboxRows, Row
-from jabba.producer import Producer
+from jabba.producer import producer_of
 from jabba.settings import Settings
 from jabba.sightings import Sought, sightings
 from jabba.submission import Prepared, prepare
@@ -67,13 +67,7 @@ class Relay:
         self._settings = settings
         self._rows = OutboxRows(settings.outbox_table)
         self._database = Database(dsn, size=2, statement_seconds=_STATEMENT_SECONDS)
-        self._producer = Producer(
-            settings.kafka,
-            prefix=settings.prefix,
-            security=settings.kafka_access.security,
-            limits=settings.limits,
-            produce_seconds=settings.produce_seconds,
-        )
+        self._producer = producer_of(settings)
         self._clock = SystemClock()
         self._figures = Figures()
         self._stopping = asyncio.Event()
