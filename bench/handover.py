@@ -47,10 +47,11 @@ _READY = re.compile(r"worker ready with (\d+) partitions, loaded ([\d.]+) s afte
 
 
 def changelog(records: int, partitions: int, now: float) -> Iterator[Record]:
-    """Answer so many records; of ten lanes one waits for an hour, and the record of one was not compacted yet.
+    """Answer so many records; of five lanes one waits for an hour, and the record of one was not compacted yet.
 
     Of a lane that waits there are two, its slice and its record, and so are there of one that was not compacted: its
-    first record and its marker. The others are one marker each.
+    first record and its marker. The others are one marker each. Of a million that makes 570,000 markers, about what two
+    workers remember by default.
     """
     lanes = (_lane(number, partitions, now) for number in itertools.count())
     return itertools.islice(itertools.chain.from_iterable(lanes), records)
@@ -61,7 +62,7 @@ def _lane(number: int, partitions: int, now: float) -> Iterator[Record]:
     name, stamp = LaneName.of(slice_), Stamp(_EPOCH)
     partition = partition_of(str(slice_.job), partitions)
     record = LaneRecord(slice_.digest, 0, seq=1)
-    waits, superseded = number % 10 == 0, number % 10 == 1
+    waits, superseded = number % 5 == 0, number % 5 == 1
     if waits:
         text = slice_.model_dump_json(exclude_defaults=True).encode()
         waiting = LaneRecord(slice_.digest, 0, adopted=True, due=now + _HOUR_SECONDS)

@@ -144,8 +144,10 @@ class Engine:
 
     def tick(self) -> None:
         """Do what is due in every partition; called about once a second."""
+        # What is forgotten is deleted from the changelog: nobody waits for that, and many do for a loading.
+        forgets = not self.loading
         for partition, owned in self._owned.items():
-            owned.tick(self._committed.get(partition, 0))
+            owned.tick(self._committed.get(partition, 0), forgets=forgets)
 
     @property
     def full(self) -> bool:

@@ -207,15 +207,16 @@ class OwnedPartition:
             await asyncio.gather(*(lane.absolve() for lane in lanes))
             await self.store.result().mark(clean=True)
 
-    def tick(self, committed: int) -> None:
-        """Do what is due: wake parked lanes, adopt old ones, forget markers."""
+    def tick(self, committed: int, *, forgets: bool = True) -> None:
+        """Do what is due: wake parked lanes, adopt old ones and, unless told otherwise, forget markers."""
         if not self.store.done():
             return
         now = self._shared.now()
         self._wake_due(now)
         if not self._background:
             self._spawn(self._adopt_old(now))
-            self._spawn(self._forget(self._markers.take_expired(self.store.result(), now, committed)))
+            if forgets:
+                self._spawn(self._forget(self._markers.take_expired(self.store.result(), now, committed)))
 
     # Lanes in memory.
 

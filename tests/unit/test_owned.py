@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 
+from jabba.lanes.forgetting import Window
 from jabba.lanes.gate import Gate
 from jabba.lanes.lane import Shared
 from jabba.lanes.owned import OwnedPartition, Policy, Together
@@ -95,3 +96,18 @@ async def test_what_the_other_partitions_of_a_worker_hold_counts(gate: Gate) -> 
             await asyncio.sleep(0)
     assert partition.adopted_bytes == len(store.get(LaneName.of(waiting).slice_key) or b"")
     partition.lose()
+
+
+async def test_nothing_is_forgotten_while_others_load(gate: Gate) -> None:
+    shared = Shared(gate, Events(), Runner(), 1024, 3, lambda: 100.0)
+    policy = Policy(window=Window(seconds=0.0))
+    partition = OwnedPartition(shared, Room(10, 1000), policy, lambda _: None)
+    store = await new_store(Log(), gate)
+    slice_ = one_task()
+    key = LaneName.of(slice_).key
+    await store.put(key, LaneRecord(slice_.digest, 0).marker(99.0).encode())
+    partition.loaded(store)
+    for forgets, left in ((False, 1), (True, 0)):
+        partition.tick(1, forgets=forgets)
+        await asyncio.sleep(0.01)
+        assert (partition.markers, store.get(key) is not None) == (left, bool(left))
