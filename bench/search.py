@@ -29,7 +29,7 @@ from jabba.filters import JOBS
 from jabba.persistence import migrations, queries
 from jabba.persistence.database import Database, Row, Statement
 
-_SETTINGS = {"shared_buffers": "1GB", "maintenance_work_mem": "512MB", "max_wal_size": "8GB", "fsync": "off"}
+SETTINGS = {"shared_buffers": "1GB", "maintenance_work_mem": "512MB", "max_wal_size": "8GB", "fsync": "off"}
 _SECONDS = 3600.0
 _DIALECT = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
 
@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--plans", action="store_true", help="show in a line how each question is answered")
     parser.add_argument("--whole-plans", action="store_true", help="show the whole plans")
     given = parser.parse_args()
-    server = EmbeddedDatabase(given.data, settings=_SETTINGS)
+    server = EmbeddedDatabase(given.data, settings=SETTINGS)
     server.start()
     try:
         dsn = server.ensure_database("history")
