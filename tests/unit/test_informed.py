@@ -191,3 +191,32 @@ async def test_who_comes_while_jobs_are_looked_up_gets_what_is_told_then() -> No
     await ended([following])
     assert behind == []
     assert (taken(first), taken(second)) == ([[0]], [[0], [3], [6], [9]])
+
+
+async def test_whatever_goes_wrong_the_streams_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("web.live.informed._RESTART_SECONDS", 0.0)
+    log = Log(0)
+    failures = [RuntimeError("a defect"), OSError("too many open files")]
+
+    @asynccontextmanager
+    async def replay(mark: Mark) -> AsyncIterator[Any]:
+        if failures:
+            raise failures.pop()
+        async with log.replay(mark) as opened:
+            yield opened
+
+    before, hub = Hub(tail_bytes=0, reader_bytes=10**6), Hub(tail_bytes=10**6, reader_bytes=10**6)
+    for one in (before, hub):
+        one.begin(dict.fromkeys(range(PARTITIONS), 0))
+    informed = Informed(before, KnownJobs(log.ask, log.offsets, log.offsets, 10**6), hub, replay, 0)
+    reader, _ = hub.join(OF_ALL, Mark(hub.mark.places))
+    for _ in range(20):
+        message = log.append()
+        before.publish(message)
+        informed.offer(message)
+    following = asyncio.create_task(informed.follow())
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(hub.reached(partition, end) for partition, end in before.mark.next_offsets.items()))
+    await ended([following])
+    assert failures == []
+    assert sorted(taken(reader)) == sorted(wanted(log.messages, None))

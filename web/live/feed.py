@@ -134,6 +134,8 @@ class Feed(Service):
                     await self._publish_all(self._log)
             except Unavailable as error:
                 logger.warning("the live streams connect to Kafka again: %s", error)
+            except Exception:  # of a task that has ended nobody would hear, and every stream would be still
+                logger.exception("the live streams begin again where they are")
             finally:
                 self._log = None
             await asyncio.sleep(_RESTART_SECONDS)

@@ -60,7 +60,9 @@ class Informed:
                 await self._publish_all()
             except Unavailable as error:
                 logger.warning("the filtered live streams connect to Kafka again: %s", error)
-                await asyncio.sleep(_RESTART_SECONDS)
+            except Exception:  # of a task that has ended nobody would hear, and every stream would be still
+                logger.exception("the filtered live streams begin again where they are")
+            await asyncio.sleep(_RESTART_SECONDS)
 
     def recall(self, asked: Iterable[Happening]) -> list[Happening]:
         """Tell events what their jobs are as far as that is remembered; answer the others."""
