@@ -49,8 +49,8 @@ logger = logging.getLogger(__name__)
 _TICK_SECONDS = 1.0
 """How often due lanes are woken, old ones adopted and markers forgotten."""
 
-_LOOK_SECONDS = 10.0
-"""What has not come for so long, though the log has it, is read again."""
+_LOOK_SECONDS = 3.0
+"""What has not come for so long, though the log has it, is read again; a false alarm costs a second reading."""
 
 _RETRY_SECONDS = 0.5
 

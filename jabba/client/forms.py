@@ -16,6 +16,8 @@ Cursor = tuple[int, int] | tuple[str, int] | str
 """Offset and limit, or ``next`` of another page, alone or with a limit."""
 
 
-def listed(conditions: Condition | Sequence[Condition]) -> Sequence[Any]:
-    """Answer conditions as a list; a single one need not stand in one."""
+def listed(conditions: Any) -> Any:
+    """Answer conditions as a list; a single one need not stand in one, and the server judges what is no list."""
+    if not isinstance(conditions, Sequence):
+        return conditions
     return [conditions] if len(conditions) and isinstance(conditions[0], str) else list(conditions)

@@ -1,3 +1,4 @@
+from functools import partial
 from typing import Any
 
 import pytest
@@ -140,5 +141,10 @@ async def test_the_python_client_asks_the_same(http: ClientSession, client: Clie
     with pytest.raises(InvalidRequest) as refusal:
         await client.search_jobs([["colour", "equal", "red"]])
     assert [one.field for one in refusal.value.fields] == ["filter[0][0]"]
+    no_list: Any = {"status": "FAILED"}
+    for ask in (client.search_jobs, partial(client.get_tasks, job.id)):
+        with pytest.raises(InvalidRequest) as refusal:
+            await ask(no_list)
+        assert [one.field for one in refusal.value.fields] == ["filter"]
     with pytest.raises(TimeoutError):
         await client.wait(submitted, timeout=0.3)
