@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -23,6 +22,7 @@ from tests.support.projecting import (
     facts,
     job_row,
     job_spec,
+    moment,
     new_job,
     next_offsets,
     project,
@@ -33,10 +33,6 @@ from tests.support.projecting import (
 )
 
 CONCURRENT = Strategy.CONCURRENT
-
-
-def moment(milliseconds: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """What the projection's transaction leaves in PostgreSQL, whatever order its messages come in."""
 
 import itertools
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Integer, Text, bindparam, cast, null, select, text
@@ -25,6 +24,7 @@ from tests.support.projecting import (
     facts,
     job_row,
     job_spec,
+    moment,
     new_job,
     project,
     slices_of,
@@ -34,10 +34,6 @@ from tests.support.projecting import (
 )
 
 CONCURRENT = Strategy.CONCURRENT
-
-
-def moment(milliseconds: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
 
 
 async def test_a_slice_makes_the_job_and_its_tasks(projection: Database) -> None:

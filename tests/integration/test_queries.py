@@ -2,7 +2,7 @@
 
 import operator
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +24,7 @@ from tests.support.projecting import (
     TOPIC,
     facts,
     job_spec,
+    moment,
     new_job,
     project,
     slices_of,
@@ -83,7 +84,7 @@ async def test_a_job_is_answered_as_it_was_submitted(projection: Database) -> No
 
     found = await queries.get_job(projection, job)
 
-    submitted = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=NOW)
+    submitted = moment(NOW)
     assert found == Job(
         id=job,
         name="a name",

@@ -1,6 +1,7 @@
 """Jobs, their slices and events as the log would carry them, and the projection of them without Kafka."""
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,10 @@ NOW = 1_790_000_000_000
 """The moment at which the tests' jobs are submitted, in milliseconds."""
 
 TOPIC = "jabba-tasks"
+
+
+def moment(milliseconds: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
 
 
 def new_job() -> UUID:

@@ -13,16 +13,6 @@ from tests.support.clocks import HandClock
 from tests.support.consumers import ROUND, SESSION, Consumer, stable
 
 
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
-@pytest.fixture
-def group(clock: HandClock) -> Group:
-    return Group(clock)
-
-
 def test_a_lone_member_leads_at_once(group: Group) -> None:
     alone = Consumer(group, "a").join().learn()
 

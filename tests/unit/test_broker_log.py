@@ -2,7 +2,6 @@
 
 import itertools
 import os
-from pathlib import Path
 
 import pytest
 from aiokafka.errors import (
@@ -27,16 +26,6 @@ from tests.support.partitions import Partition, read_all
 
 FAR = 1 << 40
 DAY = 24 * 3600
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
-@pytest.fixture
-def partition(tmp_path: Path, clock: HandClock) -> Partition:
-    return Partition(tmp_path / "topic-0", clock)
 
 
 def test_records_get_offsets_in_the_order_of_their_arrival(partition: Partition) -> None:

@@ -17,16 +17,6 @@ from tests.support.clocks import HandClock
 from tests.support.consumers import SESSION, Consumer, stable
 
 
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
-@pytest.fixture
-def group(clock: HandClock) -> Group:
-    return Group(clock)
-
-
 def test_a_session_without_length_is_refused(group: Group) -> None:
     with pytest.raises(InvalidSessionTimeoutError):
         Consumer(group, "a").join(session=0)

@@ -14,16 +14,6 @@ FAR = 1 << 40
 DAY = 24 * 3600
 
 
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
-@pytest.fixture
-def partition(tmp_path: Path, clock: HandClock) -> Partition:
-    return Partition(tmp_path / "topic-0", clock)
-
-
 def test_what_is_too_old_is_deleted_and_offsets_go_on(partition: Partition, clock: HandClock) -> None:
     options = {"segment_bytes": "1", "message_timestamp_type": "LogAppendTime", "retention_ms": str(DAY * 1000)}
     log = partition.open(**options)
