@@ -153,7 +153,9 @@ class Settings(BaseModel):
         default=1024 * 1024, ge=1, description="Bytes that may wait for one live stream before it has lagged and ends."
     )
     stream_tail_bytes: int = Field(
-        default=32 * 1024 * 1024, ge=0, description="Bytes of the newest events kept for live streams that come back."
+        default=32 * 1024 * 1024,
+        ge=0,
+        description="Bytes of the newest events kept for streams that come back; thrice that while filters wait.",
     )
     stream_jobs_bytes: int = Field(
         default=16 * 1024 * 1024, ge=0, description="Bytes of what is remembered of jobs for filters of live streams."

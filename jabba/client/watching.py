@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -16,6 +17,8 @@ from jabba.errors import Unauthorized, Unavailable
 from jabba.lifecycle import Version
 from jabba.models import JobEvent
 
+logger = logging.getLogger(__name__)
+
 _IDLE_SECONDS = 60.0
 """A server that says nothing for so long, not even that it is alive, is gone."""
 
@@ -24,7 +27,8 @@ _LONGEST_PAUSE_SECONDS = 5.0
 _PAUSE_GROWTH = 2.0
 
 _LAST = "job_ended"
-_OF_THE_STREAM = frozenset({"delayed", "gap", "lagged", "unauthorized"})
+_GAP = "gap"
+_OF_THE_STREAM = frozenset({"delayed", _GAP, "lagged", Unauthorized.type})
 """With them a stream speaks of itself; why it ended is told when it is opened again."""
 
 _REMEMBERED = 10_000
@@ -65,6 +69,8 @@ async def _sent(connection: Connection, query: Mapping[str, str], events: SentEv
             for one in events.feed(chunk):
                 if one.kind == Unauthorized.type:
                     raise Unauthorized(json.loads(one.data)["message"])
+                if one.kind == _GAP:
+                    logger.warning("not all of what happened is told: %s", json.loads(one.data)["message"])
                 if one.kind not in _OF_THE_STREAM:
                     yield one
 

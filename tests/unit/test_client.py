@@ -2,6 +2,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
@@ -346,3 +347,14 @@ async def test_a_watch_ends_with_its_time(asked: Asked, client: Client) -> None:
 def test_what_a_proxy_answers_goes_by_its_status(body: bytes) -> None:
     assert type(error_of(502, body)) is Unavailable
     assert type(error_of(418, body)) is RequestError
+
+
+async def test_a_watch_says_when_the_log_has_forgotten_what_it_would_tell(
+    client: Client, asked: Asked, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = {"event": "task_failed", "job": ID, "index": 0, "run": 0, "epoch": 1, "seq": 1, "result": {}}
+    gap = {"event": "gap", "message": "events are gone"}
+    asked.answers = [(200, "".join(f"event: {one['event']}\ndata: {json.dumps(one)}\n\n" for one in (gap, told)))]
+    async with aclosing(client.watch()) as events:
+        assert (await anext(events)).event == "task_failed"
+    assert [one.message for one in caplog.records] == ["not all of what happened is told: events are gone"]
