@@ -121,7 +121,7 @@ class Unavailable(RequestError):
 
 
 class Refused(Unavailable):
-    """Kafka does not let this client in, or shows a certificate that is not to be trusted: waiting will not help."""
+    """Kafka does not let this client in or do what it must, or is not to be trusted itself: waiting will not help."""
 
 
 class InternalError(RequestError):

@@ -4,14 +4,18 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
 
+from jabba import granted
 from jabba.errors import NotReady, Unavailable
+from jabba.kafka import KafkaAccess
 from jabba.log import MAX_MESSAGE_BYTES, Log
+from jabba.rights import Operation, Process, Right, rights_of
 from jabba.settings import Settings
 from jabba.topics import EMPTY_MESSAGE, Topics
 
@@ -58,6 +62,7 @@ async def install(settings: Settings) -> None:
         Unavailable: Kafka does not answer, or does not let us in.
     """
     try:
+        await granted.check(settings.kafka_access, rights_of("init", settings.topics))
         await _create_topics(settings)
         partitions = await _partitions(settings)
         await _write_first_messages(settings, partitions)
@@ -66,13 +71,16 @@ async def install(settings: Settings) -> None:
         raise await settings.kafka_access.unavailable(error) from error
 
 
-async def check(settings: Settings) -> int:
+async def check(settings: Settings, process: Process = "worker") -> int:
     """Answer the number of partitions of an installation that is ready for workers.
 
     Raises:
         NotReady: topics or first offsets are missing; the message names the command to run.
         Unavailable: Kafka does not answer, or does not let us in.
+        Refused: the rights of this process are not enough.
     """
+    # First: topics that are there but not allowed look like missing ones.
+    await granted.check(settings.kafka_access, rights_of(process, settings.topics))
     try:
         partitions = await _partitions(settings)
         async with _group_member(settings) as consumer:
@@ -84,6 +92,17 @@ async def check(settings: Settings) -> int:
     return partitions
 
 
+async def partition_counts(access: KafkaAccess) -> dict[str, int]:
+    """Answer how many partitions each topic has that this client may see; raises what aiokafka does."""
+    client = AIOKafkaAdminClient(**access.client_options())
+    await client.start()
+    try:
+        # Asked for all topics and not for ours, Kafka creates none.
+        return {topic["topic"]: len(topic["partitions"]) for topic in await client.describe_topics()}
+    finally:
+        await client.close()
+
+
 async def _create_topics(settings: Settings) -> None:
     configs = topic_configs(settings.topics)
     client = AIOKafkaAdminClient(**settings.kafka_access.client_options())
@@ -92,33 +111,48 @@ async def _create_topics(settings: Settings) -> None:
         known = set(await client.list_topics())
         for name, config in configs.items():
             if name in known:
-                await _set_config(client, name, config)
+                await _set_config(client, settings, name, config)
             else:
-                await _create_topic(client, NewTopic(name, settings.partitions, settings.replication, None, config))
+                new = NewTopic(name, settings.partitions, settings.replication, None, config)
+                await _create_topic(client, settings, new)
     finally:
         await client.close()
     await _await_metadata(settings)
 
 
-async def _create_topic(client: AIOKafkaAdminClient, topic: NewTopic) -> None:
+async def _create_topic(client: AIOKafkaAdminClient, settings: Settings, topic: NewTopic) -> None:
     response = await client.create_topics([topic])
     for name, code, *rest in response.topic_errors:
         error = for_code(code)
+        if error is TopicAuthorizationFailedError:
+            raise granted.lacking(settings.kafka_access, [Right(Operation.CREATE, "topic", name)])
         if code and error is not TopicAlreadyExistsError:
             raise NotReady(f"topic {name} cannot be created: {rest[0] if rest and rest[0] else error.__name__}")
     logger.info("created topic %s with %d partitions", topic.name, topic.num_partitions)
 
 
-async def _set_config(client: AIOKafkaAdminClient, name: str, config: dict[str, str]) -> None:
+async def _set_config(client: AIOKafkaAdminClient, settings: Settings, name: str, config: dict[str, str]) -> None:
     """Set a topic's configuration if any of our values differs; values that are not ours are kept."""
     described = await client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
+    _check_allowed(settings, name, described)
     entries = described[0].resources[0][4]
     current = {entry[0]: entry[1] for entry in entries}
     if all(current.get(key) == value for key, value in config.items()):
         return
     overridden = {entry[0]: entry[1] for entry in entries if entry[3] == _TOPIC_OVERRIDE}
-    await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, overridden | config)])
+    altered = await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, overridden | config)])
+    _check_allowed(settings, name, altered)
     logger.info("set the configuration of topic %s", name)
+
+
+def _check_allowed(settings: Settings, name: str, answers: Iterable[Any]) -> None:
+    """Look at an answer about a topic's configuration, whose faults aiokafka passes on without a word."""
+    for code, message, *_ in (resource for answer in answers for resource in answer.resources):
+        error = for_code(code)
+        if error is TopicAuthorizationFailedError:
+            raise granted.lacking(settings.kafka_access, [Right(Operation.ALTER_CONFIGS, "topic", name)])
+        if code:
+            raise NotReady(f"topic {name} cannot be configured: {message or error.__name__}")
 
 
 _TOPIC_OVERRIDE = 1
@@ -144,13 +178,7 @@ async def _await_metadata(settings: Settings) -> None:
 
 async def _partitions(settings: Settings) -> int:
     """Answer how many partitions the topics have, which is the same number for all."""
-    client = AIOKafkaAdminClient(**settings.kafka_access.client_options())
-    await client.start()
-    try:
-        # Asked for all topics and not for ours, Kafka creates none.
-        known = {topic["topic"]: len(topic["partitions"]) for topic in await client.describe_topics()}
-    finally:
-        await client.close()
+    known = await partition_counts(settings.kafka_access)
     ours = {name: known.get(name, 0) for name in topic_configs(settings.topics)}
     missing = [name for name, count in ours.items() if not count]
     if missing:

@@ -68,6 +68,11 @@ class KafkaSecurity:
         return self.protocol.startswith("sasl_")
 
     @property
+    def who(self) -> str:
+        """Whom the brokers take the client for, as far as it knows itself."""
+        return f"user {self.user!r}" if self.by_sasl else "this client"
+
+    @property
     def by_tls(self) -> bool:
         """Whether the connection is encrypted."""
         return self.protocol.endswith("ssl")
@@ -129,7 +134,7 @@ class KafkaAccess:
         if isinstance(cause, IllegalSaslStateError):
             return "it takes no user and password there; is the protocol right?"
         if isinstance(cause, SaslAuthenticationFailed | UnsupportedSaslMechanismError):
-            return f"user {self.security.user!r}: {cause}"
+            return f"{self.security.who}: {cause}"
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"its certificate is not valid for us: {cause.verify_message}"
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):

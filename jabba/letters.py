@@ -12,7 +12,8 @@ from aiokafka.structs import ConsumerRecord
 
 from jabba import strictjson
 from jabba.dead_letters import UNKNOWN_OFFSET
-from jabba.errors import NotFound
+from jabba.errors import NotFound, NotReady
+from jabba.installation import COMMAND, partition_counts
 from jabba.log import Log
 from jabba.positions import read_position
 from jabba.settings import Settings
@@ -57,6 +58,7 @@ class DeadLetters:
     """The letters of an installation; ``async with DeadLetters(settings) as letters``.
 
     Raises:
+        NotReady: the topic is missing.
         Unavailable: Kafka does not answer.
     """
 
@@ -73,7 +75,7 @@ class DeadLetters:
 
     async def all(self) -> AsyncIterator[Letter]:
         """Answer every letter that the topic still holds, partition by partition."""
-        for partition in range(await self._log.partitions(self._topic)):
+        for partition in range(await self._partitions()):
             async for record in self._records(TopicPartition(self._topic, partition), 0, None):
                 yield Letter.read(record)
 
@@ -101,6 +103,16 @@ class DeadLetters:
                 raise NotFound(f"the message of letter {place} was not kept whole")
             value = (await self._record(letter.topic, f"{letter.partition}:{letter.offset}")).value
         return await self._log.append(letter.topic, letter.partition, value, within=self._settings.produce_seconds)
+
+    async def _partitions(self) -> int:
+        # Not the log's: its producer would need a right to write.
+        try:
+            known = await partition_counts(self._settings.kafka_access)
+        except (KafkaError, OSError) as error:
+            raise await self._settings.kafka_access.unavailable(error) from error
+        if self._topic not in known:
+            raise NotReady(f"the topic {self._topic} is missing; run `{COMMAND}`")
+        return known[self._topic]
 
     async def _record(self, topic: str, place: str) -> ConsumerRecord:
         ((partition, offset),) = read_position(place, "place").items()

@@ -5,17 +5,29 @@ import logging
 from typing import Self
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, NoError, UnknownTopicOrPartitionError, for_code
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    NoError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 from aiokafka.protocol.metadata import MetadataRequest
 
 from jabba.errors import NotReady, Refused, Unavailable
+from jabba.granted import lacking
 from jabba.kafka import KafkaAccess
+from jabba.rights import Operation, Right
 
 logger = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 """What topics and producers allow; a slice of one large task fits."""
 
+# The second is the answer to a producer that may write to no topic at all.
+_MAY_NOT_WRITE = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
 _RETRY_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 2.0
 _CLOSE_SECONDS = 2.0
@@ -64,10 +76,13 @@ class Log:
 
         Raises:
             Unavailable: not acknowledged within ``within`` seconds; it may be in the log all the same, or come later.
+            Refused: Kafka does not allow it; without ``within`` it is tried again all the same.
         """
         try:
             async with asyncio.timeout(within):
-                return await self._append_until_acknowledged(topic, partition, value, key, once=once)
+                return await self._append_until_acknowledged(
+                    topic, partition, value, key, once=once, patient=within is None
+                )
         except TimeoutError as error:
             self._failing = True
             raise Unavailable(f"Kafka did not acknowledge within {within:g} s") from error
@@ -78,7 +93,7 @@ class Log:
         Raises:
             NotReady: there is no such topic.
             Unavailable: Kafka did not tell within ``within`` seconds.
-            Refused: it does not let this client in.
+            Refused: it does not let this client in, or not write to the topic.
         """
         try:
             async with asyncio.timeout(within):
@@ -87,6 +102,8 @@ class Log:
             raise Unavailable(f"Kafka at {self._access.bootstrap} does not answer within {within:g} s") from silence
         if error is UnknownTopicOrPartitionError:
             raise NotReady(f"the topic {topic} is missing; run `python -m jabba init`")
+        if error is TopicAuthorizationFailedError:
+            raise self._may_not_write(topic)
         if error is not NoError:
             raise Unavailable(f"Kafka does not tell about the topic {topic}: {error.__name__}")
         return len(partitions)
@@ -106,6 +123,8 @@ class Log:
                 client = (await self._started()).client
                 answer = await client.send(client.get_random_node(), request)
             except (KafkaError, OSError) as error:
+                if isinstance(error, _MAY_NOT_WRITE):
+                    raise self._may_not_write(topic) from error
                 trouble = await self._access.unavailable(error)
                 if isinstance(trouble, Refused):
                     raise trouble from error
@@ -117,7 +136,7 @@ class Log:
                 return for_code(code), partitions
 
     async def _append_until_acknowledged(
-        self, topic: str, partition: int, value: bytes | None, key: bytes | None, *, once: bool
+        self, topic: str, partition: int, value: bytes | None, key: bytes | None, *, once: bool, patient: bool
     ) -> int:
         while True:
             producer = None
@@ -133,9 +152,14 @@ class Log:
                 logger.warning("%s[%d] not acknowledged, sending again: %r", topic, partition, error)
                 if producer is not None:
                     await self._discard(producer)
+                if isinstance(error, _MAY_NOT_WRITE) and not patient:
+                    raise self._may_not_write(topic) from error
                 await asyncio.sleep(_RETRY_SECONDS)
                 if once:
                     raise Unavailable(f"Kafka did not acknowledge: {error!r}") from error
+
+    def _may_not_write(self, topic: str) -> Refused:
+        return lacking(self._access, [Right(Operation.WRITE, "topic", topic)])
 
     async def _started(self) -> AIOKafkaProducer:
         if self._producer is not None:

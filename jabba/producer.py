@@ -7,15 +7,16 @@ from contextlib import aclosing
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 
-from jabba import slices
+from jabba import granted, slices
 from jabba.background import BackgroundLoop
 from jabba.clock import Clock, SystemClock
-from jabba.errors import RequestError, Unavailable
+from jabba.errors import Refused, RequestError, Unavailable
 from jabba.grouping import GroupCommit
 from jabba.in_order import in_order
 from jabba.kafka import KafkaAccess, KafkaSecurity
 from jabba.log import Log
 from jabba.models import Limits
+from jabba.rights import rights_of
 from jabba.room import Room
 from jabba.settings import Settings
 from jabba.submission import Delivery, Prepared, StrategyName, Submitted, TaskForm, each, given_id, in_pieces, prepare
@@ -58,24 +59,28 @@ class Producer:
         produce_seconds: float = 10.0,
     ) -> None:
         self.limits = limits or Limits()
-        self._topic = Topics(prefix).tasks
+        self._topics = Topics(prefix)
+        self._topic = self._topics.tasks
         self._clock = clock or SystemClock()
         self._produce_seconds = produce_seconds
-        self._log = Log(KafkaAccess(bootstrap, security or KafkaSecurity()), client_id=f"{prefix}-producer")
+        self._access = KafkaAccess(bootstrap, security or KafkaSecurity())
+        self._log = Log(self._access, client_id=f"{prefix}-producer")
         self._groups = GroupCommit(self._write)
         self._partitions: int | None = None
         self._waiting_bytes = 0
         self._closed = False
 
     async def __aenter__(self) -> Self:
-        """Connect, so that a missing topic or broker is known at once.
+        """Connect, so that a missing topic, broker or right is known at once.
 
         Raises:
             NotReady: the topics are missing.
             Unavailable: Kafka does not answer.
+            Refused: it does not let this client in, or not write.
         """
         try:
             await self.check()
+            await granted.check(self._access, rights_of("producer", self._topics))
         except BaseException:
             await self.close()
             raise
@@ -152,6 +157,8 @@ class Producer:
         try:
             async with asyncio.timeout(self._produce_seconds):
                 position = await self._acknowledged(prepared.slices)
+        except Refused as error:
+            raise Refused(f"job {prepared.job.id} was not sent: {error}") from error
         except (TimeoutError, Unavailable) as error:
             raise self._not_acknowledged(prepared.job.id) from error
         finally:

@@ -5,11 +5,13 @@ import logging
 from collections.abc import Awaitable
 from typing import cast
 
+from jabba import granted
 from jabba.app import WebApp, WebServer, web_app
 from jabba.clock import Clock
 from jabba.errors import Refused, Unavailable
 from jabba.persistence import migrations
 from jabba.producer import producer_of
+from jabba.rights import rights_of
 from jabba.settings import Settings
 from web.api import BACKENDS, OPEN_PATHS, VIEWS, answer_errors
 from web.backends import Backends
@@ -27,7 +29,7 @@ async def check(settings: Settings) -> None:
 
     Raises:
         NotReady: the message names the command to run.
-        Refused: Kafka is there, and does not let us in.
+        Refused: Kafka is there, and does not let us in, or not do what a web does.
     """
     _warn_if_open(settings)
     schema = asyncio.to_thread(migrations.check, settings.database.get_secret_value())
@@ -59,9 +61,12 @@ def _warn_if_open(settings: Settings) -> None:
 
 
 async def _check_topics(settings: Settings) -> None:
+    await granted.check(settings.kafka_access, rights_of("web", settings.topics))
     producer = producer_of(settings)
     try:
         await producer.check(within=_CHECK_SECONDS)
+    except Refused:
+        raise
     except Unavailable as error:
         # Also on a machine that is too busy to be refused in time.
         raise await settings.kafka_access.unavailable(error) from error

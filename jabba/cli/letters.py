@@ -6,9 +6,10 @@ from typing import TypeVar
 
 import click
 
-from jabba import key_file
+from jabba import granted, key_file
 from jabba.cli import logs, options, show
 from jabba.letters import DeadLetters, Letter
+from jabba.rights import Process, rights_of
 from jabba.settings import Settings
 
 Answer = TypeVar("Answer")
@@ -30,7 +31,7 @@ def list_(limit: int, kafka: str | None, *, as_json: bool) -> None:
         found = [letter async for letter in letters.all()]
         return sorted(found, key=lambda letter: letter.at, reverse=True)[:limit]
 
-    found = _with(kafka, work)
+    found = _with("dead-letters list", kafka, work)
     show.as_json([letter.as_json() for letter in found]) if as_json else show.letters(found)
 
 
@@ -40,7 +41,7 @@ def list_(limit: int, kafka: str | None, *, as_json: bool) -> None:
 @options.json
 def show_(place: str, kafka: str | None, *, as_json: bool) -> None:
     """Show a dead letter and the message in it."""
-    letter = _with(kafka, lambda letters: letters.get(place))
+    letter = _with("dead-letters list", kafka, lambda letters: letters.get(place))
     show.as_json(letter.as_json()) if as_json else show.letter(letter)
 
 
@@ -49,15 +50,16 @@ def show_(place: str, kafka: str | None, *, as_json: bool) -> None:
 @options.kafka
 def retry(place: str, kafka: str | None) -> None:
     """Append the message of a dead letter to its topic again."""
-    offset = _with(kafka, lambda letters: letters.retry(place))
+    offset = _with("dead-letters retry", kafka, lambda letters: letters.retry(place))
     click.echo(f"sent again, at offset {offset}")
 
 
-def _with(kafka: str | None, work: Callable[[DeadLetters], Awaitable[Answer]]) -> Answer:
+def _with(process: Process, kafka: str | None, work: Callable[[DeadLetters], Awaitable[Answer]]) -> Answer:
     settings = key_file.with_places(Settings.from_environ(kafka=kafka))
     logs.to_standard_error("error")
 
     async def run() -> Answer:
+        await granted.check(settings.kafka_access, rights_of(process, settings.topics))
         async with DeadLetters(settings) as letters:
             return await work(letters)
 

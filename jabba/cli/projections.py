@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
-from jabba import key_file
+from jabba import granted, key_file
 from jabba.cli import bars, logs, options, show
 from jabba.cli.roles import check_schema
 from jabba.clock import SystemClock
+from jabba.rights import Process, rights_of
 from jabba.settings import Settings
 
 _STATEMENT_SECONDS = 60.0
@@ -29,7 +30,7 @@ def verify(context: click.Context, /, wait: float, *, as_json: bool, **given: st
     Work may go on meanwhile. Ends with 0 when they agree, with 1 when they differ, and with 3 when the projection is
     too far behind to tell, or there is no room to sort the log.
     """
-    settings = _prepared(given)
+    settings = _prepared("verify", given)
     verifying = importlib.import_module("jabba.persistence.verification.verifying")
     database = importlib.import_module("jabba.persistence.database").Database
 
@@ -64,7 +65,7 @@ def rebuild(context: click.Context, /, *, yes: bool, keep: bool, **given: str | 
     It is made beside the live one, and everything goes on meanwhile. Jobs that are older than the log are taken over as
     they are. Ends with 1, and swaps nothing, if the new projection is not what the log says.
     """
-    settings = _prepared(given)
+    settings = _prepared("rebuild", given)
     module = importlib.import_module("jabba.persistence.rebuilding.rebuilding")
 
     def told(difference: Any) -> None:
@@ -84,9 +85,10 @@ def rebuild(context: click.Context, /, *, yes: bool, keep: bool, **given: str | 
         context.exit(_DIFFERENT)
 
 
-def _prepared(given: dict[str, Any]) -> Settings:
-    """Read the settings, and look whether the schema is the one that this code needs."""
+def _prepared(process: Process, given: dict[str, Any]) -> Settings:
+    """Read the settings, and look whether the schema is the one that this code needs, and Kafka may be read."""
     logs.errors_only()
     settings = key_file.with_places(Settings.from_environ(**{name: value or None for name, value in given.items()}))
     check_schema(settings)
+    asyncio.run(granted.check(settings.kafka_access, rights_of(process, settings.topics)))
     return settings

@@ -50,7 +50,7 @@ def reconcile(*, yes: bool, **given: str | None) -> None:
     any worker, web or projector.
     """
     settings = settings_of_role(given)
-    asyncio.run(installation.check(settings))
+    asyncio.run(installation.check(settings, "reconcile"))
     check_schema(settings)
     module = importlib.import_module("jabba.reconcile")
     jobs = asyncio.run(module.unfinished(settings))
@@ -70,7 +70,7 @@ def worker(**given: Any) -> None:
     settings = settings_of_role(given)
     callbacks.check(settings.callbacks)
     _check_metrics_port(settings)
-    partitions = asyncio.run(installation.check(settings))
+    partitions = asyncio.run(installation.check(settings, "worker"))
     _run_app("agents.worker", settings, partitions)
 
 
@@ -94,7 +94,7 @@ def projector(**given: Any) -> None:
     """Write what happens to PostgreSQL, where it can be searched."""
     settings = settings_of_role(given)
     _check_metrics_port(settings)
-    asyncio.run(installation.check(settings))
+    asyncio.run(installation.check(settings, "projector"))
     check_schema(settings)
     app = importlib.import_module("jabba.app")
     app.quiet_libraries(settings.log_level)

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from aiokafka.errors import MessageSizeTooLargeError
 
-from jabba import ids, strictjson
+from jabba import granted, ids, strictjson
 from jabba.clock import SystemClock
 from jabba.errors import NotReady, RequestError, Unavailable
 from jabba.models import Limits
@@ -22,6 +22,7 @@ from jabba.persistence.database import Database, Transaction, TransactionLost
 from jabba.persistence.outbox_figures import Figures, monitored
 from jabba.persistence.outbox_rows import OutboxRows, Row
 from jabba.producer import producer_of
+from jabba.rights import rights_of
 from jabba.settings import Settings
 from jabba.sightings import Sought, sightings
 from jabba.submission import Prepared, prepare
@@ -86,7 +87,9 @@ class Relay:
         Raises:
             NotReady: the message names the command to run.
             Unavailable: Kafka or PostgreSQL does not answer.
+            Refused: Kafka does not let us in, or not do what a relay does.
         """
+        await granted.check(self._settings.kafka_access, rights_of("outbox", self._settings.topics))
         await self._producer.check()
         await self._rows.check(self._database)
 

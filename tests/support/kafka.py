@@ -8,11 +8,13 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Self, get_args
 
 from jabba.embedded.ports import free_port
+from jabba.rights import Process
 from tests.support.certificates import Authority
 from tests.support.processes import ChildProcess
+from tests.support.rights import user_of
 
 VERSION = "4.3.1"
 # The quick compiler alone: up in 1.8 s instead of 2.6.
@@ -52,7 +54,8 @@ class KafkaServer:
     when the thread that started it ends. ``properties`` are added to the broker's own.
 
     With an ``authority`` it has more listeners: ``named`` wants ``USER`` and ``PASSWORD``, ``secure`` the same over
-    TLS, ``mutual`` a certificate of the authority's.
+    TLS, ``mutual`` a certificate of the authority's. These may do all. By SASL ``plain`` there is a user of each
+    process too, with the same password, who may do nothing until an ACL says so.
     """
 
     def __init__(
@@ -130,11 +133,15 @@ class KafkaServer:
 
 def _security(authority: Authority) -> dict[str, str]:
     login = "org.apache.kafka.common.security"
-    plain = f'{login}.plain.PlainLoginModule required user_{USER}="{PASSWORD}";'
+    users = " ".join(f'user_{one}="{PASSWORD}"' for one in (USER, *map(user_of, get_args(Process))))
+    plain = f"{login}.plain.PlainLoginModule required {users};"
     logins = dict.fromkeys(_MECHANISMS, f"{login}.scram.ScramLoginModule required;") | {"PLAIN": plain}
     store = {"type": "PEM", "location": str(authority.issue("broker"))}
     trust = {"type": "PEM", "location": str(authority.ca)}
     return {
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "allow.everyone.if.no.acl.found": "false",
+        "super.users": f"User:ANONYMOUS;User:{USER};User:CN=client",
         **{f"ssl.keystore.{name}": value for name, value in store.items()},
         **{f"ssl.truststore.{name}": value for name, value in trust.items()},
         "listener.name.mutual.ssl.client.auth": "required",
