@@ -88,7 +88,8 @@ async def _granted(client: AIOKafkaAdminClient, rights: Iterable[Right]) -> dict
 async def _granted_on_group(client: AIOKafkaAdminClient, name: str) -> int:
     while True:
         try:
-            answer = await client._send_request(_GroupRequest(name), await client.find_coordinator(name))  # noqa: SLF001
+            coordinator = await client.find_coordinator(name)
+            answer = await client._send_request(_GroupRequest(name), coordinator)  # noqa: SLF001 — the same
             ((code, *_, operations),) = answer.groups
             if (error := for_code(code)) is not NoError:
                 raise error(name)

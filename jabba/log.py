@@ -149,17 +149,21 @@ class Log:
                 raise
             except (KafkaError, OSError) as error:
                 self._failing = True
-                logger.warning("%s[%d] not acknowledged, sending again: %r", topic, partition, error)
+                refused = None if patient or not isinstance(error, _MAY_NOT_WRITE) else self._may_not_write(topic)
+                if refused is None:
+                    logger.warning("%s[%d] not acknowledged, sending again: %r", topic, partition, error)
                 if producer is not None:
                     await self._discard(producer)
-                if isinstance(error, _MAY_NOT_WRITE) and not patient:
-                    raise self._may_not_write(topic) from error
+                if refused is not None:
+                    raise refused from error
                 await asyncio.sleep(_RETRY_SECONDS)
                 if once:
                     raise Unavailable(f"Kafka did not acknowledge: {error!r}") from error
 
     def _may_not_write(self, topic: str) -> Refused:
-        return lacking(self._access, [Right(Operation.WRITE, "topic", topic)])
+        refused = lacking(self._access, [Right(Operation.WRITE, "topic", topic)])
+        logger.warning("%s", refused)
+        return refused
 
     async def _started(self) -> AIOKafkaProducer:
         if self._producer is not None:

@@ -9,7 +9,7 @@ from aiohttp.web import HTTPException, RequestPayloadError
 from multidict import MultiDict
 from pydantic_core import to_json
 
-from jabba.errors import InternalError, NotReady, RequestError, Unauthorized, Unavailable, request_errors
+from jabba.errors import InternalError, NotReady, Refused, RequestError, Unauthorized, Unavailable, request_errors
 from jabba.pages import Page
 from jabba.submission import Submitted
 
@@ -65,6 +65,9 @@ def is_expected(error: Exception) -> bool:
 
 
 def _as_refusal(error: Exception) -> RequestError | None:
+    if isinstance(error, Refused):
+        # It names brokers and users.
+        return Unavailable("Kafka does not allow this web process what it needs for that; its log says more")
     if isinstance(error, RequestError):
         return error
     if isinstance(error, NotReady):

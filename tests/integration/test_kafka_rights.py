@@ -94,7 +94,6 @@ async def users(kafka: KafkaServer, migrated: str, tmp_path: Path) -> Users:
 
 @pytest.fixture
 async def allowed(users: Users) -> Users:
-
     await allow(users.kafka.bootstrap, granted_by_commands(users.settings.prefix))
     return users
 

@@ -21,7 +21,6 @@ from jabba.errors import (
     JabbaError,
     NotFound,
     NotReady,
-    Refused,
     RequestError,
     TooExpensive,
     Unavailable,
@@ -289,7 +288,6 @@ def refusals_of_the_http_library() -> list[web.HTTPException]:
     [
         *((cls("it is so", [FieldError("meta", "why")]), cls) for cls in every_class()),
         (NotReady("no topics"), Unavailable),
-        (Refused("a bad certificate"), Unavailable),
     ],
     ids=repr,
 )

@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 
 from jabba import ids
-from jabba.errors import Conflict, FieldError, InvalidRequest, LimitExceeded, NotFound, NotReady, Unavailable
+from jabba.errors import Conflict, FieldError, InvalidRequest, LimitExceeded, NotFound, NotReady, Refused, Unavailable
 from jabba.lifecycle import JobStatus, Strategy
 from jabba.models import Job
 from jabba.submission import Submitted
@@ -123,3 +123,12 @@ def test_the_answer_to_a_request_with_very_many_mistakes_is_not_larger_than_it()
     assert described["fields"][99]["field"] == "tasks[99]"
     assert described["message"].startswith("100000 invalid fields")
     assert len(answer.body) < 10_000
+
+
+def test_what_kafka_refuses_names_no_brokers_and_users() -> None:
+    answer = answers.of_error(
+        Refused("Kafka at k-1.internal:9094 does not allow user 'web' Write on topic jabba-tasks")
+    )
+    assert answer.status == 503
+    assert error_of(answer)["type"] == "unavailable"
+    assert [name for name in ("k-1", "'web'", "jabba-tasks") if name in error_of(answer)["message"]] == []
