@@ -17,7 +17,7 @@ from jabba.lanes.gate import Gate
 from jabba.lanes.lane import Shared
 from jabba.lanes.owned import OwnedPartition, Policy
 from jabba.lanes.records import LaneName, LaneRecord, Stamp
-from jabba.lanes.store import Store
+from jabba.lanes.store import Batch, Store
 from jabba.lifecycle import Strategy
 from jabba.models import Callback, TaskSpec
 from jabba.room import Room
@@ -71,10 +71,9 @@ async def measure(lanes: int) -> None:
         log.append((len(log), key, value))
         return len(log) - 1
 
-    async def read(start: int) -> AsyncIterator[tuple[int, bytes, bytes | None]]:
-        for offset, key, value in log[start:]:
-            # As from the broker: a copy, so that its memory is counted.
-            yield offset, key, None if value is None else bytes(memoryview(value))
+    async def read(start: int) -> AsyncIterator[Batch]:
+        # As from the broker: a copy, so that its memory is counted.
+        yield [(offset, key, None if value is None else bytes(memoryview(value))) for offset, key, value in log[start:]]
 
     gc.collect()
     before = psutil.Process().memory_info().rss
@@ -82,7 +81,7 @@ async def measure(lanes: int) -> None:
     owned = OwnedPartition(shared, Room(2000, 64 * 1024 * 1024), Policy(), lambda _: None)
     began = time.process_time()
     await store.take()
-    owned.loaded(store)
+    await owned.loaded(store)
     loaded = time.process_time() - began
     gc.collect()
     held = psutil.Process().memory_info().rss - before

@@ -254,7 +254,7 @@ class Engine:
             self._table.drop(partition)
             return
         self.taken += 1
-        owned.loaded(store)
+        await owned.loaded(store)
 
 
 def _is_cancelled() -> bool:

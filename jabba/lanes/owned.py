@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
+from itertools import islice, takewhile
 
 from jabba.commands import CloseJob
 from jabba.events import encode_event
@@ -21,6 +21,7 @@ from jabba.lanes.records import (
     LaneRecord,
     is_marker,
     lane_key_of,
+    slice_key_of,
 )
 from jabba.lanes.store import Retired, Store
 from jabba.lanes.turns import Turns
@@ -102,7 +103,7 @@ class OwnedPartition:
         self._together = together or Together(lambda: [self])
         self._markers = Markers(policy.window, self._together.markers)
         self._adopted = Adopted()
-        self._inherited: dict[str, list[str]] = {}
+        self._inherited_outcomes: dict[str, list[str]] = {}
         self._suspects_seen = 0
         self._generation = 0
         self._background: set[asyncio.Task[None]] = set()
@@ -132,19 +133,19 @@ class OwnedPartition:
         """Answer how many lanes wait in the table."""
         return len(self._parking)
 
-    def loaded(self, store: Store) -> None:
+    async def loaded(self, store: Store) -> None:
         """Begin to act: go on with what the table holds, and let the lanes that wait for it start."""
+        # Nothing changes the store before this partition begins to act.
+        records = iter(store.items())
+        while batch := list(islice(records, _RECOVERED_AT_A_TIME)):
+            for key, text in batch:
+                self._inherit(store, key, text)
+            # Other partitions have work to do.
+            await asyncio.sleep(0)
         self.store.set_result(store)
-        for key, text in list(store.items()):
-            if key.startswith(LANE_PREFIX):
-                self._recover(store, key, text)
-            elif key.startswith((SLICE_PREFIX, OUTCOME_PREFIX)):
-                self._inherited.setdefault(lane_key_of(key), []).append(key)
-            if key.startswith(SLICE_PREFIX):
-                self._adopted.add(lane_key_of(key), len(text))
         for job in self._parking.waiting_jobs():
             self._wake_turn(job)
-        if self._inherited:
+        if self._adopted.bytes or self._inherited_outcomes:
             self._spawn(self._clear_ended(store))
 
     def forget_offsets(self) -> None:
@@ -263,15 +264,17 @@ class OwnedPartition:
                 return await self._clear(store, key)
 
     async def _clear_ended(self, store: Store) -> None:
-        for key in list(self._inherited):
+        for key in [*map(lane_key_of, self._adopted), *self._inherited_outcomes]:
             text = store.get(key)
             if text is not None and is_marker(text):
                 await self._clear(store, key)
 
     async def _clear(self, store: Store, key: str) -> None:
         """Delete what former owners have left beside the record of a lane that has ended."""
-        self._adopted.discard(key)
-        for left in self._inherited.pop(key, ()):
+        slice_key = slice_key_of(key)
+        if self._adopted.discard(slice_key):
+            await store.delete(slice_key)
+        for left in self._inherited_outcomes.pop(key, ()):
             await store.delete(left)
 
     def _new_lane(self, running: _Running, store: Store) -> Lane:
@@ -285,6 +288,14 @@ class OwnedPartition:
         running.offsets.clear()
 
     # Lanes in the table.
+
+    def _inherit(self, store: Store, key: str, text: bytes) -> None:
+        if key.startswith(LANE_PREFIX):
+            self._recover(store, key, text)
+        elif key.startswith(SLICE_PREFIX):
+            self._adopted.add(key, len(text))
+        elif key.startswith(OUTCOME_PREFIX):
+            self._inherited_outcomes.setdefault(lane_key_of(key), []).append(key)
 
     def _recover(self, store: Store, key: str, text: bytes) -> None:
         if is_marker(text):
@@ -344,7 +355,7 @@ class OwnedPartition:
                 continue
             size = await running.lane.adopt()
             if size:
-                self._adopted.add(LaneName.of(running.slice).key, size)
+                self._adopted.add(LaneName.of(running.slice).slice_key, size)
             self._finish_offsets(running)
             self._turns.notify(LaneName.of(running.slice).job_key)
 
@@ -367,6 +378,9 @@ class OwnedPartition:
         if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, Retired):
             logger.error("background work of a partition failed, the next tick tries again", exc_info=error)
 
+
+_RECOVERED_AT_A_TIME = 5000
+"""Records that a partition begins with, in some 10 ms, before anything else gets its turn."""
 
 _CRASHES_TO_SUSPECT = 2
 """One crash may have any cause; when the next owner crashes soon after, it was likely a step."""

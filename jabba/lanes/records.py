@@ -54,6 +54,11 @@ def lane_key_of(key: str) -> str:
     return f"{LANE_PREFIX}{job}/{run}/{k}"
 
 
+def slice_key_of(lane_key: str) -> str:
+    """Answer the key of the slice of the lane that a record is about."""
+    return SLICE_PREFIX + lane_key.removeprefix(LANE_PREFIX)
+
+
 LANE_PREFIX = "lane/"
 SLICE_PREFIX = "slice/"
 OUTCOME_PREFIX = "outcome/"
@@ -220,9 +225,13 @@ def _stamp(text: str) -> Stamp:
 
 @dataclass(slots=True)
 class Folded:
-    """A changelog partition read from its beginning: the newest value of each key, and whose turn it is."""
+    """A changelog partition read from its beginning: the newest value of each key, its stamp, and whose turn it is.
 
-    values: dict[str, tuple[Stamp, bytes]] = field(default_factory=dict)
+    A tuple of the two for each key would take more memory, and all of them are looked at in every full collection.
+    """
+
+    values: dict[str, bytes] = field(default_factory=dict)
+    stamps: dict[str, Stamp] = field(default_factory=dict)
     stale: dict[str, set[Stamp]] = field(default_factory=dict)
     epoch: int = 0
 
@@ -234,23 +243,26 @@ class Folded:
         """
         name, _, text = key.decode().rpartition("/")
         stamp = _stamp(text)
-        known = self.values.get(name)
+        known = self.stamps.get(name)
         if value is None:
             self._forget(name, stamp, known)
-        elif known is None or stamp >= known[0]:
-            if known is not None and stamp > known[0]:
-                self.outrank(name, known[0])
-            self.epoch = max(self.epoch, stamp.epoch)
-            self.values[name] = (stamp, value)
-        else:
-            self.outrank(name, stamp)
+            return
+        # Most keys are new when a million of them are read: those go the shortest way.
+        if known is not None and stamp != known:
+            self.outrank(name, min(stamp, known))
+            if stamp < known:
+                return
+        if stamp.epoch > self.epoch:  # noqa: PLR1730 — for a million keys this is a tenth of the time
+            self.epoch = stamp.epoch
+        self.stamps[name] = stamp
+        self.values[name] = value
 
     def outrank(self, name: str, stamp: Stamp) -> None:
         """Note that a key has, or may have, a value in the changelog that does not count and should be deleted."""
         self.stale.setdefault(name, set()).add(stamp)
 
-    def _forget(self, name: str, stamp: Stamp, known: tuple[Stamp, bytes] | None) -> None:
-        if known is not None and known[0] == stamp:
-            del self.values[name]
+    def _forget(self, name: str, stamp: Stamp, known: Stamp | None) -> None:
+        if known == stamp:
+            del self.values[name], self.stamps[name]
         elif name in self.stale:
             self.stale[name].discard(stamp)

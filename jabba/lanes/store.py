@@ -1,6 +1,7 @@
 """The records of one partition: read back from the changelog, and written so that a predecessor cannot undo them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, ItemsView, Sequence
+from itertools import takewhile
 
 from jabba.errors import JabbaError, Unavailable
 from jabba.lanes.records import Claim, Folded, Stamp
@@ -11,8 +12,11 @@ Append = Callable[[bytes, bytes | None], Awaitable[int]]
 Unavailable when it is not acknowledged; it may land at any time later, or never.
 """
 
-Read = Callable[[int], AsyncIterator[tuple[int, bytes, bytes | None]]]
-"""Reads (offset, key, value) of the changelog partition, from an offset to its end at the time of the call."""
+Batch = Sequence[tuple[int, bytes, bytes | None]]
+"""Messages of the changelog that come together: (offset, key, value), at least one."""
+
+Read = Callable[[int], AsyncIterator[Batch]]
+"""Reads the changelog partition, from an offset to its end at the time of the call."""
 
 EPOCH_KEY = "epoch"
 """Holds the claim of the owner."""
@@ -56,9 +60,11 @@ class Store:
 
     async def load(self) -> None:
         """Read what has been written so far."""
-        async for offset, key, value in self._read(self.end):
-            self._folded.absorb(key, value)
-            self.end = offset + 1
+        absorb = self._folded.absorb
+        async for batch in self._read(self.end):
+            for _, key, value in batch:
+                absorb(key, value)
+            self.end = batch[-1][0] + 1
 
     async def claim(self) -> None:
         """Claim the next epoch of what was loaded.
@@ -96,12 +102,11 @@ class Store:
 
     def get(self, key: str) -> bytes | None:
         """Answer the value of a key."""
-        found = self._folded.values.get(key)
-        return found[1] if found else None
+        return self._folded.values.get(key)
 
-    def items(self) -> Iterator[tuple[str, bytes]]:
-        """Answer the keys and values of all records."""
-        return ((key, value) for key, (_, value) in self._folded.values.items() if key not in (EPOCH_KEY, CLEAN_KEY))
+    def items(self) -> ItemsView[str, bytes]:
+        """Answer the keys and values of all records, those of the owner itself included."""
+        return self._folded.values.items()
 
     async def put(self, key: str, value: bytes) -> None:
         """Write a value; once this returns, whoever takes the partition over finds it."""
@@ -115,8 +120,8 @@ class Store:
         """Delete a key, those of former owners included."""
         # The newest goes last: it is what hides the others.
         await self._sweep(key)
-        if key in self._folded.values:
-            stamp, _ = self._folded.values[key]
+        stamp = self._folded.stamps.get(key)
+        if stamp is not None:
             await self._delete(key, stamp)
             self._folded.absorb(stamp.full_key(key), None)
 
@@ -128,9 +133,11 @@ class Store:
         saved = self._folded.values.get(EPOCH_KEY)
         if saved is None:
             return Claim(self._now())
-        clean = self._folded.values.get(CLEAN_KEY)
-        left_clean = clean is not None and clean[0].epoch == saved[0].epoch and clean[1] == _CLEAN[True]
-        return Claim.decode(saved[1]).next(self._now(), clean=left_clean)
+        stamps = self._folded.stamps
+        left_clean = (
+            self._folded.values.get(CLEAN_KEY) == _CLEAN[True] and stamps[CLEAN_KEY].epoch == stamps[EPOCH_KEY].epoch
+        )
+        return Claim.decode(saved).next(self._now(), clean=left_clean)
 
     async def _sweep_all(self) -> None:
         for key in list(self._folded.stale):
@@ -172,9 +179,10 @@ class Store:
 
     async def _contested(self, claim: Stamp, offset: int) -> bool:
         contested = False
-        async for other, key, value in self._read(self.end):
-            if other >= offset:
+        async for batch in self._read(self.end):
+            for _, key, value in takewhile(lambda message: message[0] < offset, batch):
+                self._folded.absorb(key, value)
+                contested = contested or key == claim.full_key(EPOCH_KEY)
+            if batch[-1][0] >= offset:
                 break
-            self._folded.absorb(key, value)
-            contested = contested or key == claim.full_key(EPOCH_KEY)
         return contested or self._folded.epoch > claim.epoch

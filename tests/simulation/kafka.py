@@ -10,11 +10,13 @@ from typing import Any, NamedTuple, Self, cast
 
 from aiokafka.errors import KafkaConnectionError
 
+from jabba.lanes.store import Batch
 from tests.simulation.loop import Process, current_process
 from tests.simulation.rules import TOPICS
 from tests.simulation.world import EPOCH_SECONDS, World
 
 _STEP = 1e-7
+_BATCH = 10
 """Seconds between messages of one producer that would land at the same moment."""
 
 
@@ -106,6 +108,10 @@ class Kafka:
         """Let nothing that a process sends arrive for so long."""
         self._cut_until[process] = self.world.now + seconds
 
+    def was_cut(self, process: Process, since: float) -> bool:
+        """Tell whether what a process has sent since then may not have arrived before now."""
+        return self._cut_until.get(process, 0.0) > since
+
     def produce(
         self, producer: "SimulatedProducer", topic: str, partition: int, key: bytes | None, value: bytes | None
     ) -> asyncio.Future[Any]:
@@ -144,7 +150,7 @@ class Kafka:
         self._waiting.append(waiting)
         await waiting
 
-    def read(self, topic: str, partition: int, start: int) -> AsyncIterator[tuple[int, bytes, bytes | None]]:
+    def read(self, topic: str, partition: int, start: int) -> AsyncIterator[Batch]:
         """Read a partition from an offset to its end at this time."""
         return _Reading(self, topic, partition, start)
 
@@ -248,7 +254,7 @@ class _Reading:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> tuple[int, bytes, bytes | None]:
+    async def __anext__(self) -> Batch:
         world = self._kafka.world
         if self._end is None:
             await asyncio.sleep(world.delay())
@@ -257,10 +263,11 @@ class _Reading:
             self._end = self._partition.end
         elif world.rng.random() < 0.1:
             await asyncio.sleep(world.delay())
-        found = self._partition.since(self._position)
-        if not found or found[0].offset >= self._end:
+        batch = self._partition.since(self._position)[: world.rng.randint(1, _BATCH)]
+        batch = [message for message in batch if message.offset < self._end]
+        if not batch:
             raise StopAsyncIteration
-        message = found[0]
-        self._position = message.offset + 1
-        world.rules.read(current_process(), self._topic, self._number, message)
-        return message.offset, message.key or b"", message.value
+        self._position = batch[-1].offset + 1
+        for message in batch:
+            world.rules.read(current_process(), self._topic, self._number, message)
+        return [(message.offset, message.key or b"", message.value) for message in batch]

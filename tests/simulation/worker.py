@@ -24,6 +24,7 @@ from jabba.lanes.gate import Gate
 from jabba.lanes.lane import Shared
 from jabba.lanes.lease import Lease
 from jabba.lanes.owned import Policy
+from jabba.lanes.store import Batch
 from jabba.log import Log
 from jabba.models import Callback
 from jabba.room import Room
@@ -76,7 +77,7 @@ class SimulatedTable:
         self._reading = asyncio.Semaphore(2)
         self.records = 0
 
-    def _read(self, partition: int, start: int) -> AsyncIterator[tuple[int, bytes, bytes | None]]:
+    def _read(self, partition: int, start: int) -> AsyncIterator[Batch]:
         return self._kafka.read(self._topic, partition, start)
 
 
@@ -285,7 +286,11 @@ class Worker:
         self.process.start(self._stop())
 
     async def _stop(self) -> None:
+        began = self.world.now
         await self.app.hand_over()
+        if self.kafka.was_cut(self.process, began):
+            # It may have had no means to say that it leaves in peace: to its successor it has crashed.
+            self.world.rules.given_up(self.process)
         self.process.kill()
 
     async def _close(self) -> None:

@@ -6,7 +6,10 @@ from uuid import UUID
 
 from jabba.callbacks import TaskContext
 from jabba.lanes.answers import Answer, succeeded
+from jabba.lanes.store import Batch
 from jabba.models import Callback
+
+_BATCH = 3
 
 
 class Log:
@@ -19,9 +22,10 @@ class Log:
         self.messages.append((key, value))
         return len(self.messages) - 1
 
-    async def read(self, start: int) -> AsyncIterator[tuple[int, bytes, bytes | None]]:
-        for offset, (key, value) in enumerate(self.messages[start:], start):
-            yield offset, key, value
+    async def read(self, start: int) -> AsyncIterator[Batch]:
+        messages = [(offset, key, value) for offset, (key, value) in enumerate(self.messages)]
+        for at in range(start, len(messages), _BATCH):
+            yield messages[at : at + _BATCH]
 
 
 class Runner:

@@ -1,7 +1,7 @@
 import asyncio
 from types import SimpleNamespace
 from typing import cast
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -9,7 +9,7 @@ from jabba.lanes.forgetting import Window
 from jabba.lanes.gate import Gate
 from jabba.lanes.lane import Shared
 from jabba.lanes.owned import OwnedPartition, Policy, Together
-from jabba.lanes.records import LaneName, LaneRecord
+from jabba.lanes.records import LaneName, LaneRecord, Stamp
 from jabba.lanes.store import Store
 from jabba.lifecycle import Strategy
 from jabba.models import Callback, TaskSpec
@@ -51,7 +51,7 @@ async def test_an_adopted_lane_that_is_read_from_the_log_as_well_runs_once(gate:
     partition.start(slice_, 7, 10)
     await asyncio.sleep(0)
     store = await new_store(log, gate)
-    partition.loaded(store)
+    await partition.loaded(store)
     async with asyncio.timeout(5):
         while partition.lanes:  # noqa: ASYNC110 — lanes tell nobody that they have ended
             await asyncio.sleep(0.01)
@@ -63,7 +63,7 @@ async def test_the_table_has_room_again_once_an_adopted_lane_has_ended(gate: Gat
     shared = Shared(gate, Events(), Runner(), 1024, 3, lambda: 0.0)
     partition = OwnedPartition(shared, Room(10, 1000), Policy(adopt_seconds=0.0, adopt_bytes=10), lambda _: None)
     store = await new_store(Log(), gate)
-    partition.loaded(store)
+    await partition.loaded(store)
     for offset in range(3):
         slice_ = one_task()
         partition.start(slice_, offset, 10)
@@ -82,7 +82,7 @@ async def test_what_the_other_partitions_of_a_worker_hold_counts(gate: Gate) -> 
     others = cast("OwnedPartition", SimpleNamespace(adopted_bytes=10, markers=0))
     partition = OwnedPartition(shared, Room(10, 1000), policy, lambda _: None, Together(lambda: [others, partition]))
     store = await new_store(Log(), gate)
-    partition.loaded(store)
+    await partition.loaded(store)
     waiting = one_task().model_copy(update={"k": 1, "n_slices": 2})
     partition.start(waiting, 0, 10)
     for _ in range(10):
@@ -106,8 +106,42 @@ async def test_nothing_is_forgotten_while_others_load(gate: Gate) -> None:
     slice_ = one_task()
     key = LaneName.of(slice_).key
     await store.put(key, LaneRecord(slice_.digest, 0).marker(99.0).encode())
-    partition.loaded(store)
+    await partition.loaded(store)
     for forgets, left in ((False, 1), (True, 0)):
         partition.tick(1, forgets=forgets)
         await asyncio.sleep(0.01)
         assert (partition.markers, store.get(key) is not None) == (left, bool(left))
+
+
+async def test_what_a_former_owner_has_left_beside_a_lane_that_has_ended_is_deleted(gate: Gate) -> None:
+    log, slice_ = Log(), one_task()
+    name = LaneName.of(slice_)
+    before = await new_store(log, gate)
+    await before.put(name.slice_key, slice_.model_dump_json().encode())
+    await before.put(name.outcome_key("0:1.1"), b"{}")
+    await before.put(name.key, LaneRecord(slice_.digest, 0).marker(99.0).encode())
+
+    shared = Shared(gate, Events(), Runner(), 1024, 3, lambda: 100.0)
+    partition = OwnedPartition(shared, Room(10, 1000), Policy(), lambda _: None)
+    store = await new_store(log, gate)
+    await partition.loaded(store)
+    await asyncio.sleep(0.01)
+    assert (store.get(name.slice_key), store.get(name.outcome_key("0:1.1"))) == (None, None)
+    assert (partition.adopted_bytes, partition.markers) == (0, 1)
+
+
+async def test_others_have_their_turn_while_a_partition_begins(gate: Gate) -> None:
+    log, markers = Log(), 20_000
+    for number in range(markers):
+        record = LaneRecord("d", 0).marker(99.0).encode()
+        log.messages.append((Stamp(1).full_key(LaneName(UUID(int=number), 0, 0).key), record))
+    shared = Shared(gate, Events(), Runner(), 1024, 3, lambda: 100.0)
+    partition = OwnedPartition(shared, Room(10, 1000), Policy(), lambda _: None)
+    store = await new_store(log, gate)
+    beginning = asyncio.create_task(partition.loaded(store))
+    seen = set()
+    while not beginning.done():
+        await asyncio.sleep(0)
+        seen.add(partition.markers)
+    assert len(seen) > 3
+    assert partition.markers == markers

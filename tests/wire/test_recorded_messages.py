@@ -183,7 +183,7 @@ def test_the_keys_of_the_changelog(key: str) -> None:
     assert LaneName(JOB, 0, 2).key == key
     folded = Folded()
     folded.absorb(f"{key}/3.1".encode(), b"value")
-    assert folded.values == {key: (Stamp(3, 1), b"value")}
+    assert (folded.values, folded.stamps) == ({key: b"value"}, {key: Stamp(3, 1)})
 
 
 def test_every_recorded_message_is_read_by_a_test() -> None:
