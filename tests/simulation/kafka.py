@@ -16,8 +16,10 @@ from tests.simulation.rules import TOPICS
 from tests.simulation.world import EPOCH_SECONDS, World
 
 _STEP = 1e-7
-_BATCH = 10
 """Seconds between messages of one producer that would land at the same moment."""
+
+_MOST_AT_ONCE = 10
+"""How many messages a reader gets at a time, at most."""
 
 
 class Message(NamedTuple):
@@ -263,7 +265,7 @@ class _Reading:
             self._end = self._partition.end
         elif world.rng.random() < 0.1:
             await asyncio.sleep(world.delay())
-        batch = self._partition.since(self._position)[: world.rng.randint(1, _BATCH)]
+        batch = self._partition.since(self._position)[: world.rng.randint(1, _MOST_AT_ONCE)]
         batch = [message for message in batch if message.offset < self._end]
         if not batch:
             raise StopAsyncIteration
