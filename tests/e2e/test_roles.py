@@ -77,7 +77,7 @@ def test_init_without_kafka_exits_with_3(environment: dict[str, str], tmp_path: 
     code, said = run("init", "--kafka", "127.0.0.1:1", environment=environment, log=tmp_path / "log")
 
     assert (code, len(said)) == (3, 1)
-    assert "Kafka at 127.0.0.1:1 does not answer" in said[0]
+    assert "Kafka at 127.0.0.1:1 cannot be reached over plaintext" in said[0]
 
 
 def test_a_worker_without_its_module_says_so(environment: dict[str, str], tmp_path: Path) -> None:

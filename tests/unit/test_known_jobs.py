@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Iterable
+from itertools import pairwise
 from uuid import UUID
 
 import pytest
@@ -20,12 +21,15 @@ class World:
         self.projected = {0: 0}
         self.end = {0: 1}
         self.away = False
+        self.seconds = 0.0
         self.asked: list[list[str]] = []
+        self.asked_at: list[float] = []
         self.ends_taken = 0
 
     async def ask(self, jobs: Iterable[UUID]) -> dict[UUID, bytes]:
         self.asked.append(sorted(map(str, jobs)))
-        await asyncio.sleep(0)
+        self.asked_at.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(self.seconds)
         if self.away:
             raise Unavailable("PostgreSQL is away")
         return {UUID(job): self.jobs[job] for job in self.asked[-1] if job in self.jobs}
@@ -76,10 +80,14 @@ async def test_without_postgresql_one_waits_and_learns_why(world: World) -> None
     await asyncio.sleep(0.2)
     assert not waiting.done()
     assert known.trouble == "PostgreSQL is away"
-    # It is asked less and less often, and not at all for those who are gone.
-    assert len(world.asked) < 12
+    assert min(later - earlier for earlier, later in pairwise(world.asked_at)) >= known_jobs._LEAST_SPACING_SECONDS / 2
+    # While it is being asked once more, the reason is the same.
+    world.seconds = 0.1
+    await asyncio.sleep(0.1)
+    assert known.trouble == "PostgreSQL is away"
     world.away = False
     assert await waiting == {JOBS[0]: b"0"}
+    assert known.trouble == ""
 
 
 async def test_there_is_no_job_without_which_the_projection_passes_the_end_of_the_log(world: World) -> None:

@@ -144,16 +144,18 @@ class KnownJobs:
             waited = (loop.time() - min((one.since for one in self._wanted.values()), default=0.0)) * _SPACING
             spacing = min(max(waited, _LEAST_SPACING_SECONDS), _MOST_SPACING_SECONDS)
             await asyncio.sleep(max(0.0, self._asked_at + spacing - loop.time()))
-        self._asked_at, self._fault = loop.time(), ""
+        self._asked_at = loop.time()
         for one in self._wanted.values():
             one.asked = True
         try:
-            return await self._ask_for(dict(self._wanted))
+            answered = await self._ask_for(dict(self._wanted))
         except Exception as error:  # whatever is wrong: nothing may be passed over for it
             if not isinstance(error, Unavailable):
                 logger.exception("what jobs are cannot be asked")
             self._fault = str(error)
             return {}
+        self._fault = ""
+        return answered
 
     async def _ask_for(self, wanted: Mapping[str, _Wanted]) -> Mapping[str, bytes | None]:
         # The projection is looked at before the jobs: what it has passed is there then, or nowhere.
