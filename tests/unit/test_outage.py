@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 
 import pytest
 
-from jabba.errors import NotReady, Unavailable
+from jabba.errors import NotReady, Refused, Unavailable
 from jabba.models import Limits
 from jabba.submission import Prepared, Submitted, prepare
 from tests.support.processes import eventually
@@ -21,6 +21,8 @@ class Kafka:
 
     def __init__(self) -> None:
         self.away = False
+        self.lets_in = True
+        self.forbids = False
         self.answers = asyncio.Event()
         self.answers.set()
         self.sent = 0
@@ -30,12 +32,16 @@ class Kafka:
         self.sent += 1
         away = self.away
         await self.answers.wait()
+        if self.forbids:
+            raise Refused("no right to write")
         if away:
             raise Unavailable("not acknowledged")
         return Submitted(prepared.job.id, {}, prepared.job)
 
     async def ask(self) -> None:
         await asyncio.sleep(0.001)
+        if not self.lets_in:
+            raise Refused("wrong password")
         if self.said:
             raise self.said.pop(0)
         if self.away:
@@ -59,6 +65,10 @@ async def is_over(sender: Outage) -> None:
         return not sender.lasts
 
     await eventually(over, 10, "end of the outage")
+
+
+async def _negated(asked: Awaitable[bool]) -> bool:
+    return not await asked
 
 
 async def test_behind_a_job_that_was_not_acknowledged_none_is_sent_until_kafka_answers(
@@ -102,6 +112,39 @@ async def test_a_topic_that_is_missing_is_an_answer(kafka: Kafka, sender: Outage
     with pytest.raises(Unavailable):
         await sender.send(JOB)
     await is_over(sender)
+
+
+async def test_while_kafka_lets_nobody_in_it_is_asked_on_and_callers_hear_of_that(kafka: Kafka, sender: Outage) -> None:
+    kafka.away = True
+    kafka.lets_in = False
+    with pytest.raises(Unavailable, match="not acknowledged"):
+        await sender.send(JOB)
+
+    async def refused() -> bool:
+        with pytest.raises(Unavailable) as told:
+            await sender.send(JOB)
+        return isinstance(told.value, Refused)
+
+    await eventually(refused, 10, "refusal")
+    kafka.lets_in = True
+    await eventually(lambda: _negated(refused()), 10, "Kafka that is away only")
+    assert kafka.sent == 1
+
+    kafka.away = False
+    await is_over(sender)
+    await sender.send(JOB)
+
+
+async def test_behind_a_job_that_kafka_does_not_allow_none_is_sent_at_once(kafka: Kafka, sender: Outage) -> None:
+    """Asking tells only whether Kafka is there."""
+    kafka.forbids = True
+    for _ in range(5):
+        with pytest.raises(Refused):
+            await sender.send(JOB)
+    assert kafka.sent == 1
+    kafka.forbids = False
+    await is_over(sender)
+    await sender.send(JOB)
 
 
 async def test_whoever_leaves_asks_no_more(kafka: Kafka) -> None:
