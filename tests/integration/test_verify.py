@@ -10,6 +10,8 @@ from jabba.errors import NotReady
 from jabba.lifecycle import TaskSucceeded
 from jabba.persistence.database import Database
 from jabba.persistence.projector import Projector
+from jabba.persistence.replay import Replay
+from jabba.persistence.writes import Offsets
 from jabba.settings import Settings
 from tests.support.processes import jabba_process
 from tests.support.projecting import version
@@ -57,6 +59,22 @@ async def test_work_that_goes_on_is_no_difference(installed: Settings, sender: S
     assert [found for _, found in reports] == [[], [], []]
     counts = [report.jobs for report, _ in reports]
     assert counts == sorted(set(counts))
+
+
+async def test_a_projection_that_goes_on_while_the_log_is_asked_is_of_the_same_log(
+    installed: Settings, sender: Sender, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = Replay.ends
+
+    async def goes_on(replay: Replay) -> Offsets:
+        found = await ends(replay)
+        await sender.job(1)
+        await project_all(installed)
+        return found
+
+    monkeypatch.setattr(Replay, "ends", goes_on)
+    report, found = await verified(installed)
+    assert (report.jobs, found) == (10, [])
 
 
 async def test_what_postgresql_cannot_store_is_no_difference(installed: Settings, sender: Sender, load: Load) -> None:

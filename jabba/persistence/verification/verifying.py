@@ -87,8 +87,10 @@ class Verification:
         """
         with self._ledger:
             async with self._replay:
+                # The projection first: it goes on, and a log that is asked after it has all that it had.
+                reached = await self._reached()
                 ends = await self._replay.ends()
-                await self._check_same_log(ends)
+                _check_same_log(reached, ends)
                 await self._read(ends)
                 await self._wait(ends, wait_seconds)
                 report = await self._look(None, lambda _: None)
@@ -98,13 +100,6 @@ class Verification:
                     report.differences_in_part = again.differences_in_part
         report.waiting = _waiting(ends, self._projected)
         return report
-
-    async def _check_same_log(self, ends: Offsets) -> None:
-        for (topic, partition), reached in (await self._reached()).items():
-            if reached > ends.get((topic, partition), 0):
-                raise NotReady(
-                    f"{topic}[{partition}] is projected to {reached} and ends before that: the log is another one"
-                )
 
     async def _reached(self) -> Offsets:
         return await queries.projected_offsets(self._database, [self._topics.tasks, self._topics.events])
@@ -191,6 +186,14 @@ class Verification:
     def _is_projected(self, entry: Entry) -> bool:
         topic = self._topics.events if entry.is_event else self._topics.tasks
         return entry.offset < self._projected.get((topic, entry.partition), 0)
+
+
+def _check_same_log(reached: Offsets, ends: Offsets) -> None:
+    for (topic, partition), offset in reached.items():
+        if offset > ends.get((topic, partition), 0):
+            raise NotReady(
+                f"{topic}[{partition}] is projected to {offset} and ends before that: the log is another one"
+            )
 
 
 def _waiting(ends: Offsets, reached: Offsets) -> dict[tuple[str, int], int]:
