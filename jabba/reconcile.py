@@ -7,7 +7,7 @@ from jabba.errors import NotFound, NotReady
 from jabba.models import Limits
 from jabba.persistence import queries
 from jabba.persistence.database import Database
-from jabba.persistence.lag import behind
+from jabba.persistence.lag import is_ahead
 from jabba.persistence.queries import Unfinished
 from jabba.producer import producer_of
 from jabba.settings import Settings
@@ -43,8 +43,7 @@ async def unfinished(settings: Settings) -> list[UUID]:
         NotReady: the log still holds what is projected, so that these jobs go on by themselves.
     """
     async with _database(settings) as database:
-        waiting = await behind(database, settings.kafka_access, settings.topics.tasks)
-        if all(messages >= 0 for messages in waiting.values()):
+        if not await is_ahead(database, settings.kafka_access, settings.topics.tasks):
             raise NotReady("the log holds all that is projected: unfinished jobs go on by themselves")
         return [one.id async for one in queries.unfinished_jobs(database)]
 

@@ -10,6 +10,7 @@ from jabba.log import Log
 from jabba.persistence import queries
 from jabba.persistence.database import Database
 from jabba.persistence.lag import behind
+from jabba.persistence.queries import Incomplete
 from jabba.settings import Settings
 from jabba.topics import partition_of
 
@@ -47,10 +48,10 @@ class Closing:
 
     async def look(self) -> int:
         """Close what is incomplete; answer how many jobs that were."""
-        before = self._clock.now() - self._settings.incomplete_seconds
-        found = await queries.incomplete_jobs(self._database, before)
-        if not found or not await self._all_is_projected():
+        if not await self._found() or not await self._all_is_projected():
             return 0
+        # Looked for again: what was on its way to PostgreSQL the first time is there now.
+        found = await self._found()
         partitions = await self._log.partitions(self._settings.topics.control)
         for job in found:
             logger.warning("job %s is closed: its slices have not all come", job.id)
@@ -66,6 +67,9 @@ class Closing:
             await self._log.append(self._settings.topics.control, partition, encode_commands([command]))
         return len(found)
 
+    async def _found(self) -> list[Incomplete]:
+        return await queries.incomplete_jobs(self._database, self._clock.now() - self._settings.incomplete_seconds)
+
     async def _all_is_projected(self) -> bool:
         waiting = await behind(self._database, self._settings.kafka_access, self._settings.topics.tasks)
-        return all(messages <= 0 for messages in waiting.values())
+        return not any(waiting.values())

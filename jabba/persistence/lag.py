@@ -28,7 +28,16 @@ async def log_ends(access: KafkaAccess, topic: str) -> Mapping[int, int]:
 
 
 async def behind(database: Database, access: KafkaAccess, topic: str) -> dict[int, int]:
-    """Answer, by partition, how many messages of a topic are not projected; negative where the log has lost some."""
+    """Answer, by partition, how many of the messages that stand in a topic now are not projected yet."""
+    # The log first: while messages come all the time, a projection that is asked before it is always behind.
     ends = await log_ends(access, topic)
     reached = await queries.projected_offsets(database, [topic])
-    return {partition: end - reached.get((topic, partition), 0) for partition, end in ends.items()}
+    return {partition: max(0, end - reached.get((topic, partition), 0)) for partition, end in ends.items()}
+
+
+async def is_ahead(database: Database, access: KafkaAccess, topic: str) -> bool:
+    """Answer whether more of a topic is projected than the log has: what it had was lost."""
+    # The projection first: it goes on, and the log that it reads has all of what it had.
+    reached = await queries.projected_offsets(database, [topic])
+    ends = await log_ends(access, topic)
+    return any(reached.get((topic, partition), 0) > end for partition, end in ends.items())

@@ -1,6 +1,6 @@
 """A submission that dies half way is closed, and says why."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -11,16 +11,21 @@ from pydantic import SecretStr
 from jabba import installation, slices
 from jabba.clock import SystemClock
 from jabba.filters import tasks_of_job
+from jabba.kafka import KafkaAccess
 from jabba.log import Log
 from jabba.models import Job
 from jabba.persistence import queries
+from jabba.persistence.closing import Closing
 from jabba.persistence.database import Database
+from jabba.persistence.lag import log_ends
 from jabba.settings import Settings
 from jabba.slices import Slice
 from jabba.submission import prepare
 from jabba.topics import partition_of
 from tests.support.kafka import KafkaServer
 from tests.support.processes import eventually, jabba_process
+from tests.support.sending import sending
+from tests.support.verifying import project_all
 
 MODULE = "tests.support.callbacks"
 
@@ -101,3 +106,23 @@ async def test_a_long_job_that_is_complete_is_left_alone(running: Settings, data
     job = await queries.get_job(database, whole)
     assert job is not None
     assert (job.status, job.reason) == ("PROCESSED", None)
+
+
+async def test_a_job_whose_last_slice_is_projected_while_the_log_is_asked_is_left_alone(
+    installed: Settings, projection: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an outage, when the projection catches up."""
+    at_once = installed.model_copy(update={"incomplete_seconds": 0.0})
+    async with sending(installed) as sender, Log(installed.kafka_access) as log:
+        closing = Closing(at_once, projection, log, SystemClock())
+        job = await sender.job(250, without=1)
+        await project_all(installed)
+        assert await closing.look() == 1
+
+        async def catches_up(access: KafkaAccess, topic: str) -> Mapping[int, int]:
+            await sender.missing(job, 250, 1)
+            await project_all(installed)
+            return await log_ends(access, topic)
+
+        monkeypatch.setattr("jabba.persistence.lag.log_ends", catches_up)
+        assert await closing.look() == 0

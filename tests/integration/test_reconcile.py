@@ -1,5 +1,6 @@
 """When the log is lost, what PostgreSQL holds unfinished goes on in a new one."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from uuid import uuid4
 
@@ -10,13 +11,17 @@ from sqlalchemy import text
 from jabba import Job, Producer, installation
 from jabba.errors import NotReady
 from jabba.filters import tasks_of_job
+from jabba.kafka import KafkaAccess
 from jabba.persistence import queries
 from jabba.persistence.database import Database
+from jabba.persistence.lag import log_ends
 from jabba.persistence.projector import Projector
 from jabba.reconcile import reconcile, unfinished
 from jabba.settings import Settings
 from tests.support.kafka import KafkaServer
 from tests.support.processes import eventually, jabba_process
+from tests.support.sending import Sender
+from tests.support.verifying import project_all
 
 MODULE = "tests.support.callbacks"
 
@@ -70,3 +75,19 @@ async def test_unfinished_jobs_go_on_in_a_new_log(
     assert job.status == "PROCESSED"
     results = [task.result for task in await queries.search_tasks(projection, tasks_of_job(submitted.id))]
     assert results == [{"args": [n]} for n in range(3)]
+
+
+async def test_a_projection_that_goes_on_while_the_log_is_asked_is_of_the_same_log(
+    installed: Settings, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else jobs that run would be submitted again."""
+
+    async def goes_on(access: KafkaAccess, topic: str) -> Mapping[int, int]:
+        found = await log_ends(access, topic)
+        await sender.job(1)
+        await project_all(installed)
+        return found
+
+    monkeypatch.setattr("jabba.persistence.lag.log_ends", goes_on)
+    with pytest.raises(NotReady, match="go on by themselves"):
+        await unfinished(installed)

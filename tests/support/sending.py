@@ -15,6 +15,7 @@ from jabba.lifecycle import Event, JobClosed, Strategy, TaskSucceeded
 from jabba.models import Limits
 from jabba.persistence.projector import Projector
 from jabba.settings import Settings
+from jabba.slices import EncodedSlice
 from jabba.topics import partition_of
 from tests.support.projecting import job_spec, version
 
@@ -33,17 +34,23 @@ class Sender:
         """Submit a job; ``without`` is the number of a slice that never comes."""
         job = ids.new_job_id(SystemClock().now())
         for k, encoded in enumerate(slices.cut(job_spec(count, strategy=strategy, **given), job, Limits())):
-            if k == without:
-                continue
-            message = slices.encode_message([encoded.text])
-            await self.raw(self._topics.tasks, partition_of(encoded.key, self._partitions), message)
+            if k != without:
+                await self._slice(encoded)
         return job
+
+    async def missing(self, job: UUID, count: int, k: int) -> None:
+        """Submit the slice that a sequential job of so many tasks was submitted without."""
+        await self._slice(list(slices.cut(job_spec(count, strategy=Strategy.SEQUENTIAL), job, Limits()))[k])
 
     async def events(self, events: Sequence[Event | JobClosed], *, replacing: tuple[bytes, bytes] = (b"", b"")) -> None:
         """Tell events of one job in one message; ``replacing`` puts bytes in it that could not be encoded."""
         partition = partition_of(str(events[0].job), self._partitions)
         message = encode_events([encode_event(event) for event in events])
         await self.raw(self._topics.events, partition, message.replace(*replacing) if replacing[0] else message)
+
+    async def _slice(self, encoded: EncodedSlice) -> None:
+        message = slices.encode_message([encoded.text])
+        await self.raw(self._topics.tasks, partition_of(encoded.key, self._partitions), message)
 
     async def raw(self, topic: str, partition: int, value: bytes | None) -> int:
         sent = await self._producer.send_and_wait(topic, value, partition=partition, key=b"k")
