@@ -1,7 +1,7 @@
 """``jabba up`` with its embedded parts, as a user runs it."""
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import psutil
 
@@ -51,3 +51,8 @@ class Up:
     def lines_of_executions(self) -> list[str]:
         """Answer what ``note`` has written."""
         return self.executions.read_text().splitlines() if self.executions.exists() else []
+
+
+def call(function: str, *args: Any) -> list[Any]:
+    """Answer the task that calls one of its callbacks."""
+    return ["local", CALLBACKS, function, list(args)]
