@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from jabba.filters import Join, Rule, bounds_of_prefix
+from jabba.filters import Join, Rule, bounds_of_prefix, taken_for_group
 
 __all__ = ["Condition", "all_of", "any_of", "jobs", "key", "tasks"]
 
@@ -54,6 +54,12 @@ def _join(join: Join, one: Condition, other: Condition) -> Condition:
     return Condition((join.value, None, [*before, other]))
 
 
+def _holding(name: str, conditions: list[Any]) -> tuple[str, None, list[Any]]:
+    if mistaken := taken_for_group(name):
+        raise ValueError(mistaken)
+    return (name, None, conditions)
+
+
 class _Named:
     """Something that can be compared, by the names that lead to it."""
 
@@ -64,7 +70,7 @@ class _Named:
         return self._around((self._path[-1], rule.value, value))
 
     def _holds(self, conditions: Iterable[Condition]) -> Condition:
-        return self._around((self._path[-1], None, list(conditions)))
+        return self._around(_holding(self._path[-1], list(conditions)))
 
     def _begins(self, prefix: str) -> Condition:
         bounds = [Condition((self._path[-1], rule.value, bound)) for rule, bound in bounds_of_prefix(prefix)]
@@ -72,7 +78,7 @@ class _Named:
 
     def _around(self, condition: tuple[str, str | None, Any]) -> Condition:
         for name in reversed(self._path[:-1]):
-            condition = (name, None, [condition])
+            condition = _holding(name, [condition])
         return Condition(condition)
 
 

@@ -32,6 +32,7 @@ from jabba.filters.language import (
     Related,
     Rule,
     Search,
+    taken_for_group,
 )
 from jabba.filters.matching import Item, meets, relates
 from jabba.filters.paging import MAX_LIMIT, MAX_OFFSET, write_token
@@ -73,6 +74,7 @@ __all__ = [
     "parse_conditions",
     "parse_search",
     "relates",
+    "taken_for_group",
     "tasks_of_job",
     "write_text",
     "write_token",

@@ -85,6 +85,13 @@ class Join(StrEnum):
     NOT = "not"
 
 
+def taken_for_group(key: str) -> str | None:
+    """Say why no conditions may stand below a key of JSON; None where they may."""
+    if key not in tuple(Join):
+        return None
+    return f"{key} would be read as a group of conditions here; a key that is called so is compared as a whole"
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """A field compared with a value of its type; a null value stands for a field without one."""

@@ -84,8 +84,7 @@ def _read_token(search: Search, token: str) -> tuple[int, tuple[Any, ...]]:
 def _read_key(key: Order, value: Any) -> Any:
     if key.field.kind is not Kind.JSON or value is None:
         return read_value(value, "cursor", key.field, Rule.EQUAL)
-    strictjson.encode(strictjson.decode(text(value, "cursor")))
-    return value
+    return strictjson.encode(strictjson.decode(text(value, "cursor"))).decode()
 
 
 def _digest(search: Search, said: bytes) -> bytes:

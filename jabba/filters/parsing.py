@@ -211,8 +211,8 @@ def _rule(rule: Any, path: str) -> Rule:
 
 
 def _order_by(keys: Any, collection: Collection) -> list[Order]:
-    given = [["desc", "inserted_at"]] if keys is None else keys
-    if len(list_of(given, "order_by")) > len(collection.fields):
+    given = list_of([] if keys is None else keys, "order_by") or [["desc", "inserted_at"]]
+    if len(given) > len(collection.fields):
         raise InvalidRequest.at("order_by", f"{len(given)} keys, and there are {len(collection.fields)} fields")
     return _each(given, "order_by", lambda item, path: _order(item, path, collection))
 

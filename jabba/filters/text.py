@@ -10,7 +10,17 @@ from typing import Any
 
 from jabba import strictjson
 from jabba.errors import InvalidRequest
-from jabba.filters.language import COLLECTIONS, MAX_CONDITIONS, MAX_DEPTH, MAX_TEXT, Collection, Field, Kind, Rule
+from jabba.filters.language import (
+    COLLECTIONS,
+    MAX_CONDITIONS,
+    MAX_DEPTH,
+    MAX_TEXT,
+    Collection,
+    Field,
+    Kind,
+    Rule,
+    taken_for_group,
+)
 from jabba.filters.scanning import Scanner, Value
 from jabba.filters.values import bounds_of_prefix
 from jabba.filters.writing import Written
@@ -186,6 +196,8 @@ class _Reader:
 
     def _below(self, name: str, context: Context, at: int) -> Context:
         """Answer what stands below a name."""
+        if mistaken := taken_for_group(name):
+            raise self._scanner.refusal(mistaken, at)
         if context is None or name not in context.fields:
             return COLLECTIONS[context.related[name]] if context and name in context.related else None
         if context.fields[name].kind is not Kind.JSON:

@@ -1,8 +1,9 @@
 """The values of conditions: each rule takes what its field can hold, and every mistake is named by its path."""
 
+import re
 import reprlib
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,11 @@ from jabba.errors import FieldError, InvalidRequest
 from jabba.filters.language import MAX_VALUES, ONE_OF, ORDERED, Field, Kind, Rule
 
 _LAST = chr(0x10FFFF)
+
+# Of what stands between day and time Python reads the time behind any sign: a day with a zone would become an hour.
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d|\d{8}|\d{4}-?W\d\d(-?\d)?)([Tt ].+)?", re.ASCII)
+_ZONES_END = timedelta(hours=16)
+"""PostgreSQL takes no zone so far from UTC."""
 
 
 def read_value(value: Any, path: str, field: Field, rule: Rule) -> Any:
@@ -104,16 +110,26 @@ def _id(value: Any, path: str) -> UUID:
 
 
 def _moment(value: Any, path: str) -> datetime:
-    """Read a moment as one of UTC, which it also is without a time zone; PostgreSQL takes no zone beyond ±15:59."""
+    """Read a moment as one of UTC, which it also is without a time zone."""
+    moment = value if isinstance(value, datetime) else _written_moment(value, path)
+    if (offset := moment.utcoffset()) is None:
+        return moment.replace(tzinfo=UTC)
     try:
-        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-    except (ValueError, TypeError) as error:
-        raise InvalidRequest.at(path, f"{shown(value)} is not {Kind.MOMENT.value}") from error
-    try:
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except OverflowError:
-        # The first and last hours of the calendar have no form in UTC; PostgreSQL knows their zones.
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        # The first and last hours of the calendar have no form in UTC; PostgreSQL knows the zones of most.
+        if abs(offset) >= _ZONES_END:
+            raise InvalidRequest.at(path, f"{shown(value)} is too far from the years 1 to 9999 of UTC") from error
         return moment
+
+
+def _written_moment(value: Any, path: str) -> datetime:
+    try:
+        if _MOMENT.fullmatch(value):
+            return datetime.fromisoformat(value.upper())
+    except (ValueError, TypeError):
+        pass
+    raise InvalidRequest.at(path, f"{shown(value)} is not {Kind.MOMENT.value}")
 
 
 def _json(value: Any, path: str) -> Any:

@@ -28,10 +28,13 @@ class Rows:
         return [job for job in self.jobs if name == "job" and job.id == row.job_id]
 
     def search(self, rows: Iterable[Row], conditions: list[Any], order_by: list[Any]) -> list[Row]:
-        """Answer the rows that meet all conditions, in order: equal ones by id, as the last key; null after all."""
+        """Answer the rows that meet all conditions, in order: equal ones by id, as the last key; null after all.
+
+        Without keys the newest come first.
+        """
         found = [row for row in rows if self.meets(row, conditions)]
-        last = order_by[-1][0] if order_by else "asc"
-        for direction, name in reversed([*order_by, (last, "id")]):
+        keys = order_by or [("desc", "inserted_at")]
+        for direction, name in reversed([*keys, (keys[-1][0], "id")]):
             found.sort(key=lambda row: _null_last(_held(row, name)), reverse=direction == "desc")
         return found
 

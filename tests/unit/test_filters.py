@@ -107,6 +107,10 @@ def test_python_values_are_taken_as_they_are() -> None:
         ),
         # PostgreSQL knows no such zone.
         (JOBS, "run_at", "2026-11-23T18:40-16:09", datetime(2026, 11, 24, 10, 49, tzinfo=UTC)),
+        (JOBS, "run_at", "0001-01-01T00:00+15:59", datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=15, minutes=59)))),
+        (JOBS, "run_at", "2026-11-23t18:40:42.1234567z", datetime(2026, 11, 23, 18, 40, 42, 123456, UTC)),
+        (JOBS, "run_at", "20261123 184042,5", datetime(2026, 11, 23, 18, 40, 42, 500000, UTC)),
+        (JOBS, "run_at", "2026-W48-1T18", datetime(2026, 11, 23, 18, tzinfo=UTC)),
         (JOBS, "meta", {"a": [1, None]}, {"a": [1, None]}),
         (TASKS, "priority", 3, 3),
         (TASKS, "attempt", -(2**70), -(2**70)),
@@ -155,6 +159,12 @@ def test_started_at_is_an_alias_in_the_order_only() -> None:
     assert "filter[0][0]" in mistakes({"filter": [["started_at", "equal", None]]})
 
 
+@pytest.mark.parametrize("order_by", [None, [], ()])
+def test_without_keys_the_newest_come_first(order_by: Any) -> None:
+    newest_first = parse_search({"order_by": [["desc", "inserted_at"]]}, JOBS)
+    assert parse_search({"order_by": order_by}, JOBS) == newest_first
+
+
 @pytest.mark.parametrize(
     "condition, path",
     [
@@ -196,6 +206,12 @@ def test_started_at_is_an_alias_in_the_order_only() -> None:
         (["name", "equal", "\ud800"], "filter[1][2]"),
         (["inserted_at", "equal", "yesterday"], "filter[1][2]"),
         (["inserted_at", "equal", 1790000000], "filter[1][2]"),
+        # A day has no zone here, and no other sign stands before the time.
+        (["inserted_at", "equal", "2026-11-23+01:00"], "filter[1][2]"),
+        (["inserted_at", "equal", "2026-11-23x18:40"], "filter[1][2]"),
+        # Before the first year, in a zone that PostgreSQL does not know.
+        (["inserted_at", "equal", "0001-01-01T00:00+16:00"], "filter[1][2]"),
+        (["inserted_at", "in", ["9999-12-31T23:59:59-23:59"]], "filter[1][2][0]"),
         (["meta", None, "request_id"], "filter[1][2]"),
         (["meta", None, [["a", "equal"]]], "filter[1][2][0]"),
         (["meta", None, [["a", "equal", 1], ["b", "like", 2]]], "filter[1][2][1][2]"),
@@ -222,6 +238,9 @@ def test_an_integer_is_no_other_type(value: Any) -> None:
         ({"filter": "status"}, "filter"),
         ({"filter": {"status": "FAILED"}}, "filter"),
         ({"order_by": "name"}, "order_by"),
+        ({"order_by": ""}, "order_by"),
+        ({"order_by": {}}, "order_by"),
+        ({"order_by": False}, "order_by"),
         ({"order_by": [["name"]]}, "order_by[0]"),
         ({"order_by": [["up", "name"]]}, "order_by[0][0]"),
         ({"order_by": [["asc", "name"], ["desc", "size"]]}, "order_by[1][1]"),

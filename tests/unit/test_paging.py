@@ -102,6 +102,21 @@ def test_json_in_a_token_can_be_stored(value: Any) -> None:
     assert refused({**order, "cursor": token}) == ["cursor"]
 
 
+@pytest.mark.parametrize(
+    "said, read",
+    [
+        ('{"a": 100000000000000000000000, "b": [0.1, 5]}', '{"a":100000000000000000000000,"b":[0.1,5]}'),
+        # PostgreSQL takes no number of so many places.
+        ('{"a": 1e-20000}', '{"a":0.0}'),
+        ("0." + "1" * 20_000, "0.1111111111111111"),
+    ],
+)
+def test_numbers_in_a_token_are_those_that_can_be_stored(said: str, read: str) -> None:
+    order = {"order_by": [["asc", "meta"]]}
+    token = behind(parse_search(order, JOBS), said, ID)
+    assert parse_search({**order, "cursor": token}, JOBS).after == (read, UUID(ID))
+
+
 @given(text=st.text(max_size=60))
 def test_whatever_is_no_token_is_refused(text: str) -> None:
     assert refused({"cursor": text}) == ["cursor"]
@@ -114,4 +129,4 @@ def test_equal_items_are_ordered_by_id_in_the_direction_of_the_last_key() -> Non
     assert keys(("desc", "inserted_at")) == [("inserted_at", True), ("id", True)]
     assert keys(("desc", "type"), ("asc", "name")) == [("type", True), ("name", False), ("id", False)]
     assert keys(("asc", "name"), ("desc", "id"), ("asc", "type")) == [("name", False), ("id", True)]
-    assert keys() == [("id", False)]
+    assert keys() == [("inserted_at", True), ("id", True)]

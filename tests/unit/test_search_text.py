@@ -184,6 +184,11 @@ def mistakes(text: Any, collection: Collection = JOBS) -> dict[str, str]:
         ("tasks:FAILED", 0, "'tasks' is no field of jobs"),
         ("type.a:1", 0, "nothing stands below type"),
         ("type(a:1)", 0, "nothing stands below type"),
+        # In conditions these names are those of groups.
+        ('meta."not"(a:1)', 5, "a key that is called so is compared as a whole"),
+        ("meta.or.a:1", 5, "a key that is called so is compared as a whole"),
+        ('meta(b:1 a."and"(c:1))', 11, "a key that is called so is compared as a whole"),
+        ('name:a "or"(name:b)', 7, "would be read as a group"),
         ("inserted_at>yesterday", 12, "'yesterday'"),
         ("inserted_at>null", 12, "null"),
         ("id~6868", 2, "like is no rule for id"),

@@ -55,6 +55,18 @@ def test_an_expression_is_the_condition_it_looks_like(condition: where.Condition
     assert parse_search({"filter": sent}, JOBS) == search
 
 
+@pytest.mark.parametrize("name", ["and", "or", "not"])
+def test_a_key_is_never_taken_for_a_group(name: str) -> None:
+    assert (jobs.meta[name] == {"a": 1}) == ("meta", None, [(name, "equal", {"a": 1})])
+    refused = pytest.raises(ValueError, match=f"{name} would be read as a group")
+    with refused:
+        jobs.meta[name]["a"].starts_with("x")
+    with refused:
+        jobs.meta["b"][name].any(key("a") == 1)
+    with refused:
+        jobs.meta.any(key(name)["a"] < 1)
+
+
 def test_a_condition_is_a_tuple() -> None:
     assert (jobs.name == "a") == ("name", "equal", "a")
     nested = ("meta", None, [("a", "equal", 1)])
