@@ -71,7 +71,9 @@ class Database:
             self._dsn,
             minsize=0,
             maxsize=self._size,
-            timeout=_CONNECT_SECONDS,
+            # asyncio.timeout bounds what is done: aiopg's own limits are those of asyncio.wait_for, which forgets a
+            # cancellation that comes with the answer.
+            timeout=None,  # type: ignore[arg-type]
             enable_hstore=False,
             enable_json=False,
             on_connect=self._prepare,
@@ -94,16 +96,16 @@ class Database:
         """
         for _ in range(_TRIES):
             with contextlib.suppress(TransactionLost):
-                async with self._cursor() as cursor:
-                    return await _execute(cursor, statement, parameters)
+                async with self._session() as session:
+                    return await session.execute(statement, parameters)
         raise Unavailable(f"other transactions were in the way {_TRIES} times")
 
     async def estimate(self, statement: Statement) -> int:
         """Answer how many rows the planner expects of a statement, without executing it; errors as for ``fetch``."""
         compiled = _compiled(statement)
-        async with self._cursor() as cursor:
-            await _run(cursor, f"EXPLAIN (FORMAT JSON) {compiled.string}", compiled.construct_params())
-            ((plan,),) = await cursor.fetchall()
+        async with self._session() as session:
+            await session.run(f"EXPLAIN (FORMAT JSON) {compiled.string}", compiled.construct_params())
+            ((plan,),) = await session.cursor.fetchall()
         return int(plan[0]["Plan"]["Plan Rows"])
 
     @property
@@ -121,37 +123,37 @@ class Database:
             Unavailable: there is no connection any more; a commit may have happened all the same.
             TransactionLost: another transaction was in the way.
         """
-        async with self._cursor() as cursor:
-            await _run(cursor, "BEGIN ISOLATION LEVEL REPEATABLE READ" if repeatable else "BEGIN")
+        async with self._session() as session:
+            await session.run("BEGIN ISOLATION LEVEL REPEATABLE READ" if repeatable else "BEGIN")
             try:
-                yield Transaction(cursor)
+                yield Transaction(session)
             except BaseException:
-                await _roll_back(cursor)
+                await session.roll_back()
                 raise
-            await _run(cursor, "COMMIT")
+            await session.run("COMMIT")
 
     @contextlib.asynccontextmanager
-    async def _cursor(self) -> AsyncIterator[aiopg.Cursor]:
+    async def _session(self) -> AsyncIterator["_Session"]:
         if self._pool is None:
             raise Unavailable("this connection to PostgreSQL is closed")
         pool = self._pool
         connection = await _acquire(pool)
         try:
-            async with connection.cursor(timeout=self._statement_seconds + _GRACE_SECONDS) as cursor:
-                yield cursor
+            async with connection.cursor() as cursor:
+                yield _Session(cursor, self._statement_seconds)
         finally:
-            await pool.release(connection)
+            await _release(pool, connection)
 
     async def _prepare(self, connection: aiopg.Connection) -> None:
         try:
             psycopg2.extras.register_default_jsonb(connection.raw, loads=strictjson.decode)
             async with connection.cursor() as cursor:
-                await cursor.execute(self._session())
+                await cursor.execute(self._set_up())
         except BaseException:
             await connection.close()
             raise
 
-    def _session(self) -> str:
+    def _set_up(self) -> str:
         """Answer how a session is set up.
 
         The server gives a statement up first, which says that it is there and that the statement is too slow. What this
@@ -172,17 +174,60 @@ class Database:
 class Transaction:
     """An open transaction; made by ``Database.transaction``."""
 
-    def __init__(self, cursor: aiopg.Cursor) -> None:
-        self._cursor = cursor
+    def __init__(self, session: "_Session") -> None:
+        self._session = session
 
     async def execute(self, statement: Statement, parameters: Mapping[str, Any] | None = None) -> list[Row]:
         """Execute a statement and answer its rows."""
-        return await _execute(self._cursor, statement, parameters)
+        return await self._session.execute(statement, parameters)
+
+
+class _Session:
+    """A connection while it is used; the server gives a statement up after ``seconds``, this side a little later."""
+
+    def __init__(self, cursor: aiopg.Cursor, seconds: float) -> None:
+        self.cursor = cursor
+        self._seconds = seconds
+
+    async def execute(self, statement: Statement, parameters: Mapping[str, Any] | None) -> list[Row]:
+        compiled = _compiled(statement)
+        await self.run(compiled.string, compiled.construct_params(dict(parameters or {})))
+        if self.cursor.description is None:
+            return []
+        names = [column[0] for column in self.cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in await self.cursor.fetchall()]
+
+    async def run(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """Execute SQL; every failure that is not the statement's own becomes Unavailable or TransactionLost."""
+        clock, within = asyncio.get_running_loop(), self._seconds + _GRACE_SECONDS
+        began = clock.time()
+        try:
+            async with asyncio.timeout(within):
+                await self.cursor.execute(sql, parameters)
+        except TimeoutError as error:
+            raise Unavailable(f"PostgreSQL did not answer within {within:g} s") from error
+        except asyncio.CancelledError as error:
+            # What aiopg makes of a statement that the server cancelled; who cancels this task leaves no such context.
+            if isinstance(error.__context__, psycopg2.extensions.QueryCanceledError):
+                raise _cancelled(error.__context__, within=self._seconds, after=clock.time() - began) from error
+            raise
+        except psycopg2.Error as error:
+            raise _translated(error) from error
+
+    async def roll_back(self) -> None:
+        """Roll back what a living connection holds; what cannot be rolled back is closed, which comes to the same."""
+        if self.cursor.connection.closed:
+            return
+        try:
+            await self.run("ROLLBACK")
+        except (JabbaError, psycopg2.Error):
+            await self.cursor.connection.close()
 
 
 async def _acquire(pool: aiopg.Pool) -> aiopg.Connection:
     try:
-        return await pool.acquire()
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            return await pool.acquire()
     except TimeoutError as error:
         raise Unavailable(f"PostgreSQL gave no connection within {_CONNECT_SECONDS:g} s") from error
     # aiopg ends in an OSError when the socket of a refused connection has gone to another one meanwhile.
@@ -190,41 +235,17 @@ async def _acquire(pool: aiopg.Pool) -> aiopg.Connection:
         raise Unavailable(f"PostgreSQL cannot be reached: {_first_line(error)}") from error
 
 
-async def _execute(cursor: aiopg.Cursor, statement: Statement, parameters: Mapping[str, Any] | None) -> list[Row]:
-    compiled = _compiled(statement)
-    await _run(cursor, compiled.string, compiled.construct_params(dict(parameters or {})))
-    if cursor.description is None:
-        return []
-    names = [column[0] for column in cursor.description]
-    return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
-
-
-async def _run(cursor: aiopg.Cursor, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
-    """Execute SQL; every failure that is not the statement's own becomes Unavailable or TransactionLost."""
-    clock = asyncio.get_running_loop()
-    began, cancellations = clock.time(), _cancellations()
-    try:
-        await cursor.execute(sql, parameters)
-    except TimeoutError as error:
-        raise Unavailable(f"PostgreSQL did not answer within {cursor.timeout:g} s") from error
-    except asyncio.CancelledError as error:
-        # What aiopg makes of a statement that the server cancelled; whoever cancels this task leaves no such context.
-        if isinstance(error.__context__, psycopg2.extensions.QueryCanceledError):
-            raise _cancelled(
-                error.__context__, within=cursor.timeout - _GRACE_SECONDS, after=clock.time() - began
-            ) from error
-        raise
-    except psycopg2.Error as error:
-        raise _translated(error) from error
-    # asyncio.wait_for, inside of aiopg, forgets a cancellation that comes together with the answer.
-    if _cancellations() > cancellations:
-        raise asyncio.CancelledError
-
-
-def _cancellations() -> int:
-    """Answer how often this task was told to end."""
-    task = asyncio.current_task()
-    return task.cancelling() if task is not None else 0
+async def _release(pool: aiopg.Pool, connection: aiopg.Connection) -> None:
+    """Give a connection back; one that is in the middle of something is closed."""
+    if connection.raw.get_transaction_status() != psycopg2.extensions.TRANSACTION_STATUS_IDLE:
+        # aiopg warns of it before it closes it: where warnings are errors, it stays open.
+        await connection.close()
+    released = pool.release(connection)
+    if connection.closed:
+        # Its place is free: whoever waits for one, or for the pool to be closed, is told so by nobody else.
+        released = asyncio.ensure_future(pool._wakeup())  # noqa: SLF001 — aiopg does it for open ones alone
+    # Whoever is cancelled here must not take that away from the others.
+    await asyncio.shield(released)
 
 
 def _cancelled(error: psycopg2.Error, *, within: float, after: float) -> Unavailable:
@@ -232,16 +253,6 @@ def _cancelled(error: psycopg2.Error, *, within: float, after: float) -> Unavail
     if after >= within:
         return Overdue(f"PostgreSQL did not come to an end within {within:g} s")
     return Unavailable(f"PostgreSQL cancelled the statement: {_first_line(error)}")
-
-
-async def _roll_back(cursor: aiopg.Cursor) -> None:
-    """Roll back what a living connection holds; what cannot be rolled back is closed, which comes to the same."""
-    if cursor.connection.closed:
-        return
-    try:
-        await cursor.execute("ROLLBACK")
-    except (psycopg2.Error, TimeoutError):
-        await cursor.connection.close()
 
 
 def _translated(error: psycopg2.Error) -> Exception:

@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import Any
 
 import aiopg
@@ -207,24 +207,57 @@ async def test_a_closed_database_says_so(database: str) -> None:
         await opened.fetch(ONE)
 
 
-async def test_a_cancellation_that_comes_with_the_answer_is_not_forgotten(
-    database: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("answer", ["connected", "set up", "BEGIN", "SELECT", "COMMIT"])
+async def test_a_cancellation_that_comes_with_an_answer_is_not_forgotten(
+    database: str, monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
-    """As ``asyncio.wait_for`` forgets it; whoever looks now and then until cancelled would never end."""
-    execute, answered = aiopg.Cursor.execute, asyncio.Event()
-
-    async def forgetting(cursor: aiopg.Cursor, *given: Any, **options: Any) -> None:
-        await execute(cursor, *given, **options)
-        if "forgotten" in given[0]:
-            answered.set()
-            with suppress(asyncio.CancelledError):
-                await asyncio.sleep(60)
-
-    monkeypatch.setattr(aiopg.Cursor, "execute", forgetting)
-    async with Database(database) as opened:
-        asking = asyncio.create_task(opened.fetch(text("SELECT 1 AS forgotten")))
-        await answered.wait()
-        asking.cancel()
+    """Whoever looks now and then until cancelled would never end. Nor is a connection left open that nobody knows."""
+    async with Database(database, size=1) as opened:
+        asking = asyncio.create_task(_ask_in_a_transaction(opened))
+        _cancel_with_answer(monkeypatch, asking, ["connected", "set up", "BEGIN", "SELECT", "COMMIT"].index(answer))
         with pytest.raises(asyncio.CancelledError):
             await asking
         assert await opened.fetch(ONE) == [{"one": 1}]
+
+
+async def _ask_in_a_transaction(opened: Database) -> None:
+    async with opened.transaction() as transaction:
+        await transaction.execute(ONE)
+
+
+def _cancel_with_answer(monkeypatch: pytest.MonkeyPatch, asking: "asyncio.Task[None]", number: int) -> None:
+    """Cancel a task in the very moment in which this answer of the server is there, and the task has not gone on."""
+    ready, answers = aiopg.Connection._ready, 0
+
+    def answered(reference: Any) -> None:
+        nonlocal answers
+        waiter = reference()._waiter
+        waited = waiter is not None and not waiter.done()
+        ready(reference)
+        if waited and waiter.done():
+            if answers == number:
+                asking.cancel()
+            answers += 1
+
+    monkeypatch.setattr(aiopg.Connection, "_ready", staticmethod(answered))
+
+
+async def test_who_waits_for_a_connection_gets_the_place_of_one_that_is_closed(database: str) -> None:
+    async with Database(database, size=1) as opened:
+        holder = asyncio.create_task(opened.fetch(text("SELECT pg_sleep(20)")))
+        await asyncio.sleep(0.2)
+        waiting = asyncio.create_task(opened.fetch(ONE))
+        await asyncio.sleep(0.2)
+        holder.cancel()
+        assert await waiting == [{"one": 1}]
+
+
+async def test_a_database_that_is_closed_while_somebody_connects_is_closed(database: str) -> None:
+    """Also when that one gives up what it asks then."""
+    async with asyncio.timeout(60):
+        async with Database(database, size=1) as opened:
+            asking = asyncio.create_task(opened.fetch(text("SELECT pg_sleep(30)")))
+            asyncio.get_running_loop().call_later(0.5, asking.cancel)
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await asking
