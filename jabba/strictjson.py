@@ -1,4 +1,7 @@
-"""JSON as Jabba stores it: UTF-8, finite numbers, no NUL characters (PostgreSQL's jsonb refuses them)."""
+"""JSON as Jabba stores it: UTF-8, finite numbers, no NUL characters (PostgreSQL's jsonb refuses them).
+
+An integer has at most 4,300 digits: readers of JSON, Python's among them, take no longer ones.
+"""
 
 import math
 from collections.abc import Iterator
@@ -11,6 +14,11 @@ from jabba.errors import InvalidRequest
 
 # What a faulty value leaves in the encoded text. They may also stand in harmless strings, hence the walk behind them.
 _SUSPECTS = (b"\\u0000", b"NaN", b"Infinity")
+
+_DIGITS = 4300
+_TOO_LARGE = 10**_DIGITS
+_AS_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
+_LONG = b"0" * (_DIGITS + 1)
 
 DEEPEST = 100
 """How many maps and lists may stand in one another in what callers store. Readers give up at 200, and whatever is
@@ -27,7 +35,7 @@ def encode(value: Any, path: str = "") -> bytes:
         text = to_json(value, inf_nan_mode="constants")
     except (PydanticSerializationError, ValueError) as error:
         raise InvalidRequest.at(path, f"has no JSON form: {error}") from error
-    if any(suspect in text for suspect in _SUSPECTS):
+    if _is_suspect(text):
         refuse_unstorable(value, path)
     return text
 
@@ -38,7 +46,7 @@ def encode_model(model: BaseModel, path: str) -> bytes:
         text = model.__pydantic_serializer__.to_json(model, exclude_defaults=True)
     except (PydanticSerializationError, ValueError) as error:
         raise InvalidRequest.at(path, f"has no JSON form: {error}") from error
-    if any(suspect in text for suspect in _SUSPECTS):
+    if _is_suspect(text):
         refuse_unstorable(model.model_dump(), path)
     return text
 
@@ -53,8 +61,10 @@ def decode(text: bytes | str) -> Any:
 
 
 def refuse_unstorable(value: Any, path: str) -> None:
-    """Raise InvalidRequest for the first number that is not finite and the first text that holds NUL."""
+    """Raise InvalidRequest for the first number that is not finite or too long, or text that holds NUL."""
     for where, leaf in _leaves(value, path):
+        if isinstance(leaf, int) and not -_TOO_LARGE < leaf < _TOO_LARGE:
+            raise InvalidRequest.at(where, f"has more than {_DIGITS:,} digits")
         if isinstance(leaf, float) and not math.isfinite(leaf):
             raise InvalidRequest.at(where, f"{leaf} is not a JSON number")
         if isinstance(leaf, str) and "\0" in leaf:
@@ -66,6 +76,13 @@ def refuse_deep(value: Any, path: str, text: bytes) -> None:
     # It cannot be deeper than it has brackets, and these are counted in no time.
     if text.count(b"[") + text.count(b"{") > DEEPEST and _is_deep(value):
         raise InvalidRequest.at(path, f"has more than {DEEPEST} maps and lists in one another")
+
+
+def _is_suspect(text: bytes) -> bool:
+    """Whether something in it may be no JSON that can be stored."""
+    if any(suspect in text for suspect in _SUSPECTS):
+        return True
+    return len(text) > _DIGITS and _LONG in text.translate(_AS_ZEROS)
 
 
 def _is_deep(value: Any) -> bool:

@@ -64,6 +64,7 @@ def test_an_answer_gets_its_place_in_the_log() -> None:
     [
         ({"a": float("nan")}, "nan is not a JSON number"),
         ({"a": "\0"}, "NUL"),
+        ({"a": 10**4300}, "more than 4,300 digits"),
         ({"a": object()}, "no JSON form"),
         ({"a": json.loads("[" * 150 + "]" * 150)}, "more than 100 maps and lists in one another"),
         ({"a": "x" * LIMIT}, "1,008 bytes of JSON, and the limit is 1,000"),

@@ -28,6 +28,9 @@ def test_what_is_encoded_is_decoded_alike_by_anyone(value: Any) -> None:
         ({"a\0b": 1}, "x.'a\\x00b'"),
         ({"a": "\ud800"}, "x"),
         ({"a": object()}, "x"),
+        # Readers of JSON take no integer of so many digits.
+        ({"a": [1, 10**4300]}, "x.a[1]"),
+        ({"a": {"b": -(10**9999)}}, "x.a.b"),
     ],
 )
 def test_what_cannot_be_stored_is_refused_and_its_place_named(value: Any, field: str) -> None:
@@ -36,8 +39,8 @@ def test_what_cannot_be_stored_is_refused_and_its_place_named(value: Any, field:
     assert refused.value.fields[0].field == field
 
 
-@pytest.mark.parametrize("harmless", ["NaN", "Infinity", "\\u0000", "a \\\\u0000 b"])
-def test_texts_that_only_look_faulty_are_kept(harmless: str) -> None:
+@pytest.mark.parametrize("harmless", ["NaN", "Infinity", "\\u0000", "a \\\\u0000 b", "7" * 5000, 10**4299, -(10**4299)])
+def test_what_only_looks_faulty_is_kept(harmless: Any) -> None:
     assert strictjson.decode(strictjson.encode({"a": harmless})) == {"a": harmless}
 
 
