@@ -1,6 +1,7 @@
 """The engine of one worker: owns partitions, lets each start its lanes, and hands all over when it must."""
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -15,6 +16,8 @@ from jabba.lanes.store import Retired
 from jabba.lanes.tracker import AckTracker
 from jabba.room import Room
 from jabba.slices import Slice
+
+logger = logging.getLogger(__name__)
 
 _CANCEL_SECONDS = 0.1
 """A loading has nothing to close that anyone waits for."""
@@ -234,6 +237,9 @@ class Engine:
             await owned.close_job(command)
         except Retired:
             return
+        except Exception:
+            # Whoever wants it says so again; a record that cannot be read must not stop every worker in turn.
+            logger.exception("the command to close job %s cannot be obeyed", command.job)
         if self._is_current(origin):
             self._commands.finish(origin.partition, origin.offset)
 
