@@ -22,7 +22,7 @@ from agents.consumer import (
 )
 from agents.gaps import Intake, reread
 from agents.monitoring import monitor_of
-from agents.standstill import Standstill, extent_of
+from agents.standstill import SILENT_SECONDS, Standstill, extent_of
 from jabba import callbacks
 from jabba.app import JabbaApp, worker_app
 from jabba.clock import SystemClock
@@ -91,8 +91,16 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
         local.close()
         await log.stop()
 
-    extent = partial(extent_of, settings.kafka_access, settings.topics.tasks)
-    standstill = Standstill(engine, extent, lambda: log.failing, settings.stall_seconds)
+    topics = settings.topics
+    places = [TP(topic, n) for topic in (topics.tasks, topics.control, topics.changelog) for n in range(partitions)]
+    standstill = Standstill(
+        engine,
+        partial(extent_of, settings.kafka_access, topics.worker_group, places),
+        lambda: log.failing,
+        settings.stall_seconds,
+        loaded=lambda partition: table.passed.get(partition, 0),
+        patience=settings.handover_seconds + SILENT_SECONDS,
+    )
     ownership = Ownership(app, settings, engine, lease, intakes=intakes, standstill=standstill, close=close)
     ownership.attach()
     app.beside = monitor_of(
@@ -186,11 +194,13 @@ class Ownership:
         await self._close()
 
     async def _tick(self) -> None:
-        topic = self._settings.topics.tasks
-        reached = positions(cast("Consumer", self._app.consumer), self._committed)
-        committed = {place.partition: offset for place, offset in reached if place.topic == topic}
-        stands_still = self._assigned and self._standstill.holds(committed)
-        self.watchdog.beat((self._engine.committable(), committed), waiting=stands_still)
+        topics = self._settings.topics
+        reached = dict(positions(cast("Consumer", self._app.consumer), self._committed))
+        slices, commands = (
+            {place: offset for place, offset in reached.items() if place.topic == topic}
+            for topic in (topics.tasks, topics.control)
+        )
+        self.watchdog.beat(self._standstill.found(slices, commands) if self._assigned else {})
         try:
             self._engine.tick()
         except Exception:

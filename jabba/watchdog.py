@@ -5,7 +5,8 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ class Watchdog:
 
     ``beat`` is called from the event loop every second. If it stays away, a callback blocks the loop: where is printed
     after five seconds, and the process ends after ``seconds``, since its heartbeats go on in another thread and would
-    keep its partitions for ever. If beats come but say for ``seconds`` that work waits and none is done, it ends too.
+    keep its partitions for ever. If beats come but say for ``seconds`` that the same stands still, it ends too.
     """
 
     def __init__(self, seconds: float, monotonic: Callable[[], float], end: Callable[[int], object] = os._exit) -> None:
@@ -29,8 +30,7 @@ class Watchdog:
         self._monotonic = monotonic
         self._end = end
         self._beaten_at: float | None = None
-        self._progress: object = None
-        self._progressed_at = monotonic()
+        self._still: dict[str, _Since] = {}
         self._warned = False
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -38,7 +38,7 @@ class Watchdog:
     def start(self) -> None:
         """Watch from now on, from a thread of its own, which ends with the process; once started, it goes on."""
         if self._thread is None:
-            self._beaten_at = self._progressed_at = self._monotonic()
+            self._beaten_at = self._monotonic()
             self._thread = threading.Thread(target=self._watch, name="jabba-watchdog", daemon=True)
             self._thread.start()
 
@@ -46,43 +46,69 @@ class Watchdog:
         """Watch no longer."""
         self._stopped.set()
 
-    def beat(self, progress: object, *, waiting: bool) -> None:
-        """Tell that the loop runs; ``progress`` changes whenever something was done, ``waiting`` is whether work is."""
+    def beat(self, still: Mapping[str, object]) -> None:
+        """Tell that the loop runs, and what stands still, with a value that changes as soon as some of it is done."""
         now = self._beaten_at = self._monotonic()
         self._warned = False
-        if progress != self._progress or not waiting:
-            self._progress, self._progressed_at = progress, now
+        fresh = {wrong: _Since(progress, now) for wrong, progress in still.items()}
+        known = self._still
+        self._still = {
+            wrong: known[wrong] if wrong in known and known[wrong].progress == since.progress else since
+            for wrong, since in fresh.items()
+        }
 
     @property
     def stalled_seconds(self) -> float:
-        """Answer for how long the loop has been held up, or work has waited while none was done."""
-        return max(self._stalled())
+        """Answer for how long the loop has been held up, or something has stood still."""
+        return self._stalled().seconds
 
     def fault(self) -> str:
         """Answer what is wrong once half of the time is over after which this process ends; else nothing."""
-        held_up, idle = self._stalled()
-        return self._reason(held_up, idle) if max(held_up, idle) > self._seconds / 2 else ""
+        stalled = self._stalled()
+        return str(stalled) if stalled.seconds > self._seconds / 2 else ""
 
     def look(self) -> None:
         """Judge once."""
-        held_up, idle = self._stalled()
-        if held_up > _WARN_SECONDS and not self._warned:
+        stalled = self._stalled()
+        if stalled.held_up > _WARN_SECONDS and not self._warned:
             self._warned = True
-            logger.warning("the event loop has been held up for %.0f s, by what one of these threads does:", held_up)
+            text = "the event loop has been held up for %.0f s, by what one of these threads does:"
+            logger.warning(text, stalled.held_up)
             faulthandler.dump_traceback(file=sys.stderr)
-        if held_up > self._seconds or idle > self._seconds:
-            logger.critical("this process ends, because %s", self._reason(held_up, idle))
+        if stalled.seconds > self._seconds:
+            logger.critical("this process ends, because %s", stalled)
             self._end(EXIT_CODE)
 
-    def _stalled(self) -> tuple[float, float]:
+    def _stalled(self) -> "_Stalled":
+        if self._beaten_at is None:
+            return _Stalled(0.0, 0.0, "")
         now = self._monotonic()
-        return (now - self._beaten_at, now - self._progressed_at) if self._beaten_at is not None else (0.0, 0.0)
-
-    @staticmethod
-    def _reason(held_up: float, idle: float) -> str:
-        what = "its event loop is held up" if held_up > _WARN_SECONDS else "work waits and none is done"
-        return f"{what} since {max(held_up, idle):.0f} s"
+        idle, wrong = max(((now - since.at, wrong) for wrong, since in self._still.items()), default=(0.0, ""))
+        return _Stalled(now - self._beaten_at, idle, wrong)
 
     def _watch(self) -> None:
         while not self._stopped.wait(_LOOK_SECONDS):
             self.look()
+
+
+class _Since(NamedTuple):
+    """Since when something has stood still."""
+
+    progress: object
+    at: float
+
+
+class _Stalled(NamedTuple):
+    """For how long the loop has been held up, and ``wrong`` has stood still longest."""
+
+    held_up: float
+    idle: float
+    wrong: str
+
+    @property
+    def seconds(self) -> float:
+        return max(self.held_up, self.idle)
+
+    def __str__(self) -> str:
+        what = self.wrong if self.wrong and self.held_up <= _WARN_SECONDS else "its event loop is held up"
+        return f"{what} since {self.seconds:.0f} s"

@@ -40,7 +40,10 @@ _RETRY_SECONDS = 0.5
 
 
 class LaneTable(faust.Table[Any, Any]):
-    """The stores of the partitions that this worker owns; ``records`` counts what was written."""
+    """The stores of the partitions that this worker owns.
+
+    ``records`` counts what was written, ``passed`` by partition what was read and written.
+    """
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class LaneTable(faust.Table[Any, Any]):
         self._ends: dict[TP, int] = {}
         self._reading = asyncio.Semaphore(_READ_AT_A_TIME)
         self.records = 0
+        self.passed: dict[int, int] = {}
 
     async def take(self, partition: int) -> Store:
         """Load a partition and claim a new epoch for it; tries until it succeeds."""
@@ -95,6 +99,7 @@ class LaneTable(faust.Table[Any, Any]):
     async def _append(self, partition: int, key: bytes, value: bytes | None) -> int:
         offset = await self._log.append(self._topic, partition, value, key=key, within=_APPEND_SECONDS, once=True)
         self.records += 1
+        self.passed[partition] = self.passed.get(partition, 0) + 1
         return offset
 
     async def _read(self, partition: int, start: int) -> AsyncIterator[Batch]:
@@ -113,6 +118,7 @@ class LaneTable(faust.Table[Any, Any]):
             consumer.seek(place, max(start, (await consumer.beginning_offsets([place]))[place]))
             while await consumer.position(place) < end:
                 for messages in (await consumer.getmany(timeout_ms=_POLL_MILLISECONDS)).values():
+                    self.passed[partition] = self.passed.get(partition, 0) + len(messages)
                     yield [(message.offset, message.key, message.value) for message in messages]
                     # Neither Kafka's client nor what is done with a batch waits while there is more at hand.
                     await asyncio.sleep(0)

@@ -185,7 +185,12 @@ class Engine:
     @property
     def loading(self) -> bool:
         """Answer whether the records of a partition are still on their way."""
-        return any(not owned.store.done() for owned in self._owned.values())
+        return bool(self.unloaded)
+
+    @property
+    def unloaded(self) -> list[int]:
+        """Answer the partitions whose records are still on their way."""
+        return [partition for partition, owned in self._owned.items() if not owned.store.done()]
 
     @property
     def parked(self) -> int:

@@ -82,6 +82,17 @@ async def deafen(index: int) -> Returned:
 
 
 @jabba.callback
+async def disobey(index: int) -> Returned:
+    """Let this process take no more commands in."""
+
+    def ignore(*_: Any) -> None:
+        pass
+
+    Engine.obey = ignore  # type: ignore[assignment,method-assign]
+    return _end(index, _start(index), "ok")
+
+
+@jabba.callback
 async def quiet(*_: Any) -> None:
     """Do nothing, without a line in the log."""
 

@@ -1,5 +1,6 @@
 """One worker process at a time: how it stops, what callbacks may do to it, and what it keeps over a restart."""
 
+import asyncio
 import re
 import signal
 import time
@@ -12,6 +13,8 @@ from uuid import UUID
 import pytest
 
 from jabba import SyncClient
+from jabba.commands import encode_commands
+from jabba.log import Log
 from jabba.models import Job
 from tests.fault.executions import Execution
 from tests.fault.house import READY_SECONDS, House, wait_until
@@ -185,7 +188,17 @@ def test_a_worker_that_gets_nothing_done_exits_but_not_because_kafka_is_away(
         assert successor.wait_for_exit(READY_SECONDS) == STUCK, successor.account("goes on")
         successor.start()
         assert wait_for_all(client, [unheard]) == {"PROCESSED"}
-        assert successor.terminate(READY_SECONDS) == 0, successor.account("failed")
+
+        disobeying = client.create_job([call("disobey", 0)], "disobeying").job
+        assert wait_for_all(client, [disobeying]) == {"PROCESSED"}
+        asyncio.run(send_commands(house))
+        assert successor.wait_for_exit(READY_SECONDS) == STUCK, successor.account("goes on")
+        assert "commands wait and none is obeyed" in successor.output()
+
+
+async def send_commands(house: House) -> None:
+    async with Log(house.settings.kafka_access) as log:
+        await log.append(house.settings.topics.control, 0, encode_commands([]))
 
 
 def deaths(worker: ChildProcess, client: SyncClient, job: Job) -> Iterator[int]:

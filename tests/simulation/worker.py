@@ -76,6 +76,7 @@ class SimulatedTable:
         self._stores: dict[int, Any] = {}
         self._reading = asyncio.Semaphore(2)
         self.records = 0
+        self.passed: dict[int, int] = {}
 
     def _read(self, partition: int, start: int) -> AsyncIterator[Batch]:
         return self._kafka.read(self._topic, partition, start)

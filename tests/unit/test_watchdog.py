@@ -2,6 +2,8 @@ import pytest
 
 from jabba.watchdog import EXIT_CODE, Watchdog
 
+WORK = "work waits and none is done"
+
 
 class Time:
     def __init__(self) -> None:
@@ -29,7 +31,7 @@ def watchdog(time: Time, ends: list[int]) -> Watchdog:
 def test_a_process_that_does_its_work_lives_on(watchdog: Watchdog, time: Time, ends: list[int]) -> None:
     for second in range(300):
         time.now = second
-        watchdog.beat(second // 30, waiting=True)
+        watchdog.beat({WORK: second // 30})
         watchdog.look()
     assert ends == []
 
@@ -37,7 +39,7 @@ def test_a_process_that_does_its_work_lives_on(watchdog: Watchdog, time: Time, e
 def test_an_idle_process_lives_on(watchdog: Watchdog, time: Time, ends: list[int]) -> None:
     for second in range(300):
         time.now = second
-        watchdog.beat("same", waiting=False)
+        watchdog.beat({})
         watchdog.look()
     assert ends == []
 
@@ -45,15 +47,34 @@ def test_an_idle_process_lives_on(watchdog: Watchdog, time: Time, ends: list[int
 def test_work_that_waits_while_none_is_done_ends_the_process(watchdog: Watchdog, time: Time, ends: list[int]) -> None:
     for second in range(62):
         time.now = second
-        watchdog.beat("same", waiting=True)
+        watchdog.beat({WORK: "same"})
         watchdog.look()
     assert ends == [EXIT_CODE]
+
+
+def test_each_thing_that_stands_still_has_its_own_time(
+    watchdog: Watchdog, time: Time, ends: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    for second in range(62):
+        time.now = second
+        watchdog.beat({WORK: second // 30, "commands wait": "same"} if second % 40 else {"commands wait": "same"})
+        watchdog.look()
+    assert ends == [EXIT_CODE]
+    assert caplog.messages == ["this process ends, because commands wait since 61 s"]
+
+
+def test_what_stood_still_and_went_on_may_stand_still_again(watchdog: Watchdog, time: Time, ends: list[int]) -> None:
+    for second in range(300):
+        time.now = second
+        watchdog.beat({WORK: "same"} if second % 50 else {})
+        watchdog.look()
+    assert ends == []
 
 
 def test_a_held_up_loop_is_told_where_and_then_ended(
     watchdog: Watchdog, time: Time, ends: list[int], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    watchdog.beat(1, waiting=False)
+    watchdog.beat({})
     time.now = 10
     watchdog.look()
     watchdog.look()
@@ -65,10 +86,9 @@ def test_a_held_up_loop_is_told_where_and_then_ended(
 
 
 def test_the_wait_for_work_begins_when_it_comes(watchdog: Watchdog, time: Time, ends: list[int]) -> None:
-    watchdog.beat("same", waiting=False)
+    watchdog.beat({})
     time.now = 100
-    watchdog.beat("same", waiting=False)
-    watchdog.beat("same", waiting=True)
+    watchdog.beat({WORK: "same"})
     watchdog.look()
     assert ends == []
 
@@ -76,13 +96,12 @@ def test_the_wait_for_work_begins_when_it_comes(watchdog: Watchdog, time: Time, 
 def test_health_is_red_from_half_of_the_time_on(watchdog: Watchdog, time: Time) -> None:
     time.now = 500
     assert (watchdog.fault(), watchdog.stalled_seconds) == ("", 0)
-    watchdog.beat("same", waiting=False)
-    for second in range(501, 535):
+    for second in range(500, 535):
         time.now = second
-        watchdog.beat("same", waiting=True)
+        watchdog.beat({WORK: "same"})
         assert (watchdog.fault() != "") is (second > 530)
     assert watchdog.fault() == "work waits and none is done since 34 s"
-    watchdog.beat("more", waiting=True)
+    watchdog.beat({WORK: "more"})
     assert watchdog.fault() == ""
     time.now += 31
     assert watchdog.fault() == "its event loop is held up since 31 s"
