@@ -5,6 +5,8 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 from aiokafka.protocol.group import SyncGroupRequest
 from faust.transport.consumer import Consumer
 from faust.transport.drivers import aiokafka
@@ -12,6 +14,7 @@ from faust.types import TP
 from mode.utils.queues import FlowControlEvent
 
 from jabba.lanes.lease import Lease
+from jabba.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +122,24 @@ async def leave_group(consumer: Consumer, seconds: float) -> None:
         await asyncio.wait_for(asyncio.wrap_future(leaving), seconds)
     except TimeoutError:
         logger.warning("the consumer group does not answer; it will miss this worker after its session")
+
+
+async def commit_outside(settings: Settings, offsets: Mapping[TP, int]) -> None:
+    """Commit for a group that has no members left; in any other its members read again what was not committed."""
+    consumer = AIOKafkaConsumer(
+        **settings.kafka_access.client_options(), group_id=settings.topics.worker_group, enable_auto_commit=False
+    )
+    try:
+        await consumer.start()
+        ours = {TopicPartition(*place): offset for place, offset in offsets.items()}
+        consumer.assign(list(ours))
+        # Another one may have been a member meanwhile, and have come further.
+        known = {place: await consumer.committed(place) or 0 for place in ours}
+        await consumer.commit({place: offset for place, offset in ours.items() if offset > known[place]})
+    except KafkaError as error:
+        logger.debug("the last offsets are not committed: %r", error)
+    finally:
+        await consumer.stop()
 
 
 def positions(consumer: Consumer, committed: Mapping[TP, int]) -> Iterator[tuple[TP, int]]:

@@ -14,6 +14,7 @@ from agents import control, tasks
 from agents.consumer import (
     PromptConsumer,
     SteadyFlow,
+    commit_outside,
     committed_offsets,
     follow_heartbeats,
     leave_group,
@@ -33,7 +34,7 @@ from jabba.lanes.forgetting import Window
 from jabba.lanes.gate import Gate
 from jabba.lanes.lane import Shared
 from jabba.lanes.lease import Lease
-from jabba.lanes.owned import Policy
+from jabba.lanes.policy import Policy
 from jabba.log import Log
 from jabba.room import Room
 from jabba.settings import Settings
@@ -54,6 +55,9 @@ _LOOK_SECONDS = 3.0
 
 _RETRY_SECONDS = 0.5
 
+_FINISH_SECONDS = 1.0
+"""How much longer than running steps may take it may take to say that none is left."""
+
 
 def build(settings: Settings, partitions: int) -> JabbaApp:
     """Put a worker together; ``partitions`` is what each topic was created with."""
@@ -65,11 +69,11 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
     lease = Lease(settings.session_seconds, clock.monotonic)
     # Faust names the class once for all applications.
     app.transport.Consumer = partial(PromptConsumer, lease=lease)  # type: ignore[misc,assignment]
-    gate = Gate(settings.slots, lease.valid)
+    gate = Gate(asyncio.Semaphore(settings.slots), lease.valid)
     emitter = Emitter(partial(log.append, settings.topics.events), partitions)
     local = LocalRunner(settings.threads)
     runner = MeasuredRunner(local, clock.monotonic)
-    table = LaneTable(app, settings=settings, partitions=partitions, log=log, may_write=gate.may_write, now=clock.now)
+    table = LaneTable(app, settings=settings, partitions=partitions, log=log, now=clock.now)
     app.tables.add(table)
 
     async def refuse(slice_: Slice, reason: str) -> None:
@@ -150,7 +154,7 @@ class Ownership:
         self._app.on_partitions_revoked.connect(cast("Any", self._on_revoked))
         self._app.on_partitions_assigned.connect(cast("Any", self._on_assigned))
         self._app.on_rebalance_complete.connect(cast("Any", self._on_complete))
-        self._app.timer(self._settings.commit_seconds, name="commit")(self.commit)
+        self._app.timer(self._settings.commit_seconds, name="commit")(self._commit_now_and_then)
         self._app.timer(_TICK_SECONDS, name="tick")(self._tick)
         self._app.timer(_LOOK_SECONDS, name="look")(self._look)
         self._app.timer(self._standstill.ask_seconds, name="ask")(self._standstill.ask)
@@ -164,10 +168,7 @@ class Ownership:
 
     async def commit(self) -> None:
         """Commit what the engine has finished."""
-        done = {TP(self._settings.topics.tasks, n): offset for n, offset in self._engine.committable().items()}
-        obeyed = self._engine.committable_commands()
-        done |= {TP(self._settings.topics.control, n): offset for n, offset in obeyed.items()}
-        offsets = {place: offset for place, offset in done.items() if self._committed.get(place) != offset}
+        offsets = self._uncommitted()
         if not offsets:
             return
         try:
@@ -184,14 +185,36 @@ class Ownership:
                 {place.partition: offset for place, offset in offsets.items() if place.topic == tasks_topic}
             )
 
+    async def _commit_now_and_then(self) -> None:
+        if not self._leaving:
+            await self.commit()
+
+    def _uncommitted(self) -> dict[TP, int]:
+        """Answer the offsets that may be committed and are not."""
+        done = {TP(self._settings.topics.tasks, n): offset for n, offset in self._engine.committable().items()}
+        obeyed = self._engine.committable_commands()
+        done |= {TP(self._settings.topics.control, n): offset for n, offset in obeyed.items()}
+        return {place: offset for place, offset in done.items() if self._committed.get(place) != offset}
+
     async def hand_over(self) -> None:
-        """Let running steps finish, commit, and cancel the rest."""
+        """Leave the group, let running steps finish meanwhile, commit, and cancel the rest."""
         self._leaving = True
         self.watchdog.stop()
-        await self._drain_and_commit()
+        await self._release_and_commit()
+        # One that keeps its place in the group for a restart stays in it for as long as it can: nobody takes over.
+        if not self._settings.instance:
+            await self._leave_group()
+        await self._engine.finish(self._settings.handover_seconds + _FINISH_SECONDS)
+        if self._settings.instance:
+            await self.commit()
+            await self._leave_group()
+        elif offsets := self._uncommitted():
+            await commit_outside(self._settings, offsets)
         await self._engine.stop()
-        await leave_group(cast("Consumer", self._app.consumer), self._settings.session_seconds)
         await self._close()
+
+    async def _leave_group(self) -> None:
+        await leave_group(cast("Consumer", self._app.consumer), self._settings.session_seconds)
 
     async def _tick(self) -> None:
         topics = self._settings.topics
@@ -207,17 +230,17 @@ class Ownership:
             # A record that cannot be read must not take every worker down in turn.
             logger.exception("the tick failed, the next one tries again")
 
-    async def _drain_and_commit(self) -> None:
+    async def _release_and_commit(self) -> None:
         if self._telling is not None:
             self._telling.cancel()
-        running = await self._engine.drain(self._settings.handover_seconds)
+        running = await self._engine.release(self._settings.handover_seconds)
         if running:
-            logger.warning("%d steps run longer than the hand-over waits", running)
+            logger.warning("%d steps run that cannot be recorded any more", running)
         await self.commit()
 
     async def _on_revoked(self, _app: Any, *_: Any, **__: Any) -> None:
         self._assigned = False
-        await self._drain_and_commit()
+        await self._release_and_commit()
         self._engine.forget_offsets()
         self._committed.clear()
         self._joins_since = self._lease.now()

@@ -6,7 +6,7 @@ python -m bench.parked
 import asyncio
 import gc
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, cast
 from uuid import UUID
 
@@ -15,9 +15,10 @@ import psutil
 from jabba import ids
 from jabba.lanes.gate import Gate
 from jabba.lanes.lane import Shared
-from jabba.lanes.owned import OwnedPartition, Policy
+from jabba.lanes.owned import OwnedPartition
+from jabba.lanes.policy import Policy
 from jabba.lanes.records import LaneName, LaneRecord, Stamp
-from jabba.lanes.store import Batch, Store
+from jabba.lanes.store import Batch, Changelog, Store
 from jabba.lifecycle import Strategy
 from jabba.models import Callback, TaskSpec
 from jabba.room import Room
@@ -26,12 +27,12 @@ from jabba.slices import Slice
 _NOW = 1_800_000_000.0
 _TICKS = 50
 _ARGS = "x" * 200
-Changelog = list[tuple[int, bytes, bytes | None]]
+Messages = list[tuple[int, bytes, bytes | None]]
 
 
-def changelog(lanes: int) -> Changelog:
+def changelog(lanes: int) -> Messages:
     """Answer what a former owner has left: lanes of one task each, all waiting for an hour."""
-    written: Changelog = []
+    written: Messages = []
     for number in range(lanes):
         slice_ = reminder(ids.new_job_id(_NOW))
         record = LaneRecord(slice_.digest, number, adopted=True, due=_NOW + 3600)
@@ -63,9 +64,7 @@ def reminder(job: UUID) -> Slice:
 async def measure(lanes: int) -> None:
     """Take a partition with so many parked lanes over, and print a row."""
     log = changelog(lanes)
-    gate = Gate(100)
-    gate.open()
-    shared = Shared(gate, cast("Any", None), cast("Any", None), 1024 * 1024, 3, lambda: _NOW)
+    shared = Shared(Gate(asyncio.Semaphore(100)), cast("Any", None), cast("Any", None), 1024 * 1024, 3, lambda: _NOW)
 
     async def append(key: bytes, value: bytes | None) -> int:
         log.append((len(log), key, value))
@@ -75,12 +74,19 @@ async def measure(lanes: int) -> None:
         # As from the broker: a copy, so that its memory is counted.
         yield [(offset, key, None if value is None else bytes(memoryview(value))) for offset, key, value in log[start:]]
 
+    async def follow(_start: int, _seconds: float) -> AsyncGenerator[Batch, None]:
+        yield []
+
+    async def may_write() -> None:
+        pass
+
     gc.collect()
     before = psutil.Process().memory_info().rss
-    store = Store(append, read, gate.may_write, lambda: _NOW)
+    store = Store(Changelog(append, read, follow), may_write, lambda: _NOW)
     owned = OwnedPartition(shared, Room(2000, 64 * 1024 * 1024), Policy(), lambda _: None)
     began = time.process_time()
-    await store.take()
+    await store.load()
+    await store.claim()
     await owned.loaded(store)
     loaded = time.process_time() - began
     gc.collect()

@@ -1,13 +1,14 @@
 """The table of lanes: Faust's changelog and assignment, our own loading and writing.
 
 Faust's in-memory tables replay the whole changelog at every rebalance, kept partitions included, at a few thousand
-records a second. This one keeps a store for each partition it owns, loads only those that are new, in bulk, and writes
+records a second. This one makes a store for each partition it owns, loads only those that are new, in bulk, and writes
 with an acknowledged producer; Faust is told that there is nothing left to recover.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP, EventT
 
 from jabba.errors import Unavailable
-from jabba.lanes.store import Batch, Store
+from jabba.lanes.store import Batch, Changelog, Store
 from jabba.log import Log
 from jabba.settings import Settings
 
@@ -40,7 +41,7 @@ _RETRY_SECONDS = 0.5
 
 
 class LaneTable(faust.Table[Any, Any]):
-    """The stores of the partitions that this worker owns.
+    """Gives the stores of the partitions that this worker owns.
 
     ``records`` counts what was written, ``passed`` by partition what was read and written.
     """
@@ -52,7 +53,6 @@ class LaneTable(faust.Table[Any, Any]):
         settings: Settings,
         partitions: int,
         log: Log,
-        may_write: Callable[[], Awaitable[None]],
         now: Callable[[], float],
         **options: Any,
     ) -> None:
@@ -60,32 +60,21 @@ class LaneTable(faust.Table[Any, Any]):
         self._access = settings.kafka_access
         self._topic = settings.topics.changelog
         self._log = log
-        self._may_write = may_write
         self._now = now
-        self._stores: dict[int, Store] = {}
         self._ends: dict[TP, int] = {}
         self._reading = asyncio.Semaphore(_READ_AT_A_TIME)
         self.records = 0
         self.passed: dict[int, int] = {}
 
-    async def take(self, partition: int) -> Store:
-        """Load a partition and claim a new epoch for it; tries until it succeeds."""
-        store = self._stores[partition] = await self._taken(partition)
-        return store
-
-    def drop(self, partition: int) -> None:
-        """Forget a partition that another worker owns now."""
-        store = self._stores.pop(partition, None)
-        if store is not None:
-            store.retire()
-
-    async def _taken(self, partition: int) -> Store:
+    async def take(self, partition: int, may_write: Callable[[], Awaitable[None]]) -> Store:
+        """Load a partition and claim a new epoch for it, once ``may_write`` returns; tries until it succeeds."""
         while True:
-            store = self._store_of(partition)
+            store = Store(self._changelog(partition), may_write, self._now)
             try:
                 # A few at a time: loaded all at once, the first would be ready no sooner than the last.
                 async with self._reading:
                     await store.load()
+                await store.predecessor()
                 await store.claim()
             except (KafkaError, Unavailable, OSError) as error:
                 logger.warning("loading the changelog of partition %d again: %r", partition, error)
@@ -93,17 +82,41 @@ class LaneTable(faust.Table[Any, Any]):
             else:
                 return store
 
-    def _store_of(self, partition: int) -> Store:
-        return Store(partial(self._append, partition), partial(self._read, partition), self._may_write, self._now)
+    def _changelog(self, partition: int) -> Changelog:
+        return Changelog(
+            partial(self._append, partition), partial(self._read, partition), partial(self._follow, partition)
+        )
 
     async def _append(self, partition: int, key: bytes, value: bytes | None) -> int:
         offset = await self._log.append(self._topic, partition, value, key=key, within=_APPEND_SECONDS, once=True)
         self.records += 1
-        self.passed[partition] = self.passed.get(partition, 0) + 1
+        self._pass(partition, 1)
         return offset
+
+    def _pass(self, partition: int, messages: int) -> None:
+        self.passed[partition] = self.passed.get(partition, 0) + messages
 
     async def _read(self, partition: int, start: int) -> AsyncIterator[Batch]:
         place = TopicPartition(self._topic, partition)
+        async with self._reader(place, start) as consumer:
+            end = (await consumer.end_offsets([place]))[place]
+            while await consumer.position(place) < end:
+                for batch in await _polled(consumer):
+                    self._pass(partition, len(batch))
+                    yield batch
+                    # Neither Kafka's client nor what is done with a batch waits while there is more at hand.
+                    await asyncio.sleep(0)
+
+    async def _follow(self, partition: int, start: int, seconds: float) -> AsyncGenerator[Batch, None]:
+        until = asyncio.get_running_loop().time() + seconds
+        async with self._reader(TopicPartition(self._topic, partition), start) as consumer:
+            while asyncio.get_running_loop().time() < until:
+                for batch in await _polled(consumer):
+                    self._pass(partition, len(batch))
+                    yield batch
+
+    @asynccontextmanager
+    async def _reader(self, place: TopicPartition, start: int) -> AsyncIterator[AIOKafkaConsumer]:
         consumer = AIOKafkaConsumer(
             **self._access.client_options(),
             auto_offset_reset="earliest",
@@ -114,14 +127,8 @@ class LaneTable(faust.Table[Any, Any]):
         await consumer.start()
         try:
             consumer.assign([place])
-            end = (await consumer.end_offsets([place]))[place]
             consumer.seek(place, max(start, (await consumer.beginning_offsets([place]))[place]))
-            while await consumer.position(place) < end:
-                for messages in (await consumer.getmany(timeout_ms=_POLL_MILLISECONDS)).values():
-                    self.passed[partition] = self.passed.get(partition, 0) + len(messages)
-                    yield [(message.offset, message.key, message.value) for message in messages]
-                    # Neither Kafka's client nor what is done with a batch waits while there is more at hand.
-                    await asyncio.sleep(0)
+            yield consumer
         finally:
             # In a task of its own: it would swallow a cancellation of this one, and so the loss of the partition.
             await asyncio.shield(asyncio.create_task(consumer.stop()))
@@ -146,3 +153,8 @@ class LaneTable(faust.Table[Any, Any]):
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         """Do nothing: stores are complete once ``take`` has returned."""
+
+
+async def _polled(consumer: AIOKafkaConsumer) -> list[Batch]:
+    found = await consumer.getmany(timeout_ms=_POLL_MILLISECONDS)
+    return [[(message.offset, message.key, message.value) for message in messages] for messages in found.values()]

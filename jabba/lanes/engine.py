@@ -10,7 +10,8 @@ from typing import NamedTuple
 from jabba.commands import Command
 from jabba.ending import ended
 from jabba.lanes.lane import Shared
-from jabba.lanes.owned import OwnedPartition, Policy, Together
+from jabba.lanes.owned import OwnedPartition, Together
+from jabba.lanes.policy import Policy
 from jabba.lanes.ports import Table
 from jabba.lanes.store import Retired
 from jabba.lanes.tracker import AckTracker
@@ -33,12 +34,13 @@ class Origin(NamedTuple):
 
 
 class Engine:
-    """Ownership follows the consumer group: ``drain``, ``assign`` and ``open``, in this order, at every rebalance.
+    """Ownership follows the consumer group: ``release``, ``assign`` and ``open``, in this order, at every rebalance.
 
-    Between ``drain`` and ``open`` no step starts. Lanes of partitions that stay live on; those of lost partitions are
-    cancelled. A partition stays only if this worker was a member of the generation before: otherwise another may have
-    owned it in between, and it is loaded again under a new epoch. Each begins to work as soon as it is loaded, and the
-    loading of one that stays goes on. ``rebalances`` counts assignments, ``taken`` the partitions that were loaded.
+    Between ``release`` and ``open`` no step starts. Lanes of partitions that stay live on; those of lost partitions are
+    cancelled once their running steps have been recorded, for which the next owner waits. A partition stays only if
+    this worker was a member of the generation before: otherwise another may have owned it in between, and it is loaded
+    again under a new epoch. Each begins to work as soon as it is loaded, and the loading of one that stays goes on.
+    ``rebalances`` counts assignments, ``taken`` the partitions that were loaded.
     """
 
     def __init__(self, table: Table, shared: Shared, room: Room, policy: Policy | None = None) -> None:
@@ -50,6 +52,7 @@ class Engine:
         self._commands = AckTracker()
         self._obeying: set[asyncio.Task[None]] = set()
         self._owned: dict[int, OwnedPartition] = {}
+        self._parting: list[OwnedPartition] = []
         self._together = Together(self._owned.values)
         self._committed: dict[int, int] = {}
         self._loadings: dict[int, asyncio.Task[None]] = {}
@@ -63,20 +66,26 @@ class Engine:
 
     # The consumer group's side.
 
-    async def drain(self, seconds: float) -> int:
-        """Start no more steps, give running ones so long to be recorded; answer how many are still running.
+    async def release(self, seconds: float) -> int:
+        """Start no more steps, and say of each partition whether some still run: those have so long to be recorded.
 
-        After this nothing is recorded until ``open``.
+        Whoever gets such a partition waits for them. Nothing else is taken in or recorded until ``assign`` and
+        ``open``. Answer how many steps run on that cannot be recorded.
         """
+        self._reading = False
         if self._marking is not None:
             self._marking.cancel()
-        running = await self._shared.gate.drain(seconds)
-        if self._shared.gate.writable:
-            leaving = (owned.leave_clean() for owned in self._owned.values())
-            with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.gather(*leaving, return_exceptions=True), seconds)
-        self._shared.gate.close()
-        return running
+        for owned in self._owned.values():
+            owned.gate.hold()
+        with suppress(TimeoutError):
+            parting = (owned.hand_over.part(seconds) for owned in self._owned.values())
+            await asyncio.wait_for(asyncio.gather(*parting, return_exceptions=True), seconds)
+        return sum(owned.gate.running for owned in self._owned.values() if not owned.hand_over.finishing)
+
+    async def finish(self, seconds: float) -> None:
+        """Wait until no step is left that may still be recorded, at most so long."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*(owned.hand_over.finished() for owned in self._all)), seconds)
 
     def forget_offsets(self) -> None:
         """Forget the messages of this generation: the next one reads again from what was committed.
@@ -100,7 +109,7 @@ class Engine:
         for partition in self._owned.keys() - stays:
             self._lose(partition)
         for partition in stays:
-            self._owned[partition].forget_offsets()
+            self._owned[partition].stay()
         for partition in sorted(assigned - stays):
             finish = partial(self._tracker.finish, partition)
             owned = OwnedPartition(self._shared, self._room, self._policy, finish, self._together)
@@ -119,13 +128,16 @@ class Engine:
 
     def open(self) -> None:
         """Let steps start."""
-        self._shared.gate.open()
+        for owned in self._owned.values():
+            owned.gate.open()
         self._marking = asyncio.create_task(self._mark())
 
     async def stop(self) -> None:
         """Cancel all lanes; what was not recorded runs again elsewhere."""
         for partition in list(self._owned):
             self._lose(partition)
+        for owned in self._parting:
+            owned.end()
         await ended(self._loadings.values(), patience=_CANCEL_SECONDS)
 
     async def loaded(self) -> None:
@@ -170,7 +182,7 @@ class Engine:
     @property
     def running(self) -> int:
         """Answer how many steps are between their start and their record."""
-        return self._shared.gate.running
+        return sum(owned.gate.running for owned in self._all)
 
     @property
     def lanes(self) -> int:
@@ -225,8 +237,7 @@ class Engine:
             self._owned[origin.partition].start(slice_, origin.offset, share)
 
     async def _mark(self) -> None:
-        stores = [owned.store.result() for owned in self._owned.values() if owned.store.done()]
-        await asyncio.gather(*(store.mark(clean=False) for store in stores), return_exceptions=True)
+        await asyncio.gather(*(owned.work() for owned in self._owned.values()), return_exceptions=True)
 
     def obey(self, origin: Origin, commands: list[Command]) -> None:
         """Take in a message of the control topic, which never waits behind the backlog that it would free."""
@@ -251,18 +262,24 @@ class Engine:
     def _is_current(self, origin: Origin) -> bool:
         return self._reading and origin.generation == self._generation and origin.partition in self._owned
 
+    @property
+    def _all(self) -> list[OwnedPartition]:
+        """Answer the partitions that this worker owns, and those of which it still runs steps."""
+        return [*self._owned.values(), *self._parting]
+
     def _lose(self, partition: int) -> None:
-        self._owned.pop(partition).lose()
+        owned = self._owned.pop(partition)
         self._loadings[partition].cancel()
-        self._table.drop(partition)
+        owned.lose()
+        self._parting = [one for one in (*self._parting, owned) if one.hand_over.finishing]
 
     async def _load(self, partition: int, owned: OwnedPartition, *, after: asyncio.Task[None] | None) -> None:
         # One that was cancelled may go on for a moment; two at a time would claim the partition against each other.
         if after is not None:
             await ended([after], patience=_CANCEL_SECONDS)
-        store = await self._table.take(partition)
+        store = await self._table.take(partition, owned.gate.may_write)
         if _is_cancelled():
-            self._table.drop(partition)
+            store.retire()
             return
         self.taken += 1
         await owned.loaded(store)

@@ -1,27 +1,33 @@
-"""The gate that every step passes: it bounds what runs at a time, and closes while partitions change hands."""
+"""The gate that every step of a partition passes: it bounds what runs at a time, and closes for a hand-over."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 _LEASE_POLL_SECONDS = 0.1
 
 
 class Gate:
-    """Open: steps start. Drained: no more start, running ones are recorded. Closed: nothing is recorded either.
+    """Open: steps start. Held: no more start, running ones are recorded. Closed: nothing is recorded either.
 
+    ``slots`` bounds the steps of all gates that branch off this one: a worker has one for each of its partitions.
     ``lease`` answers whether the consumer group still counts this worker as alive: one whose session may have expired
     records nothing, because another may own its partitions already.
     """
 
-    def __init__(self, slots: int, lease: Callable[[], bool] = lambda: True) -> None:
-        self._slots = asyncio.Semaphore(slots)
+    def __init__(self, slots: asyncio.Semaphore, lease: Callable[[], bool] = lambda: True) -> None:
+        self._slots = slots
         self._lease = lease
         self._open = asyncio.Event()
         self._writable = asyncio.Event()
+        self._writable_until = float("-inf")
         self._quiet = asyncio.Event()
         self._quiet.set()
-        self._running = 0
+        self._running = self._settling = 0
+
+    def branch(self) -> "Gate":
+        """Make a gate of its own for a partition, closed as yet."""
+        return Gate(self._slots, self._lease)
 
     @property
     def running(self) -> int:
@@ -31,27 +37,50 @@ class Gate:
     @property
     def writable(self) -> bool:
         """Answer whether records and events may be sent now."""
-        return self._writable.is_set() and self._lease()
+        if self._writable.is_set():
+            return self._lease()
+        return asyncio.get_running_loop().time() < self._writable_until
 
     def open(self) -> None:
         """Let steps start."""
+        self._writable_until = float("-inf")
         self._writable.set()
         self._open.set()
 
-    async def drain(self, seconds: float) -> int:
-        """Start no more steps, and give running ones so long to be recorded; answer how many did not.
+    def hold(self) -> None:
+        """Start no more steps."""
+        self._open.clear()
 
-        Without a lease nothing can be recorded, and nothing is waited for.
+    def close(self, *, until: float = float("-inf")) -> None:
+        """Let nothing be recorded any more, or only until then, by the event loop's time and whatever the lease says.
+
+        That is for running steps of a partition whose next owner knows that it has to wait for so long.
         """
         self._open.clear()
+        self._writable.clear()
+        self._writable_until = until
+
+    @property
+    def is_quiet(self) -> bool:
+        """Answer whether nothing has started that is not recorded, and no lane is about to end."""
+        return self._quiet.is_set()
+
+    async def quiet(self, seconds: float) -> int:
+        """Give running steps so long to be recorded, and ending lanes to end; answer how many steps are not."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._quiet.wait(), seconds if self._lease() else 0)
+            async with asyncio.timeout(seconds):
+                while not self.is_quiet:
+                    await self._quiet.wait()
         return self._running
 
-    def close(self) -> None:
-        """Let nothing be recorded any more."""
-        self._open.clear()
-        self._writable.clear()
+    @contextmanager
+    def settling(self) -> Iterator[None]:
+        """Be waited for while a lane ends: without its last record, its slice would be read again."""
+        self._count(settling=1)
+        try:
+            yield
+        finally:
+            self._count(settling=-1)
 
     @asynccontextmanager
     async def step(self) -> AsyncIterator[None]:
@@ -65,7 +94,7 @@ class Gate:
     async def enter(self) -> None:
         """Wait for the gate and a slot."""
         while True:
-            await self._until(self._open)
+            await self._until_open()
             await self._slots.acquire()
             if self._is_open():
                 break
@@ -86,27 +115,30 @@ class Gate:
             return
         self._count(-1)
         try:
-            await self._until(self._open)
+            await self._until_open()
         finally:
             self._count(1)
 
     async def may_write(self) -> None:
         """Wait until records may be written."""
-        await self._until(self._writable)
+        while not self.writable:
+            await self._writable.wait()
+            if not self._lease():
+                await asyncio.sleep(_LEASE_POLL_SECONDS)
 
     def _is_open(self) -> bool:
         return self._open.is_set() and self._lease()
 
-    def _count(self, change: int) -> None:
-        self._running += change
-        if self._running:
+    def _count(self, running: int = 0, *, settling: int = 0) -> None:
+        self._running += running
+        self._settling += settling
+        if self._running or self._settling:
             self._quiet.clear()
         else:
             self._quiet.set()
 
-    async def _until(self, allowed: asyncio.Event) -> None:
-        while True:
-            await allowed.wait()
-            if self._lease():
-                return
-            await asyncio.sleep(_LEASE_POLL_SECONDS)
+    async def _until_open(self) -> None:
+        while not self._is_open():
+            await self._open.wait()
+            if not self._lease():
+                await asyncio.sleep(_LEASE_POLL_SECONDS)

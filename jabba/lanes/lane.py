@@ -106,7 +106,8 @@ class Lane:
             await self._run_in_order()
         else:
             await self._run_at_once()
-        await self._settle()
+        with self._shared.gate.settling():
+            await self._settle()
 
     async def adopt(self, due: float | None = None) -> int:
         """Store the slice in the table, to wait there until ``due`` if that is given; answer its bytes."""

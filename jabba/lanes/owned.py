@@ -3,15 +3,17 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice, takewhile
 
 from jabba.commands import CloseJob
 from jabba.events import encode_event
 from jabba.lanes.adopted import Adopted
-from jabba.lanes.forgetting import Markers, Window
+from jabba.lanes.forgetting import Markers
+from jabba.lanes.handover import HandOver
 from jabba.lanes.lane import OTHER_JOB, Lane, Parked, Refused, Shared
 from jabba.lanes.parking import Parking
+from jabba.lanes.policy import Policy
 from jabba.lanes.records import (
     LANE_PREFIX,
     OUTCOME_PREFIX,
@@ -33,19 +35,6 @@ logger = logging.getLogger(__name__)
 
 _FIRST_RETRY_SECONDS = 0.5
 _LONGEST_RETRY_SECONDS = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """When lanes move into the table, how many bytes of slices a worker may hold there, and how long it remembers.
-
-    ``suspects`` is how many lanes a worker that crashed may have been running: as many as a worker keeps in memory.
-    """
-
-    adopt_seconds: float = 10.0
-    adopt_bytes: int = 64 * 1024 * 1024
-    window: Window = field(default_factory=Window)
-    suspects: int = 2000
 
 
 class _Running:
@@ -93,7 +82,9 @@ class OwnedPartition:
         together: "Together | None" = None,
     ) -> None:
         self.store: asyncio.Future[Store] = asyncio.get_running_loop().create_future()
-        self._shared = shared
+        self.gate = shared.gate.branch()
+        self.hand_over = HandOver(self.gate, self.store, self._absolve)
+        self._shared = replace(shared, gate=self.gate)
         self._room = room
         self._policy = policy
         self._finish = finish
@@ -154,8 +145,26 @@ class OwnedPartition:
         for running in self._running.values():
             running.offsets.clear()
 
+    def stay(self) -> None:
+        """Go on: the partition is still this worker's."""
+        self.hand_over.stay()
+        self.forget_offsets()
+
+    async def work(self) -> None:
+        """Take back what was said of parting."""
+        if self.store.done():
+            await self.store.result().work()
+
     def lose(self) -> None:
-        """Cancel everything: the partition has gone to another owner."""
+        """Give the partition up to its next owner, when the last step has ended that may still be recorded."""
+        self.forget_offsets()
+        self.hand_over.then(self.end)
+
+    def end(self) -> None:
+        """Cancel everything."""
+        self.hand_over.cancel()
+        if self.store.done() and not self.store.cancelled():
+            self.store.result().retire()
         self.store.cancel()
         for running in self._running.values():
             if running.task is not None:
@@ -201,13 +210,6 @@ class OwnedPartition:
         closed = JobClosed(command.job, version, command.reason, type=command.type)
         await self._shared.events.send(command.job, encode_event(closed))
 
-    async def leave_clean(self) -> None:
-        """Let the next owner suspect no step: this one hands over, whatever still runs."""
-        if self.store.done():
-            lanes = [running.lane for running in self._running.values() if running.lane is not None]
-            await asyncio.gather(*(lane.absolve() for lane in lanes))
-            await self.store.result().mark(clean=True)
-
     def tick(self, committed: int, *, forgets: bool = True) -> None:
         """Do what is due: wake parked lanes, adopt old ones and, unless told otherwise, forget markers."""
         if not self.store.done():
@@ -218,6 +220,11 @@ class OwnedPartition:
             self._spawn(self._adopt_old(now))
             if forgets:
                 self._spawn(self._forget(self._markers.take_expired(self.store.result(), now, committed)))
+
+    async def _absolve(self) -> None:
+        """Let the next owner suspect no step: this one hands over, whatever still runs."""
+        lanes = [running.lane for running in self._running.values() if running.lane is not None]
+        await asyncio.gather(*(lane.absolve() for lane in lanes))
 
     # Lanes in memory.
 

@@ -1,6 +1,7 @@
 """What the engine needs from the world."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 from uuid import UUID
 
@@ -13,12 +14,11 @@ from jabba.models import Callback
 class Table(Protocol):
     """The changelog table: one store for each partition that this worker owns."""
 
-    async def take(self, partition: int) -> Store:
-        """Load a partition and claim a new epoch for it; tries until it succeeds."""
-        ...
+    async def take(self, partition: int, may_write: Callable[[], Awaitable[None]]) -> Store:
+        """Load a partition and claim a new epoch for it, once ``may_write`` returns; tries until it succeeds.
 
-    def drop(self, partition: int) -> None:
-        """Forget a partition that another worker owns now."""
+        A former owner that still runs steps is waited for, as long as it may record them.
+        """
         ...
 
 

@@ -202,6 +202,28 @@ class Claim:
         return cls(found["since"], found["crashes"])
 
 
+@dataclass(frozen=True, slots=True)
+class Parting:
+    """Whether an owner has parted from its partition.
+
+    ``clean`` once it has handed over: nothing of it runs any more. Before that it may say that it is ``finishing``: for
+    so many seconds at most it may still record steps that run, and whoever gets the partition waits for them.
+    """
+
+    clean: bool = False
+    finishing: float = 0.0
+
+    def encode(self) -> bytes:
+        """Answer the wire form."""
+        return strictjson.encode({"v": 1, "clean": self.clean, "finishing": self.finishing})
+
+    @classmethod
+    def decode(cls, text: bytes) -> Self:
+        """Read the wire form."""
+        found = strictjson.decode(text)
+        return cls(found["clean"], found.get("finishing", 0.0))
+
+
 class Stamp(NamedTuple):
     """What a key in the changelog ends in: the highest wins.
 

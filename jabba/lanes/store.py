@@ -1,30 +1,42 @@
 """The records of one partition: read back from the changelog, and written so that a predecessor cannot undo them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, ItemsView, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, ItemsView, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from itertools import takewhile
 
 from jabba.errors import JabbaError, Unavailable
-from jabba.lanes.records import Claim, Folded, Stamp
-
-Append = Callable[[bytes, bytes | None], Awaitable[int]]
-"""Appends key and value to the changelog partition, once, and answers the offset.
-
-Unavailable when it is not acknowledged; it may land at any time later, or never.
-"""
+from jabba.lanes.records import Claim, Folded, Parting, Stamp
 
 Batch = Sequence[tuple[int, bytes, bytes | None]]
 """Messages of the changelog that come together: (offset, key, value), at least one."""
-
-Read = Callable[[int], AsyncIterator[Batch]]
-"""Reads the changelog partition, from an offset to its end at the time of the call."""
 
 EPOCH_KEY = "epoch"
 """Holds the claim of the owner."""
 
 CLEAN_KEY = "clean"
-"""Whether the owner has handed over, so that the next one suspects no step."""
+"""Holds the parting of the owner: the next one suspects no step of one that has handed over."""
 
-_CLEAN = {True: b'{"v":1,"clean":true}', False: b'{"v":1,"clean":false}'}
+_WORKS = Parting()
+_HAS_LEFT = Parting(clean=True)
+
+_PATIENCE_SECONDS = 0.5
+"""A former owner is waited for longer than it may record, since clocks do not run equally fast."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changelog:
+    """One partition of the changelog.
+
+    ``append`` writes key and value, once, and answers the offset; Unavailable when it is not acknowledged: then it may
+    land at any time later, or never. ``read`` answers the messages from an offset to the end at the time of the call,
+    ``follow`` those that come within so many seconds, too.
+    """
+
+    append: Callable[[bytes, bytes | None], Awaitable[int]]
+    read: Callable[[int], AsyncIterator[Batch]]
+    follow: Callable[[int, float], AsyncGenerator[Batch, None]]
 
 
 class Retired(JabbaError):
@@ -39,32 +51,38 @@ class Store:
     """
 
     def __init__(
-        self, append: Append, read: Read, may_write: Callable[[], Awaitable[None]], now: Callable[[], float]
+        self, changelog: Changelog, may_write: Callable[[], Awaitable[None]], now: Callable[[], float]
     ) -> None:
-        self._append = append
-        self._read = read
+        self._log = changelog
         self._may_write = may_write
         self._now = now
         self._claim = Claim(0.0)
-        self._clean = False
+        self._parting: Parting | None = _WORKS
+        self._parts = asyncio.Lock()
         self._retry = 0
         self._folded = Folded()
         self.epoch = 0
         self.end = 0
         self._retired = False
 
-    async def take(self) -> None:
-        """Load the partition and claim the next epoch."""
-        await self.load()
-        await self.claim()
-
     async def load(self) -> None:
         """Read what has been written so far."""
-        absorb = self._folded.absorb
-        async for batch in self._read(self.end):
-            for _, key, value in batch:
-                absorb(key, value)
-            self.end = batch[-1][0] + 1
+        async for batch in self._log.read(self.end):
+            self._absorb(batch)
+
+    async def predecessor(self) -> None:
+        """Wait until the former owner has recorded the steps that it still ran when it gave the partition up.
+
+        It has said for how long it may do so: after that it records nothing, even if it is not heard of again.
+        """
+        finishing = self._former_parting().finishing
+        if not finishing:
+            return
+        async with aclosing(self._log.follow(self.end, finishing + _PATIENCE_SECONDS)) as batches:
+            async for batch in batches:
+                self._absorb(batch)
+                if not self._former_parting().finishing:
+                    return
 
     async def claim(self) -> None:
         """Claim the next epoch of what was loaded.
@@ -78,7 +96,7 @@ class Store:
             await self._may_write()
             stamp = Stamp(self._folded.epoch + 1)
             loaded = self.end
-            offset = await self._append(stamp.full_key(EPOCH_KEY), self._claim.encode())
+            offset = await self._log.append(stamp.full_key(EPOCH_KEY), self._claim.encode())
             contested = await self._contested(stamp, offset) if offset > loaded else False
             self._folded.absorb(stamp.full_key(EPOCH_KEY), self._claim.encode())
             self.end = offset + 1
@@ -91,11 +109,34 @@ class Store:
         """Answer how many owners in a row have crashed before this one, each soon after it took the partition."""
         return self._claim.crashes
 
-    async def mark(self, *, clean: bool) -> None:
-        """Note whether this owner has handed over: the next owner of a clean partition suspects no step."""
-        if clean != self._clean:
-            self._clean = clean
-            await self.put(CLEAN_KEY, _CLEAN[clean])
+    async def work(self) -> None:
+        """Note that this owner works, if it has said anything else before."""
+        await self._part(_WORKS)
+
+    async def finish(self, seconds: float) -> None:
+        """Note that this owner may record for so many seconds from before this call, and not later."""
+        await self._part(Parting(finishing=seconds))
+
+    async def leave(self) -> None:
+        """Note that this owner has handed over: the next one waits no longer, and suspects no step.
+
+        It is the last thing that is written, when nothing else may be any more.
+        """
+        async with self._parts:
+            self._parting = None
+            while self._parting is None:
+                with suppress(Unavailable):
+                    await self._once(CLEAN_KEY, Stamp(self.epoch, self._retry), _HAS_LEFT.encode())
+                    self._parting = _HAS_LEFT
+
+    async def _part(self, parting: Parting) -> None:
+        # One at a time: of two with one stamp the one that lands last counts.
+        async with self._parts:
+            if parting != self._parting:
+                # Until it is acknowledged, nobody knows what the next owner would find.
+                self._parting = None
+                await self.put(CLEAN_KEY, parting.encode())
+                self._parting = parting
 
     def __len__(self) -> int:
         return len(self._folded.values)
@@ -133,11 +174,21 @@ class Store:
         saved = self._folded.values.get(EPOCH_KEY)
         if saved is None:
             return Claim(self._now())
-        stamps = self._folded.stamps
-        left_clean = (
-            self._folded.values.get(CLEAN_KEY) == _CLEAN[True] and stamps[CLEAN_KEY].epoch == stamps[EPOCH_KEY].epoch
-        )
-        return Claim.decode(saved).next(self._now(), clean=left_clean)
+        return Claim.decode(saved).next(self._now(), clean=self._former_parting().clean)
+
+    def _former_parting(self) -> Parting:
+        """Answer what the last owner has said; one before it does not count."""
+        stamps, saved = self._folded.stamps, self._folded.values.get(CLEAN_KEY)
+        claim = stamps.get(EPOCH_KEY)
+        if saved is None or claim is None or stamps[CLEAN_KEY].epoch != claim.epoch:
+            return _WORKS
+        return Parting.decode(saved)
+
+    def _absorb(self, batch: Batch) -> None:
+        absorb = self._folded.absorb
+        for _, key, value in batch:
+            absorb(key, value)
+        self.end = batch[-1][0] + 1
 
     async def _sweep_all(self) -> None:
         for key in list(self._folded.stale):
@@ -155,16 +206,20 @@ class Store:
         """Write once; answer whether it was acknowledged while the partition was ours."""
         await self._still_ours()
         try:
-            offset = await self._append(stamp.full_key(key), value)
-        except BaseException as error:
-            self._outrank(key, stamp, value)
-            if not isinstance(error, Unavailable):
-                raise
+            offset = await self._once(key, stamp, value)
+        except Unavailable:
             return False
         # Only if the partition is ours even now did the write come before its next owner read it.
         await self._still_ours()
         self.end = max(self.end, offset + 1)
         return True
+
+    async def _once(self, key: str, stamp: Stamp, value: bytes | None) -> int:
+        try:
+            return await self._log.append(stamp.full_key(key), value)
+        except BaseException:
+            self._outrank(key, stamp, value)
+            raise
 
     def _outrank(self, key: str, stamp: Stamp, value: bytes | None) -> None:
         """Let every later write have a higher stamp than one that was not answered."""
@@ -179,7 +234,7 @@ class Store:
 
     async def _contested(self, claim: Stamp, offset: int) -> bool:
         contested = False
-        async for batch in self._read(self.end):
+        async for batch in self._log.read(self.end):
             for _, key, value in takewhile(lambda message: message[0] < offset, batch):
                 self._folded.absorb(key, value)
                 contested = contested or key == claim.full_key(EPOCH_KEY)

@@ -9,6 +9,7 @@ from typing import Any, Self
 from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from pydantic import SecretStr
 
 from jabba.embedded.ports import free_port
@@ -99,6 +100,10 @@ class House:
         for worker in workers or [worker for worker in self.workers if worker.running]:
             worker.wait_for_line("worker ready", READY_SECONDS)
 
+    def await_members(self, count: int) -> None:
+        """Wait until so many workers have their partitions from the group."""
+        wait_until(lambda: asyncio.run(_members(self.settings)) == count, READY_SECONDS, lambda: f"{count} members")
+
     def uncommitted(self) -> dict[TopicPartition, int]:
         """Answer how many messages of each partition the workers still need."""
         return asyncio.run(_uncommitted(self.settings))
@@ -111,6 +116,18 @@ class House:
         )
         self._made.append(process)
         return process
+
+
+async def _members(settings: Settings) -> int | None:
+    """Answer how many members the group has, or None while it deals partitions to them."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    try:
+        (answer,) = await admin.describe_consumer_groups([settings.topics.worker_group])
+    finally:
+        await admin.close()
+    ((_, _, state, _, _, members, *_),) = answer.groups
+    return len(members) if state in ("Stable", "Empty") else None
 
 
 async def _uncommitted(settings: Settings) -> dict[TopicPartition, int]:

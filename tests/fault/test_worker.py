@@ -5,10 +5,8 @@ import re
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from uuid import UUID
 
 import pytest
 
@@ -16,9 +14,8 @@ from jabba import SyncClient
 from jabba.commands import encode_commands
 from jabba.log import Log
 from jabba.models import Job
-from tests.fault.executions import Execution
 from tests.fault.house import READY_SECONDS, House, wait_until
-from tests.fault.plans import MODULE
+from tests.fault.single import Seen, call, step, wait_for_all
 from tests.support.kafka import KafkaServer
 from tests.support.keys import KEY
 from tests.support.postgres import PostgresServer
@@ -60,38 +57,9 @@ def worker(house: House) -> Iterator[ChildProcess]:
             assert made.terminate(READY_SECONDS) == 0, made.account("failed")
 
 
-def call(function: str, index: int, *arguments: Any) -> list[Any]:
-    return ["local", MODULE, function, [index, *arguments]]
-
-
-def step(index: int) -> list[Any]:
-    return call("step", index, 0.0, "ok")
-
-
-class Seen:
-    """The executions of a house, by job and task."""
-
-    def __init__(self, house: House) -> None:
-        self._log = house.executions
-        self._all: list[Execution] = []
-
-    def of(self, job: Job) -> list[Execution]:
-        self._all += self._log.new()
-        return [one for one in self._all if UUID(one.job) == job.id]
-
-    def wait_for_start(self, job: Job, index: int) -> None:
-        wait_until(
-            lambda: index in [one.index for one in self.of(job)], READY_SECONDS, lambda: f"{index} of {job.id} starts"
-        )
-
-
 @pytest.fixture
 def seen(house: House) -> Seen:
     return Seen(house)
-
-
-def wait_for_all(client: SyncClient, jobs: Iterable[Job]) -> set[str]:
-    return {str(client.wait(job.id, timeout=READY_SECONDS).status) for job in jobs}
 
 
 def test_on_sigterm_running_steps_end_no_other_starts_and_offsets_are_committed(

@@ -1,7 +1,7 @@
 """What must hold at every moment of a run.
 
-A step is **recorded** once its record has landed in the changelog before the partition was assigned to anyone but its
-writer: the next owner reads it. From then on:
+A step is **recorded** once its record has landed in the changelog before anyone but its writer has claimed the
+partition there: the next owner reads it. From then on:
 
 - the step never starts again, anywhere;
 - its outcome may be announced by its writer once that has been told, and by whoever has read the record;
@@ -24,7 +24,8 @@ from uuid import UUID
 
 from jabba import strictjson
 from jabba.lanes.answers import Answer
-from jabba.lanes.records import JobRecord, LaneRecord, Stamp
+from jabba.lanes.records import JobRecord, LaneRecord, Parting, Stamp
+from jabba.lanes.store import CLEAN_KEY, EPOCH_KEY
 from jabba.lifecycle import Event, JobClosed, Strategy, TasksAborted, TaskStarted
 from jabba.slices import Slice, decode_message
 from jabba.topics import Topics, decode_events, partition_of
@@ -86,6 +87,9 @@ class Rules:
         self.standings: dict[Process, Standing] = defaultdict(Standing)
         self.tried_alone: dict[TaskKey, list[Process]] = defaultdict(list)
         self._stamps: dict[str, Stamp] = {}
+        self._epochs: dict[int, int] = defaultdict(int)
+        self._claimants: dict[int, Process] = {}
+        self._finishing: dict[int, tuple[Process, float]] = {}
         self.steps = self.crashes = self.rebalances = self.messages = 0
         self._checked: dict[int, int] = defaultdict(int)
         self._trace = hashlib.sha256()
@@ -191,7 +195,8 @@ class Rules:
         safe, tasks = self._told(message.key, message.value)
         if safe:
             self.safe_slices.add(safe)
-        if self.group.holder(partition) is process:
+        self._note_claim(process, partition, message)
+        if self._claimants.get(partition) is process:
             self.recorded |= tasks
             self.announceable |= tasks
 
@@ -233,6 +238,20 @@ class Rules:
                 self.violate(f"{process} announces {event}, but it was {known}")
             if task not in self.announceable or task not in self.standings[process].known:
                 self.violate(f"{process} announces {event} before it is recorded")
+
+    def _note_claim(self, process: "Process", partition: int, message: "Message") -> None:
+        name, _, text = (message.key or b"").decode().rpartition("/")
+        epoch = Stamp(*map(int, text.split("."))).epoch
+        if name == EPOCH_KEY and epoch > self._epochs[partition]:
+            former, until = self._finishing.pop(partition, (process, self._now))
+            if self._now > until:
+                # It had all the time that it had asked for, and was held up itself.
+                self.shaken(former)
+            self._epochs[partition], self._claimants[partition] = epoch, process
+        if name == CLEAN_KEY and message.value and self._claimants.get(partition) is process:
+            self._finishing.pop(partition, None)
+            if seconds := Parting.decode(message.value).finishing:
+                self._finishing[partition] = (process, self._now + seconds)
 
     def _note_suspects(self, process: "Process", message: "Message") -> None:
         found = _lane_record(message.key, message.value)

@@ -18,7 +18,7 @@ from tests.simulation.loop import SimulatedLoop, Stuck
 from tests.simulation.projector import Projector
 from tests.simulation.rules import TOPICS, Rules
 from tests.simulation.verdict import judge, slices_of
-from tests.simulation.worker import LARGE_OUTCOME_BYTES, Worker, committed_offsets, leave_group
+from tests.simulation.worker import LARGE_OUTCOME_BYTES, Worker, commit_outside, committed_offsets, leave_group
 from tests.simulation.world import World
 
 REST_SECONDS = 900.0
@@ -141,7 +141,7 @@ class Simulation:
             if committed != end:
                 yield f"{topic} {number} is committed to {committed} of {end}"
         for worker in self.living_workers():
-            held = {"steps": worker.gate.running, "lanes": worker.engine.lanes, "room": worker.room._used_count}
+            held = {"steps": worker.engine.running, "lanes": worker.engine.lanes, "room": worker.room._used_count}
             yield from (f"{worker.process} holds {count} {what}" for what, count in held.items() if count)
 
     async def _supervise(self) -> None:
@@ -167,6 +167,7 @@ def _shrunk() -> Iterator[None]:
         patch("jabba.log.AIOKafkaProducer", SimulatedProducer),
         patch("agents.worker.Watchdog", Mock()),
         patch("agents.worker.leave_group", leave_group),
+        patch("agents.worker.commit_outside", commit_outside),
         patch("agents.worker.committed_offsets", committed_offsets),
         patch.object(lane, "LARGE_OUTCOME_BYTES", LARGE_OUTCOME_BYTES),
     ):

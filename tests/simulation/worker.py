@@ -1,7 +1,7 @@
 """A simulated worker process: the real engine, and around it what Faust and aiokafka would do."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from types import SimpleNamespace
@@ -23,11 +23,12 @@ from jabba.lanes.forgetting import Window
 from jabba.lanes.gate import Gate
 from jabba.lanes.lane import Shared
 from jabba.lanes.lease import Lease
-from jabba.lanes.owned import Policy
+from jabba.lanes.policy import Policy
 from jabba.lanes.store import Batch
 from jabba.log import Log
 from jabba.models import Callback
 from jabba.room import Room
+from jabba.settings import Settings
 from jabba.slices import Slice
 from tables.lanes import LaneTable
 from tests.simulation.group import Assignment, Coordinator
@@ -57,29 +58,35 @@ class Signal:
 
 
 class SimulatedTable:
-    """The real table's ``take`` and ``drop``, on a simulated changelog."""
+    """The real table's ``take``, on a simulated changelog."""
 
     take: Any = LaneTable.take
-    drop: Any = LaneTable.drop
-    _taken: Any = LaneTable._taken
-    _store_of: Any = LaneTable._store_of
+    _changelog: Any = LaneTable._changelog
     _append: Any = LaneTable._append
+    _pass: Any = LaneTable._pass
 
-    def __init__(
-        self, kafka: Kafka, log: Log, may_write: Callable[[], Awaitable[None]], now: Callable[[], float]
-    ) -> None:
+    def __init__(self, kafka: Kafka, log: Log, now: Callable[[], float]) -> None:
         self._kafka = kafka
         self._topic = TOPICS.changelog
         self._log = log
-        self._may_write = may_write
         self._now = now
-        self._stores: dict[int, Any] = {}
         self._reading = asyncio.Semaphore(2)
         self.records = 0
         self.passed: dict[int, int] = {}
 
     def _read(self, partition: int, start: int) -> AsyncIterator[Batch]:
         return self._kafka.read(self._topic, partition, start)
+
+    async def _follow(self, partition: int, start: int, seconds: float) -> AsyncGenerator[Batch, None]:
+        world = self._kafka.world
+        until = world.now + seconds
+        while world.now < until:
+            async for batch in self._read(partition, start):
+                start = batch[-1][0] + 1
+                yield batch
+            with suppress(TimeoutError):
+                async with asyncio.timeout(until - world.now):
+                    await self._kafka.news()
 
 
 class SimulatedRunner:
@@ -212,6 +219,10 @@ async def leave_group(consumer: Any, seconds: float) -> None:
         await asyncio.wait_for(consumer.member.leave(), seconds)
 
 
+async def commit_outside(_settings: Settings, _offsets: Mapping[TP, int]) -> None:
+    """Stand for ``agents.worker.commit_outside``: whoever comes next reads again what was not committed."""
+
+
 class Worker:
     """One life of a worker process."""
 
@@ -236,17 +247,18 @@ class Worker:
         self.member = Member(self.world, self.group, self.process, lease)
         self.app = SimulatedApp(self.member, self.kafka)
         self.log = Log(KafkaAccess("simulated"))
-        self.gate = Gate(profile.slots, lease.valid)
+        gate = Gate(asyncio.Semaphore(profile.slots), lease.valid)
+        gate.branch = self._watched(gate.branch)  # type: ignore[method-assign]
         self.emitter = Emitter(partial(self.log.append, TOPICS.events), self.kafka.partitions)
-        table = SimulatedTable(self.kafka, self.log, self.gate.may_write, self._now)
+        table = SimulatedTable(self.kafka, self.log, self._now)
         runner = SimulatedRunner(self.world, self.process)
         shared = Shared(
-            self.gate, self.emitter, runner, SETTINGS.result_bytes, SETTINGS.crash_limit, self._now, refuse=self._refuse
+            gate, self.emitter, runner, SETTINGS.result_bytes, SETTINGS.crash_limit, self._now, refuse=self._refuse
         )
         self.room = Room(profile.lanes, 1_000_000)
         policy = Policy(profile.adopt_seconds, profile.adopt_bytes, Window(profile.repeat_seconds), profile.lanes)
         self.engine = Engine(cast("Any", table), shared, self.room, policy)
-        self.engine.drain = self._drained(self.engine.drain)  # type: ignore[assignment,method-assign]
+        self.engine.release = self._noted(self.engine.release)  # type: ignore[assignment,method-assign]
         put_aside = partial(self.log.append, TOPICS.dead_letters)
         app = cast("Any", self.app)
         intakes = [one.attach(app, SETTINGS, self.engine, put_aside, self._reread) for one in (tasks, control)]
@@ -267,15 +279,25 @@ class Worker:
             await asyncio.sleep(self.world.delay())
             yield message.offset, message.value or b""
 
-    def _drained(self, drain: Callable[[float], Awaitable[int]]) -> Callable[[float], Coroutine[Any, Any, int]]:
+    def _noted(self, waits: Callable[[float], Awaitable[int]]) -> Callable[[float], Coroutine[Any, Any, int]]:
         """Note when steps did not end in time for a hand-over."""
 
-        async def drain_and_note(seconds: float) -> int:
-            if running := await drain(seconds):
+        async def wait_and_note(seconds: float) -> int:
+            if running := await waits(seconds):
                 self.world.rules.shaken(self.process)
             return running
 
-        return drain_and_note
+        return wait_and_note
+
+    def _watched(self, branch: Callable[[], Gate]) -> Callable[[], Gate]:
+        """Make the gates of partitions so that they tell this, too."""
+
+        def branch_and_watch() -> Gate:
+            gate = branch()
+            gate.quiet = self._noted(gate.quiet)  # type: ignore[assignment,method-assign]
+            return gate
+
+        return branch_and_watch
 
     async def _refuse(self, slice_: Slice, reason: str) -> None:
         letter = dead_letter(TOPICS.tasks, 0, UNKNOWN_OFFSET, slice_.digest.encode(), reason)

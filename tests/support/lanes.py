@@ -1,12 +1,12 @@
 """What a lane needs from the world, in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from uuid import UUID
 
 from jabba.callbacks import TaskContext
 from jabba.lanes.answers import Answer, succeeded
-from jabba.lanes.store import Batch
+from jabba.lanes.store import Batch, Changelog, Store
 from jabba.models import Callback
 
 _BATCH = 3
@@ -27,6 +27,23 @@ class Log:
         for at in range(start, len(messages), _BATCH):
             yield messages[at : at + _BATCH]
 
+    async def follow(self, start: int, seconds: float) -> AsyncGenerator[Batch, None]:
+        clock = asyncio.get_running_loop()
+        until = clock.time() + seconds
+        while clock.time() < until:
+            async for batch in self.read(start):
+                start += len(batch)
+                yield batch
+            await asyncio.sleep(0.01)
+
+    async def taken(self, may_write: Callable[[], Awaitable[None]]) -> Store:
+        """Load and claim the partition."""
+        store = Store(Changelog(self.append, self.read, self.follow), may_write, lambda: 0.0)
+        await store.load()
+        await store.predecessor()
+        await store.claim()
+        return store
+
 
 class Runner:
     """Answers every callback at once, and counts them."""
@@ -45,3 +62,7 @@ class Events:
         sent = asyncio.get_running_loop().create_future()
         sent.set_result(0)
         return sent
+
+
+async def at_any_time() -> None:
+    """Stand for ``Gate.may_write``: records may be written."""

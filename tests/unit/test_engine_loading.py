@@ -10,23 +10,22 @@ import pytest
 from jabba.lanes.engine import Engine
 from jabba.lanes.gate import Gate
 from jabba.lanes.lane import Shared
-from jabba.lanes.store import Store
+from jabba.lanes.store import Retired, Store
 from jabba.room import Room
-from tests.support.lanes import Events, Log, Runner
+from tests.support.lanes import Events, Log, Runner, at_any_time
 from tests.support.processes import eventually
 
 
 class StubbornTable:
     """Swallows the first cancellation of every loading, and then goes on until ``release`` or the next one."""
 
-    def __init__(self, gate: Gate) -> None:
-        self.gate = gate
+    def __init__(self) -> None:
         self.log = Log()
         self.release = asyncio.Event()
         self.under_way = self.most_under_way = self.begun = 0
-        self.dropped: list[int] = []
+        self.taken: list[Store] = []
 
-    async def take(self, _partition: int) -> Store:
+    async def take(self, _partition: int, _may_write: Callable[[], Awaitable[None]]) -> Store:
         self.begun += 1
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
@@ -34,27 +33,18 @@ class StubbornTable:
             with suppress(asyncio.CancelledError):
                 await self.release.wait()
             await self.release.wait()
-            return await self._store()
+            self.taken.append(await self.log.taken(at_any_time))
+            return self.taken[-1]
         finally:
             self.under_way -= 1
-
-    def drop(self, partition: int) -> None:
-        self.dropped.append(partition)
-
-    async def _store(self) -> Store:
-        store = Store(self.log.append, self.log.read, self.gate.may_write, lambda: 0.0)
-        await store.take()
-        return store
 
 
 class Worker:
     """An engine on such a table."""
 
     def __init__(self) -> None:
-        gate = Gate(10, lambda: True)
-        gate.open()
-        self.table = StubbornTable(gate)
-        shared = Shared(gate, Events(), Runner(), 1000, 3, lambda: 0.0)
+        self.table = StubbornTable()
+        shared = Shared(Gate(asyncio.Semaphore(10)), Events(), Runner(), 1000, 3, lambda: 0.0)
         self.engine = Engine(self.table, shared, Room(10, 1000))
 
     @property
@@ -124,4 +114,6 @@ async def test_what_a_cancelled_loading_brings_is_not_used(worker: Worker) -> No
     asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
     await until_loaded(worker, [1])
     assert failures == []
-    assert set(worker.table.dropped) == {0}
+    of_the_lost = worker.table.taken[0]
+    with pytest.raises(Retired):
+        await of_the_lost.put("key", b"value")

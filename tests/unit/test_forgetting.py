@@ -1,18 +1,14 @@
 import pytest
 
 from jabba.lanes.forgetting import Markers, Window
-from jabba.lanes.gate import Gate
 from jabba.lanes.records import LaneRecord
 from jabba.lanes.store import Store
-from tests.support.lanes import Log
+from tests.support.lanes import Log, at_any_time
 
 
 @pytest.fixture
 async def store() -> Store:
-    gate = Gate(10)
-    gate.open()
-    made = Store(Log().append, Log().read, gate.may_write, lambda: 0.0)
-    await made.take()
+    made = await Log().taken(at_any_time)
     for offset in range(3):
         await made.put(f"lane/{offset}", LaneRecord("d", offset).marker(1.0 + offset).encode())
     return made

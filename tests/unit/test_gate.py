@@ -11,27 +11,39 @@ _LONG = 30.0
 
 @pytest.fixture
 def gate() -> Gate:
-    made = Gate(2)
+    made = Gate(asyncio.Semaphore(2))
     made.open()
     return made
 
 
-async def test_a_drain_waits_for_a_running_step(gate: Gate) -> None:
+async def test_a_running_step_is_waited_for(gate: Gate) -> None:
     await gate.enter()
-    draining = asyncio.create_task(gate.drain(_LONG))
+    gate.hold()
+    waiting = asyncio.create_task(gate.quiet(_LONG))
     await asyncio.sleep(0)
-    assert not draining.done()
+    assert not waiting.done()
     gate.leave()
-    assert await draining == 0
+    assert await waiting == 0
 
 
-async def test_a_drain_gives_up_in_time(gate: Gate) -> None:
+async def test_a_running_step_is_not_waited_for_for_ever(gate: Gate) -> None:
     await gate.enter()
-    assert await gate.drain(0.01) == 1
+    assert await gate.quiet(0.01) == 1
 
 
-async def test_no_step_enters_a_drained_gate_until_it_is_opened_again(gate: Gate) -> None:
-    assert await gate.drain(_LONG) == 0
+async def test_a_lane_that_ends_behind_its_last_step_is_waited_for(gate: Gate) -> None:
+    await gate.enter()
+    waiting = asyncio.create_task(gate.quiet(_LONG))
+    await asyncio.sleep(0)
+    gate.leave()
+    with gate.settling():
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+    assert await asyncio.wait_for(waiting, 5) == 0
+
+
+async def test_no_step_enters_a_held_gate_until_it_is_opened_again(gate: Gate) -> None:
+    gate.hold()
     entering = asyncio.create_task(gate.enter())
     await asyncio.sleep(0.01)
     assert not entering.done()
@@ -40,24 +52,22 @@ async def test_no_step_enters_a_drained_gate_until_it_is_opened_again(gate: Gate
     assert gate.running == 1
 
 
-async def test_a_step_that_took_its_slot_before_the_drain_and_has_not_begun_is_not_waited_for(gate: Gate) -> None:
+async def test_a_step_that_took_its_slot_in_time_and_has_not_begun_is_not_waited_for(gate: Gate) -> None:
     await gate.enter()
-    draining = asyncio.create_task(gate.drain(_LONG))
+    gate.hold()
+    waiting = asyncio.create_task(gate.quiet(_LONG))
     await asyncio.sleep(0)
     beginning = asyncio.create_task(gate.may_start())
-    assert await asyncio.wait_for(draining, 5) == 0
+    assert await asyncio.wait_for(waiting, 5) == 0
     gate.open()
     await beginning
     assert gate.running == 1
 
 
 async def test_a_step_that_is_cancelled_before_it_begins_gives_its_slot_back(gate: Gate) -> None:
-    await gate.drain(_LONG)
-    gate.open()
-
     async def step() -> None:
         async with gate.step():
-            await gate.drain(0.01)
+            gate.hold()
             await gate.may_start()
 
     running = asyncio.create_task(step())
@@ -72,7 +82,7 @@ async def test_a_step_that_is_cancelled_before_it_begins_gives_its_slot_back(gat
 
 async def test_nothing_starts_or_is_written_without_a_lease() -> None:
     valid = False
-    gate = Gate(1, lambda: valid)
+    gate = Gate(asyncio.Semaphore(1), lambda: valid)
     gate.open()
     entering = asyncio.create_task(gate.enter())
     writing = asyncio.create_task(gate.may_write())
@@ -84,10 +94,24 @@ async def test_nothing_starts_or_is_written_without_a_lease() -> None:
     await asyncio.wait_for(asyncio.gather(entering, writing), 5)
 
 
-async def test_a_drain_without_a_lease_waits_for_nobody() -> None:
-    valid = True
-    gate = Gate(1, lambda: valid)
-    gate.open()
-    await gate.enter()
-    valid = False
-    assert await asyncio.wait_for(gate.drain(_LONG), 5) == 1
+async def test_a_closed_gate_may_record_until_then_whatever_the_lease_says() -> None:
+    gate = Gate(asyncio.Semaphore(1), lambda: False)
+    gate.close(until=asyncio.get_running_loop().time() + _LONG)
+    await asyncio.wait_for(gate.may_write(), 5)
+    gate.close()
+    writing = asyncio.create_task(gate.may_write())
+    await asyncio.sleep(0.01)
+    assert not writing.done()
+    writing.cancel()
+
+
+async def test_the_steps_of_all_branches_share_the_slots(gate: Gate) -> None:
+    branches = [gate.branch() for _ in range(3)]
+    for branch in branches:
+        branch.open()
+    entering = [asyncio.create_task(branch.enter()) for branch in branches]
+    await asyncio.sleep(0.01)
+    assert [one.done() for one in entering] == [True, True, False]
+    branches[0].leave()
+    await asyncio.wait_for(entering[2], 5)
+    assert [branch.running for branch in branches] == [0, 1, 1]

@@ -8,20 +8,14 @@ import pytest
 from jabba.lanes.forgetting import Window
 from jabba.lanes.gate import Gate
 from jabba.lanes.lane import Shared
-from jabba.lanes.owned import OwnedPartition, Policy, Together
+from jabba.lanes.owned import OwnedPartition, Together
+from jabba.lanes.policy import Policy
 from jabba.lanes.records import LaneName, LaneRecord, Stamp
-from jabba.lanes.store import Store
 from jabba.lifecycle import Strategy
 from jabba.models import Callback, TaskSpec
 from jabba.room import Room
 from jabba.slices import Slice
-from tests.support.lanes import Events, Log, Runner
-
-
-async def new_store(log: Log, gate: Gate) -> Store:
-    store = Store(log.append, log.read, gate.may_write, lambda: 0.0)
-    await store.take()
-    return store
+from tests.support.lanes import Events, Log, Runner, at_any_time
 
 
 def one_task() -> Slice:
@@ -33,7 +27,7 @@ def one_task() -> Slice:
 
 @pytest.fixture
 def gate() -> Gate:
-    made = Gate(10)
+    made = Gate(asyncio.Semaphore(10))
     made.open()
     return made
 
@@ -41,16 +35,17 @@ def gate() -> Gate:
 async def test_an_adopted_lane_that_is_read_from_the_log_as_well_runs_once(gate: Gate) -> None:
     log, runner, slice_ = Log(), Runner(), one_task()
     name = LaneName.of(slice_)
-    before = await new_store(log, gate)
+    before = await log.taken(at_any_time)
     await before.put(name.slice_key, slice_.model_dump_json().encode())
     await before.put(name.key, LaneRecord("d", 7, adopted=True).encode())
 
     finished: list[int] = []
     shared = Shared(gate, Events(), runner, 1024, 3, lambda: 0.0)
     partition = OwnedPartition(shared, Room(10, 1000), Policy(), finished.append)
+    partition.gate.open()
     partition.start(slice_, 7, 10)
     await asyncio.sleep(0)
-    store = await new_store(log, gate)
+    store = await log.taken(at_any_time)
     await partition.loaded(store)
     async with asyncio.timeout(5):
         while partition.lanes:  # noqa: ASYNC110 — lanes tell nobody that they have ended
@@ -62,7 +57,8 @@ async def test_an_adopted_lane_that_is_read_from_the_log_as_well_runs_once(gate:
 async def test_the_table_has_room_again_once_an_adopted_lane_has_ended(gate: Gate) -> None:
     shared = Shared(gate, Events(), Runner(), 1024, 3, lambda: 0.0)
     partition = OwnedPartition(shared, Room(10, 1000), Policy(adopt_seconds=0.0, adopt_bytes=10), lambda _: None)
-    store = await new_store(Log(), gate)
+    partition.gate.open()
+    store = await Log().taken(at_any_time)
     await partition.loaded(store)
     for offset in range(3):
         slice_ = one_task()
@@ -81,7 +77,8 @@ async def test_what_the_other_partitions_of_a_worker_hold_counts(gate: Gate) -> 
     policy = Policy(adopt_seconds=0.0, adopt_bytes=10)
     others = cast("OwnedPartition", SimpleNamespace(adopted_bytes=10, markers=0))
     partition = OwnedPartition(shared, Room(10, 1000), policy, lambda _: None, Together(lambda: [others, partition]))
-    store = await new_store(Log(), gate)
+    partition.gate.open()
+    store = await Log().taken(at_any_time)
     await partition.loaded(store)
     waiting = one_task().model_copy(update={"k": 1, "n_slices": 2})
     partition.start(waiting, 0, 10)
@@ -102,7 +99,8 @@ async def test_nothing_is_forgotten_while_others_load(gate: Gate) -> None:
     shared = Shared(gate, Events(), Runner(), 1024, 3, lambda: 100.0)
     policy = Policy(window=Window(seconds=0.0))
     partition = OwnedPartition(shared, Room(10, 1000), policy, lambda _: None)
-    store = await new_store(Log(), gate)
+    partition.gate.open()
+    store = await Log().taken(at_any_time)
     slice_ = one_task()
     key = LaneName.of(slice_).key
     await store.put(key, LaneRecord(slice_.digest, 0).marker(99.0).encode())
@@ -116,14 +114,15 @@ async def test_nothing_is_forgotten_while_others_load(gate: Gate) -> None:
 async def test_what_a_former_owner_has_left_beside_a_lane_that_has_ended_is_deleted(gate: Gate) -> None:
     log, slice_ = Log(), one_task()
     name = LaneName.of(slice_)
-    before = await new_store(log, gate)
+    before = await log.taken(at_any_time)
     await before.put(name.slice_key, slice_.model_dump_json().encode())
     await before.put(name.outcome_key("0:1.1"), b"{}")
     await before.put(name.key, LaneRecord(slice_.digest, 0).marker(99.0).encode())
 
     shared = Shared(gate, Events(), Runner(), 1024, 3, lambda: 100.0)
     partition = OwnedPartition(shared, Room(10, 1000), Policy(), lambda _: None)
-    store = await new_store(log, gate)
+    partition.gate.open()
+    store = await log.taken(at_any_time)
     await partition.loaded(store)
     await asyncio.sleep(0.01)
     assert (store.get(name.slice_key), store.get(name.outcome_key("0:1.1"))) == (None, None)
@@ -137,7 +136,8 @@ async def test_others_have_their_turn_while_a_partition_begins(gate: Gate) -> No
         log.messages.append((Stamp(1).full_key(LaneName(UUID(int=number), 0, 0).key), record))
     shared = Shared(gate, Events(), Runner(), 1024, 3, lambda: 100.0)
     partition = OwnedPartition(shared, Room(10, 1000), Policy(), lambda _: None)
-    store = await new_store(log, gate)
+    partition.gate.open()
+    store = await log.taken(at_any_time)
     beginning = asyncio.create_task(partition.loaded(store))
     seen = set()
     while not beginning.done():

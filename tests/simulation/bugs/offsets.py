@@ -7,7 +7,7 @@ from jabba.lanes.tracker import AckTracker
 from tests.simulation.bugs.planting import Patch, at_once, bug
 
 
-@bug("An offset is committed as soon as its message is finished, whatever is before it", found_by=2)
+@bug("An offset is committed as soon as its message is finished, whatever is before it", found_by=0)
 def acknowledges_out_of_order() -> list[Patch]:
     finish = AckTracker.finish
 
@@ -24,7 +24,7 @@ def counts_a_message_twice() -> list[Patch]:
     return [(OwnedPartition, "forget_offsets", lambda _: None)]
 
 
-@bug("A message that arrives between revoke and assign is followed alone", found_by=37)
+@bug("A message that arrives between revoke and assign is followed alone", found_by=76)
 def follows_messages_of_the_past() -> list[Patch]:
     def forget(self: Engine) -> None:
         self._tracker.reset()
@@ -33,7 +33,7 @@ def follows_messages_of_the_past() -> list[Patch]:
     return [(Engine, "forget_offsets", forget)]
 
 
-@bug("The offset of an adopted lane is released before the table has its slice", found_by=2)
+@bug("The offset of an adopted lane is released before the table has its slice", found_by=3)
 def releases_before_adoption() -> list[Patch]:
     adopt_old = OwnedPartition._adopt_old
 
@@ -46,11 +46,11 @@ def releases_before_adoption() -> list[Patch]:
     return [(OwnedPartition, "_adopt_old", release_first)]
 
 
-@bug("A message that was fetched and never came is committed over", found_by=12)
+@bug("A message that was fetched and never came is committed over", found_by=47)
 def passes_over_what_never_came() -> list[Patch]:
     return [(Intake, "_fill", at_once)]
 
 
-@bug("The last message of a partition is not looked for when it never came", found_by=12)
+@bug("The last message of a partition is not looked for when it never came", found_by=49)
 def looks_for_no_last_message() -> list[Patch]:
     return [(Intake, "look", at_once)]

@@ -8,12 +8,12 @@ from jabba.lanes.lane import Lane
 from tests.simulation.bugs.planting import Patch, at_once, bug
 
 
-@bug("A later slice does not wait for the one before it", found_by=0)
+@bug("A later slice does not wait for the one before it", found_by=3)
 def waits_for_no_turn() -> list[Patch]:
     return [(Lane, "_await_turn", lambda _: at_once())]
 
 
-@bug("The turn passes without the verdict", found_by=6)
+@bug("The turn passes without the verdict", found_by=0)
 def passes_no_verdict() -> list[Patch]:
     pass_turn = Lane._pass_turn
 

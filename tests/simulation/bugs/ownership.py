@@ -5,22 +5,51 @@ from typing import Any
 from agents.worker import Ownership
 from jabba.lanes.engine import Engine
 from jabba.lanes.gate import Gate
+from jabba.lanes.handover import HandOver
 from jabba.lanes.lease import Lease
 from jabba.lanes.owned import OwnedPartition
-from jabba.lanes.store import Store
-from tests.simulation.bugs.planting import Patch, bug
+from jabba.lanes.records import Parting
+from jabba.lanes.store import CLEAN_KEY, Store
+from tests.simulation.bugs.planting import Patch, at_once, bug
 from tests.simulation.member import Member
 
 
-@bug("Nothing is handed over: steps go on while partitions change hands", found_by=0)
+@bug("Nothing is handed over: steps go on while partitions change hands", found_by=3)
 def hands_nothing_over() -> list[Patch]:
-    async def drain(self: Gate, _seconds: float) -> int:
-        return self._running
+    async def release(*_: Any) -> int:
+        return 0
 
-    return [(Gate, "drain", drain), (Gate, "close", lambda _: None)]
+    return [(Engine, "release", release)]
 
 
-@bug("A partition is kept though another worker owned it in between", found_by=35)
+@bug("Who gets a partition does not wait for the steps that its former owner still runs", found_by=0)
+def waits_for_no_predecessor() -> list[Patch]:
+    return [(Store, "predecessor", at_once)]
+
+
+@bug("An owner takes for granted that it is waited for, though it could not say that steps still run", found_by=458)
+def believes_to_be_waited_for() -> list[Patch]:
+    async def part(self: Store, parting: Parting) -> None:
+        async with self._parts:
+            if parting != self._parting:
+                self._parting = parting
+                await self.put(CLEAN_KEY, parting.encode())
+
+    return [(Store, "_part", part)]
+
+
+@bug("An owner says that it has left, and records a step after that", found_by=0)
+def records_after_leaving() -> list[Patch]:
+    async def finish(self: HandOver, store: Store, seconds: float) -> None:
+        await self._gate.quiet(seconds / 2)
+        await store.leave()
+        await self._gate.quiet(seconds / 2)
+        self._gate.close()
+
+    return [(HandOver, "_finish", finish)]
+
+
+@bug("A partition is kept though another worker owned it in between", found_by=27)
 def keeps_partitions_over_generations() -> list[Patch]:
     assign = Engine.assign
 
@@ -31,7 +60,7 @@ def keeps_partitions_over_generations() -> list[Patch]:
     return [(Engine, "assign", keep)]
 
 
-@bug("A worker whose session may have expired starts steps", found_by=96)
+@bug("A worker whose session may have expired starts steps", found_by=27)
 def starts_without_a_lease() -> list[Patch]:
     async def may_start(self: Gate) -> None:
         await self._open.wait()
@@ -43,13 +72,12 @@ def starts_without_a_lease() -> list[Patch]:
             if self._open.is_set():
                 break
             self._slots.release()
-        self._running += 1
-        self._quiet.clear()
+        self._count(1)
 
     return [(Gate, "may_start", may_start), (Gate, "enter", enter)]
 
 
-@bug("A worker whose session may have expired records and announces", found_by=7)
+@bug("A worker whose session may have expired records and announces", found_by=11)
 def records_without_a_lease() -> list[Patch]:
     async def may_write(self: Gate) -> None:
         await self._writable.wait()
@@ -57,7 +85,7 @@ def records_without_a_lease() -> list[Patch]:
     return [(Gate, "may_write", may_write)]
 
 
-@bug("The lease begins when the answer to a heartbeat arrives", found_by=7)
+@bug("The lease begins when the answer to a heartbeat arrives", found_by=11)
 def believes_old_heartbeats() -> list[Patch]:
     def renew(self: Lease, _since: float) -> None:
         self._until = self._monotonic() + self._seconds
@@ -65,7 +93,7 @@ def believes_old_heartbeats() -> list[Patch]:
     return [(Lease, "renew", renew)]
 
 
-@bug("Heartbeats during a rebalance renew the lease", found_by=194)
+@bug("Heartbeats during a rebalance renew the lease", found_by=533)
 def believes_heartbeats_of_a_rebalance() -> list[Patch]:
     class Never:
         def done(self) -> bool:
@@ -80,7 +108,7 @@ def believes_heartbeats_of_a_rebalance() -> list[Patch]:
     return [(Member, "__init__", init_blind)]
 
 
-@bug("The gate opens for a generation that is being revoked again", found_by=36)
+@bug("The gate opens for a generation that is being revoked again", found_by=50)
 def opens_too_late() -> list[Patch]:
     async def on_complete(self: Ownership, *_: Any, **__: Any) -> None:
         self._engine.open()
@@ -88,7 +116,7 @@ def opens_too_late() -> list[Patch]:
     return [(Ownership, "_on_complete", on_complete)]
 
 
-@bug("A lane that the table has starts beside the one that was read from the log", found_by=2)
+@bug("A lane that the table has starts beside the one that was read from the log", found_by=10)
 def starts_a_lane_twice() -> list[Patch]:
     start = OwnedPartition._start_from_table
 

@@ -12,7 +12,7 @@ from jabba.lanes.records import LaneRecord
 from tests.simulation.bugs.planting import Patch, bug
 
 
-@bug("The record of a slice's last step does not carry its outcome", found_by=18)
+@bug("The record of a slice's last step does not carry its outcome", found_by=10)
 def carries_no_outcome_in_the_final_record() -> list[Patch]:
     async def write(self: Lane, group: list[Encoded]) -> None:
         await self._write_large(group)
@@ -65,7 +65,7 @@ def forgets_markers_above_the_committed_offset() -> list[Patch]:
     return [(Markers, "_may_go", may_go_anyway)]
 
 
-@bug("A lane that has ended leaves no marker", found_by=1)
+@bug("A lane that has ended leaves no marker", found_by=4)
 def leaves_no_marker() -> list[Patch]:
     settle = Lane._settle
 
