@@ -3,7 +3,7 @@ import contextlib
 import gzip
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -14,7 +14,7 @@ from jabba import ids
 from jabba.app import WebServer
 from jabba.persistence import queries
 from jabba.settings import Settings
-from tests.support.http import answer, get, post, session_of
+from tests.support.http import answer, get, post, serving, session_of
 from tests.support.log import read_slices
 from web.service import build
 
@@ -231,14 +231,15 @@ async def test_pages_of_other_sites_cannot_submit(settings: Settings, http: Clie
 
 
 async def test_an_old_id_that_nobody_has_is_a_404_at_once_and_a_young_one_after_a_while(
-    settings: Settings, http: ClientSession
+    settings: Settings, http: ClientSession, unused_tcp_port_factory: Callable[[], int]
 ) -> None:
-    begin = time.monotonic()
-    assert (await get(http, f"/v1/jobs/{ids.new_job_id(time.time() - 60)}"))[0] == 404
-    assert time.monotonic() - begin < settings.visible_seconds / 2
+    old = ids.new_job_id(time.time() - 60)
     begin = time.monotonic()
     assert (await get(http, f"/v1/jobs/{uuid7()}"))[0] == 404
     assert time.monotonic() - begin >= settings.visible_seconds
+    patient = settings.model_copy(update={"visible_seconds": 50.0, "web_port": unused_tcp_port_factory()})
+    async with serving(patient) as other, asyncio.timeout(30):
+        assert (await get(other, f"/v1/jobs/{old}"))[0] == 404
 
 
 async def test_a_large_submission_lets_others_go_on(settings: Settings, http: ClientSession) -> None:
@@ -275,9 +276,8 @@ async def test_a_web_process_that_stops_lets_requests_finish(settings: Settings)
         assert (await get(http, "/health/live"))[0] == 200
         waiting = asyncio.create_task(get(http, f"/v1/jobs/{uuid7()}"))
         await asyncio.sleep(0.1)
-        begin = time.monotonic()
-        await app.stop()
-        assert time.monotonic() - begin < 5
+        async with asyncio.timeout(30):
+            await app.stop()
         assert (await waiting)[0] == 404
 
 

@@ -112,7 +112,7 @@ async def test_of_a_job_that_there_is_not_no_condition_holds_and_what_follows_is
     async with listening(http, q="job.meta.tenant:x") as stream, listening(http, q="-job.type:*") as of_none:
         await asyncio.sleep(0.1)
         await emit(settings, with_mine)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert jobs_of(await first(stream, 2)) == [str(mine)] * 2
             assert set(jobs_of(await first(of_none, 8))) == set(map(str, nobodys))
 
@@ -247,7 +247,7 @@ async def test_a_stream_of_one_job_meets_its_filter_and_ends_with_it(
         await eventually(partial(has_ended, http, job), what="end")
     for job, kinds in ((mine, ["task_started", "task_succeeded", "job_ended"]), (other, ["job_ended"])):
         query = {"job": str(job), "from": "beginning", "q": "job.meta.tenant:x"}
-        async with listening(http, **query) as stream, asyncio.timeout(10):
+        async with listening(http, **query) as stream, asyncio.timeout(30):
             assert [one.kind async for one in stream] == kinds
 
 

@@ -15,6 +15,8 @@ from tests.support.processes import ChildProcess, eventually, plain_environment
 
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
+_SECONDS = 60
+
 # Nothing but what the pages ask for, and no name is ever looked up.
 _ARGUMENTS = (
     "--headless=new",
@@ -59,7 +61,7 @@ class Page:
         self._loaded.clear()
         answer = await self.send("Page.navigate", url=url)
         assert "errorText" not in answer, answer
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(_SECONDS):
             await self._loaded.wait()
 
     async def evaluate(self, script: str) -> Any:
@@ -73,7 +75,7 @@ class Page:
         number = next(self._numbers)
         self._answers[number] = asyncio.get_running_loop().create_future()
         await self._socket.send_json({"id": number, "method": method, "params": parameters, **self._session})
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(_SECONDS):
             answer = await self._answers[number]
         assert "error" not in answer, (method, answer)
         result: dict[str, Any] = answer["result"]

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from itertools import pairwise
 from uuid import UUID
 
@@ -7,6 +7,7 @@ import pytest
 
 from jabba import ids
 from jabba.errors import Unavailable
+from tests.support.processes import eventually
 from web.live import known_jobs
 from web.live.known_jobs import KnownJobs
 
@@ -51,6 +52,13 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     return World()
 
 
+def trouble_of(known: KnownJobs, expected: str) -> Callable[[], Awaitable[bool]]:
+    async def ask() -> bool:
+        return expected in known.trouble
+
+    return ask
+
+
 async def test_jobs_are_asked_for_once_for_all_who_want_them(world: World) -> None:
     world.jobs = {JOBS[0]: b"{}", JOBS[1]: b"[]"}
     known = world.known()
@@ -64,9 +72,8 @@ async def test_a_job_that_is_not_there_yet_is_waited_for_and_others_are_not_held
     world.jobs = {JOBS[1]: b"1"}
     known = world.known()
     waiting = asyncio.create_task(known.find(JOBS[:2]))
-    await asyncio.sleep(0.1)
+    await eventually(trouble_of(known, "behind"))
     assert not waiting.done()
-    assert "behind" in known.trouble
     assert await known.find([JOBS[1]]) == {JOBS[1]: b"1"}
     world.jobs[JOBS[0]] = b"0"
     assert await waiting == {JOBS[0]: b"0", JOBS[1]: b"1"}
@@ -77,9 +84,9 @@ async def test_without_postgresql_one_waits_and_learns_why(world: World) -> None
     world.away, world.jobs = True, {JOBS[0]: b"0"}
     known = world.known()
     waiting = asyncio.create_task(known.find([JOBS[0]]))
+    await eventually(trouble_of(known, "PostgreSQL is away"))
     await asyncio.sleep(0.2)
     assert not waiting.done()
-    assert known.trouble == "PostgreSQL is away"
     assert min(later - earlier for earlier, later in pairwise(world.asked_at)) >= known_jobs._LEAST_SPACING_SECONDS / 2
     # While it is being asked once more, the reason is the same.
     world.seconds = 0.1
@@ -139,8 +146,7 @@ async def test_a_question_that_breaks_is_asked_again(world: World, caplog: pytes
 
     known = KnownJobs(broken, world.ask_projected, world.ask_ends, 0)
     waiting = asyncio.create_task(known.find([JOBS[0]]))
-    await asyncio.sleep(0.1)
-    assert known.trouble == "broken"
+    await eventually(trouble_of(known, "broken"))
     assert "cannot be asked" in caplog.text
     waiting.cancel()
     await asyncio.wait([waiting])

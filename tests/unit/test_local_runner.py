@@ -1,6 +1,5 @@
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import uuid4
@@ -39,17 +38,16 @@ async def test_an_async_function_runs_in_the_event_loop(runner: LocalRunner) -> 
 
 
 async def test_another_function_runs_in_a_thread_and_holds_nothing_up(runner: LocalRunner) -> None:
+    loop, begun, enough = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
     def blocks() -> dict[str, Any]:
-        time.sleep(0.2)
-        return {"main": threading.current_thread() is threading.main_thread()}
+        loop.call_soon_threadsafe(begun.set)
+        return {"in time": enough.wait(30), "main": threading.current_thread() is threading.main_thread()}
 
     running = asyncio.create_task(run(runner, blocks))
-    turns = 0
-    while not running.done():
-        await asyncio.sleep(0.01)
-        turns += 1
-    assert turns > 5
-    assert (await running).result == {"main": False}
+    await begun.wait()
+    enough.set()
+    assert (await running).result == {"in time": True, "main": False}
 
 
 async def test_both_kinds_know_their_task(runner: LocalRunner) -> None:

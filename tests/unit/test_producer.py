@@ -229,6 +229,7 @@ async def test_jobs_are_read_no_faster_than_kafka_takes_them(
     log.open.clear()
     deliveries = submitting().create_jobs(jobs())
     first = asyncio.ensure_future(anext(deliveries))
+    await asyncio.wait_for(log.asked.wait(), 5)
     await asyncio.sleep(0.05)
     assert read == 6
     log.open.set()
@@ -273,7 +274,7 @@ async def test_an_outage_is_not_piled_up_in_memory(
     submit = submitting(produce_seconds=5)
     log.open.clear()
     large = asyncio.create_task(submit.create_job(["local", "shop", "ship", ["x" * 3000]], "large"))
-    await asyncio.sleep(0.01)
+    await asyncio.wait_for(log.asked.wait(), 5)
     with pytest.raises(Unavailable, match="too much is waiting"):
         await submit.create_job(TASK, "small")
     log.open.set()

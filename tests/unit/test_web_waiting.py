@@ -53,8 +53,8 @@ async def test_however_many_wait_one_asks() -> None:
     waiting = [asyncio.create_task(progress.reaches({0: number}, 5.0)) for number in range(200)]
     await asyncio.sleep(0.05)
     projection.offsets = {0: 100}
-    await asyncio.sleep(0.05)
-    assert [one.done() for one in waiting] == [True] * 100 + [False] * 100
+    assert await asyncio.gather(*waiting[:100]) == [True] * 100
+    assert not any(one.done() for one in waiting[100:])
     projection.offsets = {0: 200}
     assert await asyncio.gather(*waiting) == [True] * 200
     assert projection.asked < 40
