@@ -1,7 +1,6 @@
 """Reading requests: from bytes and query parameters to what the rest understands; no I/O."""
 
 import base64
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,6 +17,7 @@ from jabba.filters import (
     Search,
     parse_conditions,
     parse_search,
+    written,
 )
 
 _PAGE_PARAMETERS = frozenset({"count", "cursor", "limit", "offset"})
@@ -92,7 +92,7 @@ def read_list(query: Iterable[tuple[str, str]], collection: Collection) -> Searc
     """
     parameters = list(query)
     paging = read_paging(dict(parameters))
-    conditions: list[list[str]] = []
+    conditions: list[list[Any]] = []
     texts: list[str] = []
     mistakes: list[FieldError] = []
     for name, value in parameters:
@@ -100,11 +100,11 @@ def read_list(query: Iterable[tuple[str, str]], collection: Collection) -> Searc
             texts.append(value)
             mistakes += [FieldError(f"q{place}", said) for place, said in _mistakes(collection, query=value)]
         elif name not in _PAGE_PARAMETERS:
-            conditions.append([name, "equal", value])
+            conditions.append([name, "equal", written(value, collection.fields.get(name))])
             mistakes += [FieldError(name, said) for _, said in _mistakes(collection, filter=conditions[-1:])]
     if mistakes:
         raise InvalidRequest("; ".join(f"{one.field}: {one.message}" for one in mistakes), mistakes)
-    return parse_search({"filter": conditions, "query": " ".join(texts), **paging}, collection)
+    return parse_search({"filter": conditions, "query": _all_of(texts), **paging}, collection)
 
 
 def read_conditions(listed: str | None, texts: list[str], collection: Collection) -> tuple[Condition, ...]:
@@ -114,20 +114,27 @@ def read_conditions(listed: str | None, texts: list[str], collection: Collection
         InvalidRequest: names the parameter and the place in it.
     """
     try:
-        written = None if listed is None else strictjson.decode(listed)
+        conditions = None if listed is None else strictjson.decode(listed)
     except ValueError as error:
         raise InvalidRequest.at("filter", f"is not JSON: {error}") from error
-    try:
-        return parse_conditions(written, " ".join(texts), collection)
-    except InvalidRequest as error:
-        fields = [FieldError(re.sub(r"^query\b", "q", one.field), one.message) for one in error.fields]
-        raise InvalidRequest("; ".join(f"{one.field}: {one.message}" for one in fields), fields) from error
+    mistakes = [FieldError(f"q{place}", said) for text in texts for place, said in _mistakes(collection, query=text)]
+    mistakes += [FieldError(place, said) for place, said in _mistakes(collection, filter=conditions)]
+    if mistakes:
+        raise InvalidRequest("; ".join(f"{one.field}: {one.message}" for one in mistakes), mistakes)
+    return parse_conditions(conditions, _all_of(texts), collection)
 
 
-def _mistakes(collection: Collection, **search: Any) -> list[tuple[str, str]]:
-    """Answer what is wrong with a part of a search, and where in it."""
+def _all_of(texts: list[str]) -> str:
+    """Join texts of which each is right by itself; in one of them ``or`` may stand, which binds less."""
+    if len(texts) == 1:
+        return texts[0]
+    return " ".join(f"({text})" for text in texts if text.strip())
+
+
+def _mistakes(collection: Collection, *, filter: Any = None, query: str | None = None) -> list[tuple[str, str]]:  # noqa: A002 — its name in the interface
+    """Answer what is wrong with conditions, and where in them."""
     try:
-        parse_search(search, collection)
+        parse_conditions(filter, query, collection)
     except InvalidRequest as error:
         return [(one.field.removeprefix("query"), one.message) for one in error.fields]
     return []

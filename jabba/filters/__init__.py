@@ -38,7 +38,7 @@ from jabba.filters.matching import Item, meets, relates
 from jabba.filters.paging import MAX_LIMIT, MAX_OFFSET, write_token
 from jabba.filters.parsing import parse_conditions, parse_search, tasks_of_job
 from jabba.filters.text_writing import write_text
-from jabba.filters.values import bounds_of_prefix
+from jabba.filters.values import bounds_of_prefix, written
 
 __all__ = [
     "DEFAULT_LIMIT",
@@ -78,4 +78,5 @@ __all__ = [
     "tasks_of_job",
     "write_text",
     "write_token",
+    "written",
 ]

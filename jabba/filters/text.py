@@ -3,7 +3,6 @@
 The text is read as what ``parse_search`` takes, with the place of every part, so that one set of rules checks both.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +21,7 @@ from jabba.filters.language import (
     taken_for_group,
 )
 from jabba.filters.scanning import Scanner, Value
-from jabba.filters.values import bounds_of_prefix
+from jabba.filters.values import bounds_of_prefix, written
 from jabba.filters.writing import Written
 
 GROUPS = {"any": "or", "all": "and", "not": "not"}
@@ -46,8 +45,6 @@ _SINGLE = {
 OPERATORS = {rule: operator for some in (_ONE, _SEVERAL, _SINGLE) for operator, rule in some.items()}
 OPERATORS[Rule.CONTAINS] = _CONTAINS
 """How each rule is written; EQUAL_ONE_OF is another name for IN."""
-
-_INTEGER = re.compile(r"-?\d{1,400}", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -275,9 +272,7 @@ def _reader_of(one: Field | None) -> Callable[[Value], Any]:
             return value.content
         if value.content == "null":
             return None
-        if one is not None and one.kind is Kind.INTEGER and _INTEGER.fullmatch(value.content):
-            return int(value.content)
         choices = {choice.upper(): str(choice) for choice in one.choices} if one is not None else {}
-        return choices.get(value.content.upper(), value.content)
+        return written(choices.get(value.content.upper(), value.content), one)
 
     return read

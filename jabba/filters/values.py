@@ -12,6 +12,7 @@ from jabba.errors import FieldError, InvalidRequest
 from jabba.filters.language import MAX_VALUES, ONE_OF, ORDERED, Field, Kind, Rule
 
 _LAST = chr(0x10FFFF)
+_INTEGER = re.compile(r"-?\d{1,400}", re.ASCII)
 
 # Of what stands between day and time Python reads the time behind any sign: a day with a zone would become an hour.
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d|\d{8}|\d{4}-?W\d\d(-?\d)?)([Tt ].+)?", re.ASCII)
@@ -71,6 +72,12 @@ def integer(value: Any, path: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise InvalidRequest.at(path, f"{shown(value)} is not {Kind.INTEGER.value}")
     return value
+
+
+def written(value: str, field: Field | None) -> int | str:
+    """Read an integer where a field holds one; whatever else is written is its text, and checked as such."""
+    is_integer = field is not None and field.kind is Kind.INTEGER and _INTEGER.fullmatch(value)
+    return int(value) if is_integer else value
 
 
 def refused(mistakes: list[FieldError]) -> InvalidRequest:

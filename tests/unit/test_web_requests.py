@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from jabba.errors import Forbidden, InvalidRequest, NotFound, RequestError
-from jabba.filters import JOBS, parse_search
+from jabba.filters import JOBS, TASKS, parse_search
 from web import requests
 
 
@@ -102,6 +102,35 @@ def test_a_list_takes_conditions_in_a_text() -> None:
     with pytest.raises(InvalidRequest) as refusal:
         requests.read_list([("q", "type:a state:b"), ("status", "x")], JOBS)
     assert [one.field for one in refusal.value.fields] == ["q[7]", "status"]
+
+
+def test_a_list_takes_integers_and_texts_for_what_a_field_holds() -> None:
+    found = requests.read_list([("priority", "2"), ("attempt", "-1"), ("name", "3")], TASKS)
+    wanted = [["priority", "equal", 2], ["attempt", "equal", -1], ["name", "equal", "3"]]
+    assert found == parse_search({"filter": wanted}, TASKS)
+    for wrong in ("", "two", "1.0", "٣", "1_0", "9" * 5000):
+        with pytest.raises(InvalidRequest) as refusal:
+            requests.read_list([("priority", wrong)], TASKS)
+        assert [one.field for one in refusal.value.fields] == ["priority"]
+
+
+def test_every_text_holds_whatever_binds_less_in_it() -> None:
+    texts = ["name:a or name:b", "", "type:c,"]
+    wanted = parse_search({"query": "(name:a or name:b) type:c,"}, JOBS)
+    assert requests.read_list([("q", one) for one in texts], JOBS) == wanted
+    assert requests.read_conditions(None, texts, JOBS) == wanted.conditions
+    assert requests.read_list([("q", texts[0])], JOBS) == parse_search({"query": texts[0]}, JOBS)
+
+
+@pytest.mark.parametrize("texts, fields", [(["name:a)", "(type:b"], ["q[6]", "q[0]"]), (["name:a", "typ:b"], ["q[0]"])])
+def test_every_text_is_right_by_itself(texts: list[str], fields: list[str]) -> None:
+    for read in (
+        lambda: requests.read_list([("q", one) for one in texts], JOBS),
+        lambda: requests.read_conditions("[]", texts, JOBS),
+    ):
+        with pytest.raises(InvalidRequest) as refusal:
+            read()
+        assert [one.field for one in refusal.value.fields] == fields
 
 
 def test_a_parameter_that_is_there_twice_is_refused_where_nobody_knew_which_is_meant() -> None:
