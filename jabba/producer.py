@@ -280,7 +280,7 @@ class SyncProducer:
     def __enter__(self) -> Self:
         """Connect; see ``Producer``."""
         try:
-            self._background.run(self._producer.check())
+            self._background.run(self._producer.__aenter__())
         except BaseException:
             self.close()
             raise

@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 from pydantic import SecretStr
 
-from jabba import Client, KafkaSecurity, Producer, Refused, installation, outbox
+from jabba import Client, KafkaSecurity, Producer, Refused, SyncProducer, installation, outbox
 from jabba.embedded.ports import free_port
 from jabba.letters import DeadLetters
 from jabba.log import Log
@@ -201,6 +201,12 @@ async def test_a_relay_and_a_producer_without_any_right_say_so(users: Users) -> 
     with pytest.raises(Refused, match=write):
         async with users.producer():
             pass
+    security = users.security("producer")
+    with (
+        pytest.raises(Refused, match=write),
+        SyncProducer(users.kafka.named, prefix=users.settings.prefix, security=security),
+    ):
+        pass
     relay = users.start("outbox")
     assert relay.wait_for_exit(60) == 3, relay.account("did not exit with 3")
     listed = f"Write on topic {users.topics.tasks}, Read on topic {users.topics.tasks}"
