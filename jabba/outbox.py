@@ -13,7 +13,7 @@ from uuid import UUID
 from jabba import strictjson
 from jabba.clock import SystemClock
 from jabba.models import Job, JobSpec, Limits
-from jabba.submission import TaskForm, prepare
+from jabba.submission import TaskForm, document_of, prepare
 
 TABLE = "jabba_outbox"
 
@@ -96,8 +96,7 @@ def prepared(
         LimitExceeded: names what is larger than a limit.
     """
     limits = options.pop("limits", None) or Limits()
-    document = {"tasks": tasks, "type": type} | {key: value for key, value in options.items() if value is not None}
-    spec = JobSpec.parse(document, limits)
+    spec = JobSpec.parse(document_of(tasks, type, **options), limits)
     job = prepare(spec, limits, SystemClock().now()).job
     return Added(job.id, job, strictjson.encode_model(spec.model_copy(update={"id": job.id}), "").decode())
 

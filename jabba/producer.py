@@ -19,7 +19,18 @@ from jabba.models import Limits
 from jabba.rights import rights_of
 from jabba.room import Room
 from jabba.settings import Settings
-from jabba.submission import Delivery, Prepared, StrategyName, Submitted, TaskForm, each, given_id, in_pieces, prepare
+from jabba.submission import (
+    Delivery,
+    Prepared,
+    StrategyName,
+    Submitted,
+    TaskForm,
+    document_of,
+    each,
+    given_id,
+    in_pieces,
+    prepare,
+)
 from jabba.topics import Topics, partition_of
 
 MAX_WAITING_BYTES = 256 * 1024 * 1024
@@ -115,9 +126,7 @@ class Producer:
             Unavailable: Kafka did not acknowledge in time; the message has the id to repeat the call with.
             NotReady: the topics are missing.
         """
-        given = {"meta": meta, "name": name, "id": id}
-        document = {"tasks": tasks, "type": type, "strategy": strategy}
-        return await self.submit(document | {key: value for key, value in given.items() if value is not None})
+        return await self.submit(document_of(tasks, type, strategy=strategy, meta=meta, name=name, id=id))
 
     async def create_jobs(self, jobs: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[Delivery]:
         """Submit many jobs, each a mapping of ``create_job``'s arguments; answer what became of each, in their order.

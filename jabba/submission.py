@@ -88,6 +88,15 @@ class Prepared:
         return sum(len(one.text) for one in self.slices)
 
 
+def document_of(
+    tasks: TaskForm | Sequence[TaskForm],
+    type: str,  # noqa: A002 — the name that every other face of a job has
+    **given: Any,
+) -> dict[str, Any]:
+    """Answer the arguments of ``create_job`` as the one document of a submission, without those that are None."""
+    return {"tasks": tasks, "type": type} | {name: value for name, value in given.items() if value is not None}
+
+
 def prepare(document: Any, limits: Limits, now: float, *, relayed: bool = False, by: str | None = None) -> Prepared:
     """Check a submission and cut it into slices; without an ``id`` it gets a new one.
 

@@ -16,7 +16,7 @@ from jabba.errors import InvalidRequest, Unavailable
 from jabba.models import Job, JobEvent, Progress, Task
 from jabba.pages import Page
 from jabba.positions import Position, read_position, write_position
-from jabba.submission import Delivery, StrategyName, Submitted, TaskForm
+from jabba.submission import Delivery, StrategyName, Submitted, TaskForm, document_of
 
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 2.0
@@ -75,9 +75,7 @@ class Client:
             Unavailable: not acknowledged, and the job may run all the same; with an ``id`` of your own, the same call
                 may be repeated without a second job.
         """
-        given = {"meta": meta, "name": name, "id": id}
-        document: dict[str, Any] = {"tasks": tasks, "type": type, "strategy": strategy}
-        return await self.submit(document | {key: value for key, value in given.items() if value is not None})
+        return await self.submit(document_of(tasks, type, strategy=strategy, meta=meta, name=name, id=id))
 
     async def submit(self, document: Any) -> Submitted:
         """Submit a job given as one document, as the HTTP interface takes it; errors as for ``create_job``."""
