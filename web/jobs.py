@@ -63,8 +63,7 @@ class Jobs(ApiView):
     )
     async def get(self, request: Request) -> Response:
         """Answer a page of jobs, newest first."""
-        search = within(requests.read_list(request.query.items(), filters.JOBS), caller(request).types)
-        return respond(answers.of_page(await queries.search_jobs(backends(request).database, search)))
+        return await _page(request, requests.read_list(request.query.items(), filters.JOBS))
 
 
 class JobById(ApiView):
@@ -175,8 +174,7 @@ class JobSearch(ApiView):
     )
     async def post(self, request: Request) -> Response:
         """Answer a page of jobs."""
-        search = within(filters.parse_search(await read_search(request), filters.JOBS), caller(request).types)
-        return respond(answers.of_page(await queries.search_jobs(backends(request).database, search)))
+        return await _page(request, filters.parse_search(await read_search(request), filters.JOBS))
 
 
 class Tasks(ApiView):
@@ -198,8 +196,7 @@ class Tasks(ApiView):
     )
     async def get(self, request: Request) -> Response:
         """Answer a page of tasks, newest first."""
-        search = within(requests.read_list(request.query.items(), filters.TASKS), caller(request).types)
-        return respond(answers.of_page(await queries.search_tasks(backends(request).database, search)))
+        return await _page(request, requests.read_list(request.query.items(), filters.TASKS))
 
 
 class TaskSearch(ApiView):
@@ -221,8 +218,13 @@ class TaskSearch(ApiView):
     )
     async def post(self, request: Request) -> Response:
         """Answer a page of tasks."""
-        search = within(filters.parse_search(await read_search(request), filters.TASKS), caller(request).types)
-        return respond(answers.of_page(await queries.search_tasks(backends(request).database, search)))
+        return await _page(request, filters.parse_search(await read_search(request), filters.TASKS))
+
+
+async def _page(request: Request, search: filters.Search) -> Response:
+    """Answer what a search finds, of the types that the caller's key is limited to."""
+    find = queries.search_jobs if search.collection is filters.JOBS else queries.search_tasks
+    return respond(answers.of_page(await find(backends(request).database, within(search, caller(request).types))))
 
 
 async def _job(request: Request, text: str) -> Job:
