@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 from jabba import strictjson
@@ -105,34 +105,39 @@ class LaneRecord:
         return type(self)(self.digest, self.offset, seq=self.seq, failed=self.failed, ended=now)
 
     def encode(self) -> bytes:
-        """Answer the wire form."""
-        head = {
+        """Answer the wire form; that of a marker is short, since a table may hold a million of them."""
+        told: dict[str, Any] = {
             "v": 1,
             "ended": self.ended,
             "digest": self.digest,
             "offset": self.offset,
             "seq": self.seq,
-            "done": f"{self.done:x}",
             "failed": self.failed,
+        }
+        if self.ended is not None:
+            return strictjson.encode(told)
+        told |= {
+            "done": f"{self.done:x}",
             "large": self.large,
             "adopted": self.adopted,
             "due": self.due,
             "turn": self.turn,
             "suspects": self.suspects,
         }
-        return strictjson.encode(head)[:-1] + b',"outcomes":[' + b",".join(self.outcomes) + b"]}"
+        return strictjson.encode(told)[:-1] + b',"outcomes":[' + b",".join(self.outcomes) + b"]}"
 
     @classmethod
     def decode(cls, text: bytes) -> Self:
         """Read the wire form; its outcomes are encoded again as they were."""
         found = strictjson.decode(text)
+        told = found["digest"], found["offset"]
+        if found["ended"] is not None:
+            return cls(*told, seq=found["seq"], failed=found["failed"], ended=found["ended"])
         return cls(
-            digest=found["digest"],
-            offset=found["offset"],
+            *told,
             seq=found["seq"],
             done=int(found["done"], 16),
             failed=found["failed"],
-            ended=found["ended"],
             outcomes=tuple(strictjson.encode(outcome) for outcome in found["outcomes"]),
             large=tuple(found["large"]),
             adopted=found["adopted"],

@@ -11,7 +11,7 @@ from jabba.dead_letters import dead_letter
 from jabba.events import event_as_json
 from jabba.filters import EVENTS, JOBS_OF_EVENTS
 from jabba.ids import new_job_id
-from jabba.lanes.records import Claim, JobRecord, LaneRecord
+from jabba.lanes.records import Claim, JobRecord, LaneRecord, Parting
 from jabba.lifecycle import (
     TASK_TRANSITIONS,
     Event,
@@ -79,7 +79,10 @@ def test_every_field_of_a_command_is_told() -> None:
 
 def test_every_field_of_the_records_is_told() -> None:
     assert fields("lane") == set(json.loads(LaneRecord("digest", 7).encode()))
+    of_a_marker = [row[0].strip("`") for row in rows("lane")[:6]]
+    assert set(of_a_marker) == set(json.loads(LaneRecord("digest", 7).marker(1.0).encode()))
     assert fields("job") == set(json.loads(JobRecord(3).encode()))
+    assert fields("parting") == set(json.loads(Parting().encode()))
     assert fields("claim") == set(json.loads(Claim(1.0).encode()))
 
 

@@ -13,7 +13,7 @@ import pytest
 from jabba import strictjson
 from jabba.commands import CloseJob, decode_commands
 from jabba.events import decode_events, encode_event, encode_events
-from jabba.lanes.records import Claim, Folded, JobRecord, LaneName, LaneRecord, Stamp, is_marker
+from jabba.lanes.records import Claim, Folded, JobRecord, LaneName, LaneRecord, Parting, Stamp, is_marker
 from jabba.letters import Letter
 from jabba.lifecycle import (
     Event,
@@ -162,8 +162,9 @@ def test_the_record_of_a_live_lane() -> None:
     )
 
 
-def test_the_marker_of_an_ended_lane() -> None:
-    text = recorded("record-marker.json")
+@pytest.mark.parametrize("name", ["record-marker.json", "record-marker-short.json"])
+def test_the_marker_of_an_ended_lane(name: str) -> None:
+    text = recorded(name)
     assert is_marker(text)
     marker = LaneRecord("3f11915cede90c57a7ac02e1d7aaf1f3", 1042, seq=9, failed=True, ended=1795460300.25)
     assert LaneRecord.decode(text) == marker
@@ -175,6 +176,11 @@ def test_the_record_of_a_job() -> None:
 
 def test_the_claim_of_an_owner() -> None:
     assert Claim.decode(recorded("record-claim.json")) == Claim(1795460200.5, crashes=2)
+
+
+def test_the_parting_of_an_owner() -> None:
+    assert Parting.decode(recorded("record-clean.json")) == Parting(clean=True)
+    assert Parting.decode(recorded("record-clean-finishing.json")) == Parting(finishing=5.5)
 
 
 @pytest.mark.parametrize("key", ["lane/01a209b3-0fbd-7764-ab25-cc8851dd49f4/0/2"])
