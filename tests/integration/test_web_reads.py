@@ -61,7 +61,7 @@ async def test_lists_and_searches_answer_what_was_asked(http: ClientSession, pro
     for number in range(6):
         body = {"tasks": [{"callback": TASK, "name": f"n{number}"}], "meta": {"request": {"id": number}}}
         _, accepted = await post(http, "/v1/jobs", body | {"type": "even" if number % 2 == 0 else "odd"})
-    await get(http, f"/v1/jobs/{accepted['id']}", params={"after": accepted["position"]})
+        await get(http, f"/v1/jobs/{accepted['id']}", params={"after": accepted["position"]})
 
     def numbers(jobs: list[dict[str, dict[str, dict[str, int]]]]) -> list[int]:
         return [job["meta"]["request"]["id"] for job in jobs]
@@ -81,7 +81,7 @@ async def test_pages_follow_one_another(http: ClientSession, client: Client, pro
     accepted: dict[str, Any] = {}
     for number in range(5):
         _, accepted = await post(http, "/v1/jobs", {"tasks": [TASK] * 3, "type": "paged", "meta": {"n": number}})
-    await get(http, f"/v1/jobs/{accepted['id']}", params={"after": accepted["position"]})
+        await get(http, f"/v1/jobs/{accepted['id']}", params={"after": accepted["position"]})
 
     async def lengths(path: str, **parameters: str) -> list[int]:
         """Answer how long the pages are that follow one another, all of different items."""
