@@ -5,7 +5,7 @@ false first. So a condition either holds or does not, as in Python.
 """
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeGuard
 from uuid import UUID
@@ -58,6 +58,9 @@ Boolean = ColumnElement[bool]
 Json = ColumnElement[Any]
 Part = Callable[[Condition], Boolean]
 
+_MOST_JOINED = 6
+"""With more tables than these to be joined, to find the best plan takes PostgreSQL longer than any of them would."""
+
 
 KEY = "key_{}"
 """Under these names stand the values of the keys that an item is ordered by; JSON as its text."""
@@ -86,9 +89,24 @@ def _key_as_text(key: Order, table: FromClause) -> ColumnElement[Any]:
     return cast(column, Text) if key.field.kind is Kind.JSON else column
 
 
-def _conditions(search: Search, table: FromClause) -> list[Boolean]:
-    conditions = (*search.conditions, *search.within)
-    return [_among(one, table) if _is_list_of_ids(one) else _on_row(one, table) for one in conditions]
+def _conditions(search: Search, table: FromClause) -> Iterator[Boolean]:
+    return _all_on_row((*search.conditions, *search.within), table, among=True)
+
+
+def _all_on_row(conditions: Iterable[Condition], table: FromClause, *, among: bool = False) -> Iterator[Boolean]:
+    """Compile conditions that hold together; of many on what belongs to a row, the first are joined."""
+    joined = 0
+    for one in conditions:
+        compiled = _among(one, table) if among and _is_list_of_ids(one) else _on_row(one, table)
+        joined += _joins(one)
+        yield compiled.is_(true()) if _joins(one) and joined > _MOST_JOINED else compiled
+
+
+def _joins(condition: Condition) -> int:
+    """Answer how many tables PostgreSQL would join for a condition beside others."""
+    if isinstance(condition, Group):
+        return sum(map(_joins, condition.conditions)) if condition.join is Join.AND else 0
+    return int(isinstance(condition, Related))
 
 
 def _is_list_of_ids(condition: Condition) -> TypeGuard[Comparison]:
@@ -165,7 +183,7 @@ def _related(table: FromClause, condition: Related) -> Boolean:
     else:
         other = jobs.alias()
         belongs, shown = other.c.id == table.c.job_id, other.c.meta.is_not(None)
-    conditions = [_on_row(one, other) for one in condition.conditions]
+    conditions = _all_on_row(condition.conditions, other)
     found = exists(select(literal(1)).select_from(other).where(belongs, shown, *conditions).correlate_except(other))
     if condition.collection == "tasks" and any(map(_is_unsuccessful, condition.conditions)):
         # The job has counted them: whoever has none need not be asked.

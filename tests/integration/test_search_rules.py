@@ -121,3 +121,17 @@ async def test_what_has_an_index_is_looked_up(projection: Database, query: str, 
 async def test_letters_of_types_are_alike(projection: Database) -> None:
     numbers = await stored(projection, [{"type": "Ärger"}, {"type": "ärmel"}, {"type": "arm"}])
     assert await found(projection, numbers, ["type", "like", "äR"]) == {0, 1}
+
+
+async def test_many_conditions_on_what_belongs_to_a_job_are_answered(projection: Database) -> None:
+    numbers = await stored(projection, [{"name": name} for name in NAMES])
+    of_tasks = [["tasks", None, [["attempt", "less_than", number]]] for number in range(2, 36)]
+    of_job = [["job", None, [["name", "not_equal", f"n{number}"]]] for number in range(8)]
+    everything: list[Any] = [["and", None, of_tasks[:4]], *of_tasks[4:], ["tasks", None, of_job]]
+    assert await found(projection, numbers, *everything) == set(range(len(NAMES)))
+    assert await found(projection, numbers, *everything, ["name", "equal", "abc"]) == {7}
+    of_one = ["tasks", None, [["job", None, [["name", "equal", "ABC"]]]]]
+    of_none = ["tasks", None, [["name", "equal", ""]]]
+    assert await found(projection, numbers, *everything, of_one) == {6}
+    assert await found(projection, numbers, of_one, *everything) == {6}
+    assert await found(projection, numbers, *everything, of_none) == set()
