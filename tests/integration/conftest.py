@@ -41,8 +41,8 @@ def migrated(postgres: PostgresServer, migrated_template: str) -> Iterator[str]:
 
 @pytest.fixture
 async def projection(migrated: str) -> AsyncIterator[Database]:
-    """An open ``migrated`` database."""
-    async with Database(migrated) as database:
+    """An open ``migrated`` database; some tests fill it with one statement, which a busy machine needs its time for."""
+    async with Database(migrated, statement_seconds=120) as database:
         yield database
 
 

@@ -178,7 +178,7 @@ async def test_who_takes_no_results_is_not_read_any_further(
 async def test_a_caller_that_says_nothing_for_long_is_told_so(
     http: ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(bulk, "BODY_SECONDS", 2)
 
     async def silent() -> AsyncIterator[bytes]:
         yield lines([JOB]) + b'{"half'

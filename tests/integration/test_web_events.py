@@ -211,7 +211,7 @@ async def test_a_wrong_parameter_is_refused_before_the_stream_begins(http: Clien
 
 
 async def test_the_headers_of_a_stream_can_be_had_alone(http: ClientSession) -> None:
-    async with http.head("/v1/events", timeout=ClientTimeout(5)) as response:
+    async with http.head("/v1/events", timeout=ClientTimeout(30)) as response:
         assert (response.status, response.content_type) == (200, "text/event-stream")
 
 
@@ -223,11 +223,11 @@ async def test_a_stream_on_which_nothing_happens_shows_that_it_is_alive_and_move
         list(marks.feed(await anext(chunks)))
         before = marks.last_id
         await emit(settings, transitions(new_jobs(1)[0], 1))
-        for _ in range(8):
-            beat = await anext(chunks)
-            assert b"\n:\n" in beat
-            assert list(marks.feed(beat)) == []
-        assert marks.last_id != before
+        async with asyncio.timeout(30):
+            while marks.last_id == before:
+                beat = await anext(chunks)
+                assert b"\n:\n" in beat
+                assert list(marks.feed(beat)) == []
 
 
 @pytest.mark.parametrize("tail_bytes", [100_000, 32 * 1024 * 1024])

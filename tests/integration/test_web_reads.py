@@ -8,7 +8,8 @@ from jabba.client import Client
 from jabba.errors import InvalidRequest, NotFound
 from jabba.pages import Count
 from jabba.persistence.projector import Projector
-from tests.support.http import get, post
+from jabba.settings import Settings
+from tests.support.http import get, post, serving
 from web import backends
 
 TASK = ["local", "shop", "ship", [1]]
@@ -34,10 +35,12 @@ async def test_behind_its_position_a_job_is_there_with_all_of_its_tasks(
     assert (page[0]["status"], page[0]["result"], page[0]["job_id"]) == ("PENDING", None, accepted["id"])
 
 
-async def test_a_young_job_is_found_without_a_position(http: ClientSession, projector: Projector) -> None:
-    for _ in range(20):
-        _, accepted = await post(http, "/v1/jobs", {"tasks": TASK, "type": "shipping"})
-        assert (await get(http, f"/v1/jobs/{accepted['id']}"))[0] == 200
+async def test_a_young_job_is_found_without_a_position(settings: Settings, projector: Projector) -> None:
+    # Longer than the projector may take to join its group.
+    async with serving(settings.model_copy(update={"visible_seconds": 60.0})) as http:
+        for _ in range(20):
+            _, accepted = await post(http, "/v1/jobs", {"tasks": TASK, "type": "shipping"})
+            assert (await get(http, f"/v1/jobs/{accepted['id']}"))[0] == 200
 
 
 async def test_a_position_that_the_projection_does_not_reach_is_told_after_a_while(

@@ -244,6 +244,7 @@ async def test_a_silent_kafka_is_an_error_with_the_id_to_repeat(
     log.open.clear()
     with pytest.raises(Unavailable, match=str(job)):
         await submit.create_job(TASK, "shipping", id=job)
+    submit._produce_seconds = 10
     log.open.set()
     assert (await submit.create_job(TASK, "shipping", id=job)).id == job
 
