@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from jabba.commands import Command
 from jabba.ending import ended
+from jabba.lanes.gate import Retired
 from jabba.lanes.lane import Shared
 from jabba.lanes.owned import OwnedPartition, Together
 from jabba.lanes.policy import Policy
 from jabba.lanes.ports import Table
-from jabba.lanes.store import Retired
 from jabba.lanes.tracker import AckTracker
 from jabba.room import Room
 from jabba.slices import Slice
@@ -277,12 +277,11 @@ class Engine:
         # One that was cancelled may go on for a moment; two at a time would claim the partition against each other.
         if after is not None:
             await ended([after], patience=_CANCEL_SECONDS)
-        store = await self._table.take(partition, owned.gate.may_write)
-        if _is_cancelled():
-            store.retire()
-            return
-        self.taken += 1
-        await owned.loaded(store)
+        with suppress(Retired):
+            store = await self._table.take(partition, owned.gate.may_write)
+            if not _is_cancelled():
+                self.taken += 1
+                await owned.loaded(store)
 
 
 def _is_cancelled() -> bool:

@@ -4,7 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
+from jabba.errors import JabbaError
+
 _LEASE_POLL_SECONDS = 0.1
+
+
+class Retired(JabbaError):
+    """The partition was lost while one of its steps was to start, or a record of it to be written."""
 
 
 class Gate:
@@ -21,6 +27,7 @@ class Gate:
         self._open = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable_until = float("-inf")
+        self._retired = False
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._running = self._settling = 0
@@ -37,6 +44,8 @@ class Gate:
     @property
     def writable(self) -> bool:
         """Answer whether records and events may be sent now."""
+        if self._retired:
+            return False
         if self._writable.is_set():
             return self._lease()
         return asyncio.get_running_loop().time() < self._writable_until
@@ -49,21 +58,30 @@ class Gate:
 
     def hold(self) -> None:
         """Start no more steps."""
-        self._open.clear()
+        if not self._retired:
+            self._open.clear()
 
     def close(self, *, until: float = float("-inf")) -> None:
         """Let nothing be recorded any more, or only until then, by the event loop's time and whatever the lease says.
 
         That is for running steps of a partition whose next owner knows that it has to wait for so long.
         """
-        self._open.clear()
-        self._writable.clear()
-        self._writable_until = until
+        if not self._retired:
+            self._open.clear()
+            self._writable.clear()
+            self._writable_until = until
 
     @property
     def is_quiet(self) -> bool:
         """Answer whether nothing has started that is not recorded, and no lane is about to end."""
         return self._quiet.is_set()
+
+    def retire(self) -> None:
+        """Refuse everything from now on, for good: the partition has gone to another owner."""
+        self._retired = True
+        # Whoever waits is told: what it waits for never comes.
+        self._open.set()
+        self._writable.set()
 
     async def quiet(self, seconds: float) -> int:
         """Give running steps so long to be recorded, and ending lanes to end; answer how many steps are not."""
@@ -92,7 +110,7 @@ class Gate:
             self.leave()
 
     async def enter(self) -> None:
-        """Wait for the gate and a slot."""
+        """Wait for the gate and a slot; Retired, as for all that waits here."""
         while True:
             await self._until_open()
             await self._slots.acquire()
@@ -120,14 +138,16 @@ class Gate:
             self._count(1)
 
     async def may_write(self) -> None:
-        """Wait until records may be written."""
+        """Wait until records may be written.
+
+        Raises:
+            Retired: the partition has been lost.
+        """
         while not self.writable:
-            await self._writable.wait()
-            if not self._lease():
-                await asyncio.sleep(_LEASE_POLL_SECONDS)
+            await self._allowed(self._writable)
 
     def _is_open(self) -> bool:
-        return self._open.is_set() and self._lease()
+        return self._open.is_set() and self._lease() and not self._retired
 
     def _count(self, running: int = 0, *, settling: int = 0) -> None:
         self._running += running
@@ -139,6 +159,11 @@ class Gate:
 
     async def _until_open(self) -> None:
         while not self._is_open():
-            await self._open.wait()
-            if not self._lease():
-                await asyncio.sleep(_LEASE_POLL_SECONDS)
+            await self._allowed(self._open)
+
+    async def _allowed(self, event: asyncio.Event) -> None:
+        await event.wait()
+        if self._retired:
+            raise Retired
+        if not self._lease():
+            await asyncio.sleep(_LEASE_POLL_SECONDS)

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 from jabba.lanes.gate import Gate
 from jabba.lanes.store import Store
@@ -11,7 +10,7 @@ from jabba.lanes.store import Store
 logger = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 0.5
-"""After their time, steps that still run are absolved of crashes; what ends just then may be recorded, too."""
+"""So long it may take to absolve steps that have not ended of crashes; what ends just then may be recorded, too."""
 
 _NEVER = float("-inf")
 
@@ -21,7 +20,7 @@ class HandOver:
 
     Before it joins the group again, the owner ``part``s: it starts no step, and says in the changelog whether some
     still run. Then it ``stay``s, or it has lost the partition: it goes on for as long as ``finishing``, and its
-    successor waits before its claim. ``absolve`` is called when steps run for too long.
+    successor waits before its claim. ``absolve`` lets nobody take what has not ended for crashed.
     """
 
     def __init__(self, gate: Gate, store: asyncio.Future[Store], absolve: Callable[[], Awaitable[None]]) -> None:
@@ -49,6 +48,7 @@ class HandOver:
                 return
             store = self._store.result()
             if self._gate.is_quiet:
+                await self._absolve()
                 self._gate.close()
                 await store.leave()
             else:
@@ -83,11 +83,18 @@ class HandOver:
     async def _finish(self, store: Store, seconds: float) -> None:
         if running := await self._gate.quiet(seconds):
             logger.warning("%d steps run longer than the hand-over waits", running)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_GRACE_SECONDS):
-                    await self._absolve()
+        absolved = await self._absolved()
         # Something below may have swallowed a cancellation.
         if self._finishing is asyncio.current_task():
             # What is recorded after this would come too late, even if it is answered.
             self._gate.close()
-            await store.leave()
+            if absolved:
+                await store.leave()
+
+    async def _absolved(self) -> bool:
+        try:
+            async with asyncio.timeout(_GRACE_SECONDS):
+                await self._absolve()
+        except TimeoutError:
+            return False
+        return True

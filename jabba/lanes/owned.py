@@ -10,6 +10,7 @@ from jabba.commands import CloseJob
 from jabba.events import encode_event
 from jabba.lanes.adopted import Adopted
 from jabba.lanes.forgetting import Markers
+from jabba.lanes.gate import Retired
 from jabba.lanes.handover import HandOver
 from jabba.lanes.lane import OTHER_JOB, Lane, Parked, Refused, Shared
 from jabba.lanes.parking import Parking
@@ -25,7 +26,7 @@ from jabba.lanes.records import (
     lane_key_of,
     slice_key_of,
 )
-from jabba.lanes.store import Retired, Store
+from jabba.lanes.store import Store
 from jabba.lanes.turns import Turns
 from jabba.lifecycle import JobClosed, Strategy, Version
 from jabba.room import Room
@@ -163,8 +164,7 @@ class OwnedPartition:
     def end(self) -> None:
         """Cancel everything."""
         self.hand_over.cancel()
-        if self.store.done() and not self.store.cancelled():
-            self.store.result().retire()
+        self.gate.retire()
         self.store.cancel()
         for running in self._running.values():
             if running.task is not None:

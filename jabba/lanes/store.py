@@ -6,7 +6,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from itertools import takewhile
 
-from jabba.errors import JabbaError, Unavailable
+from jabba.errors import Unavailable
 from jabba.lanes.records import Claim, Folded, Parting, Stamp
 
 Batch = Sequence[tuple[int, bytes, bytes | None]]
@@ -39,15 +39,12 @@ class Changelog:
     follow: Callable[[int, float], AsyncGenerator[Batch, None]]
 
 
-class Retired(JabbaError):
-    """The partition was lost while its record was to be written."""
-
-
 class Store:
     """One partition of the table, in memory and in its changelog.
 
     Memory changes only after the changelog has acknowledged. Keys end in the stamp of the write, so that a late one, of
     a former owner or of a producer that was replaced, can neither win nor make compaction delete its successor.
+    ``may_write`` returns when records may be written, and raises once the partition has been lost.
     """
 
     def __init__(
@@ -63,7 +60,6 @@ class Store:
         self._folded = Folded()
         self.epoch = 0
         self.end = 0
-        self._retired = False
 
     async def load(self) -> None:
         """Read what has been written so far."""
@@ -166,10 +162,6 @@ class Store:
             await self._delete(key, stamp)
             self._folded.absorb(stamp.full_key(key), None)
 
-    def retire(self) -> None:
-        """Refuse all further writes: the partition has gone to another owner."""
-        self._retired = True
-
     def _next_claim(self) -> Claim:
         saved = self._folded.values.get(EPOCH_KEY)
         if saved is None:
@@ -204,13 +196,13 @@ class Store:
 
     async def _acknowledged(self, key: str, stamp: Stamp, value: bytes | None) -> bool:
         """Write once; answer whether it was acknowledged while the partition was ours."""
-        await self._still_ours()
+        await self._may_write()
         try:
             offset = await self._once(key, stamp, value)
         except Unavailable:
             return False
         # Only if the partition is ours even now did the write come before its next owner read it.
-        await self._still_ours()
+        await self._may_write()
         self.end = max(self.end, offset + 1)
         return True
 
@@ -226,11 +218,6 @@ class Store:
         self._retry = max(self._retry, stamp.retry + 1)
         if value is not None:
             self._folded.outrank(key, stamp)
-
-    async def _still_ours(self) -> None:
-        await self._may_write()
-        if self._retired:
-            raise Retired
 
     async def _contested(self, claim: Stamp, offset: int) -> bool:
         contested = False

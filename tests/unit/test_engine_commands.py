@@ -15,7 +15,7 @@ async def test_a_command_about_a_record_that_cannot_be_read_is_passed_over() -> 
     worker = Worker()
     engine = worker.engine
     worker.table.release.set()
-    engine.assign(1, [0])
+    worker.assign(1, [0])
     await until_loaded(worker, [0])
     engine.start_at(1, {0: 0}, {0: 0})
     bad, good = (

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from jabba.lanes.gate import Gate
+from jabba.lanes.gate import Gate, Retired
 
 _LONG = 30.0
 
@@ -115,3 +115,15 @@ async def test_the_steps_of_all_branches_share_the_slots(gate: Gate) -> None:
     branches[0].leave()
     await asyncio.wait_for(entering[2], 5)
     assert [branch.running for branch in branches] == [0, 1, 1]
+
+
+async def test_whoever_waits_for_a_partition_that_is_lost_is_told(gate: Gate) -> None:
+    gate.close()
+    waiting = [asyncio.create_task(one) for one in (gate.enter(), gate.may_start(), gate.may_write())]
+    await asyncio.sleep(0)
+    gate.retire()
+    gate.close()
+    for one in waiting:
+        with pytest.raises(Retired):
+            await asyncio.wait_for(one, 5)
+    assert not gate.writable

@@ -81,6 +81,7 @@ async def test_the_next_owner_waits_until_a_running_step_is_recorded(log: Unhear
 
 async def test_without_running_steps_nobody_waits(log: UnheardLog, owner: Owner) -> None:
     await soon(owner.hand_over.part(_LONG))
+    assert owner.absolved == 1
     assert not owner.hand_over.finishing
     async with asyncio.timeout(5):
         successor = await log.taken(at_any_time)
