@@ -12,6 +12,8 @@ import faust.app
 import mode
 from aiohttp.typedefs import Middleware
 from faust.auth import Credentials
+from faust.tables.manager import TableManager
+from faust.tables.recovery import Recovery
 from faust.web.drivers.aiohttp import Web as AiohttpWeb
 from mode import ServiceT
 
@@ -70,6 +72,28 @@ class JabbaApp(faust.App):
             await self.hand_over()
         await super().on_stop()
         await self.beside.__aexit__(None, None, None)
+
+
+class _NoRecovery(Recovery):
+    """Never replays a changelog: Jabba's table loads its partitions itself, and knows no keys and values of Faust's.
+
+    The former owner of a partition may still write while Faust compares where the changelog ends with what is loaded.
+    """
+
+    def need_recovery(self) -> bool:
+        """Answer that nothing is to be replayed, wherever the changelog ends."""
+        return False
+
+
+class Tables(TableManager):
+    """Looks after a table that needs no recovery."""
+
+    @property
+    def recovery(self) -> Recovery:
+        """The service that resumes the streams after a rebalance."""
+        if self._recovery is None:
+            self._recovery = _NoRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
+        return self._recovery
 
 
 class WebServer(AiohttpWeb):
@@ -142,6 +166,7 @@ def worker_app(settings: Settings, partitions: int) -> JabbaApp:
         web_enabled=False,
         topic_partitions=partitions,
         table_standby_replicas=0,
+        TableManager=Tables,
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=settings.instance or None,
         stream_buffer_maxsize=_BUFFERED_MESSAGES,

@@ -138,7 +138,7 @@ class LaneTable(faust.Table[Any, Any]):
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
     ) -> None:
-        """Note where the changelog ends, so that Faust finds nothing to replay."""
+        """Note where the changelog ends, since Faust goes there."""
         await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
         ours = {place for place in assigned if place.topic == self._topic}
         if ours:
