@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, ItemsView, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -20,6 +20,8 @@ CLEAN_KEY = "clean"
 
 _WORKS = Parting()
 _HAS_LEFT = Parting(clean=True)
+
+_RETRY_SECONDS = 0.1
 
 _PATIENCE_SECONDS = 0.5
 """A former owner is waited for longer than it may record, since clocks do not run equally fast."""
@@ -120,10 +122,15 @@ class Store:
         """
         async with self._parts:
             self._parting = None
-            while self._parting is None:
-                with suppress(Unavailable):
+            while True:
+                try:
                     await self._once(CLEAN_KEY, Stamp(self.epoch, self._retry), _HAS_LEFT.encode())
-                    self._parting = _HAS_LEFT
+                except Unavailable:
+                    # A log that is closed already refuses at once.
+                    await asyncio.sleep(_RETRY_SECONDS)
+                else:
+                    break
+            self._parting = _HAS_LEFT
 
     async def _part(self, parting: Parting) -> None:
         # One at a time: of two with one stamp the one that lands last counts.

@@ -8,7 +8,7 @@ import pytest
 from jabba.errors import Unavailable
 from jabba.lanes.gate import Gate
 from jabba.lanes.handover import HandOver
-from jabba.lanes.store import Store
+from jabba.lanes.store import Changelog, Store
 from tests.support.lanes import Log, at_any_time
 
 _LONG = 30.0
@@ -157,3 +157,20 @@ async def test_when_no_step_is_left_the_rest_is_ended(owner: Owner) -> None:
     owner.gate.leave()
     async with asyncio.timeout(5):
         await ended.wait()
+
+
+async def test_a_log_that_refuses_at_once_holds_up_nothing_else(log: UnheardLog, owner: Owner) -> None:
+    tries = 0
+
+    async def closed(key: bytes, value: bytes | None) -> int:
+        nonlocal tries
+        tries += 1
+        assert tries < 1000, "nothing else gets its turn"
+        raise Unavailable("closed")
+
+    owner.store._log = Changelog(closed, log.read, log.follow)
+    leaving = asyncio.create_task(owner.hand_over.part(_LONG))
+    await asyncio.sleep(0.05)
+    assert not leaving.done()
+    owner.store._log = Changelog(log.append, log.read, log.follow)
+    await soon(leaving)

@@ -24,7 +24,7 @@ def counts_a_message_twice() -> list[Patch]:
     return [(OwnedPartition, "forget_offsets", lambda _: None)]
 
 
-@bug("A message that arrives between revoke and assign is followed alone", found_by=76)
+@bug("A message that arrives between revoke and assign is followed alone", found_by=180)
 def follows_messages_of_the_past() -> list[Patch]:
     def forget(self: Engine) -> None:
         self._tracker.reset()

@@ -12,7 +12,7 @@ from jabba.lanes.records import LaneRecord
 from tests.simulation.bugs.planting import Patch, bug
 
 
-@bug("The record of a slice's last step does not carry its outcome", found_by=10)
+@bug("The record of a slice's last step does not carry its outcome", found_by=14)
 def carries_no_outcome_in_the_final_record() -> list[Patch]:
     async def write(self: Lane, group: list[Encoded]) -> None:
         await self._write_large(group)
