@@ -125,18 +125,22 @@ async def leave_group(consumer: Consumer, seconds: float) -> None:
 
 
 async def commit_outside(settings: Settings, offsets: Mapping[TP, int]) -> None:
-    """Commit for a group that has no members left; in any other its members read again what was not committed."""
+    """Commit for a group that has no members left, if Kafka answers within a session.
+
+    In any other its members read again what was not committed.
+    """
     consumer = AIOKafkaConsumer(
         **settings.kafka_access.client_options(), group_id=settings.topics.worker_group, enable_auto_commit=False
     )
+    ours = {TopicPartition(*place): offset for place, offset in offsets.items()}
     try:
-        await consumer.start()
-        ours = {TopicPartition(*place): offset for place, offset in offsets.items()}
-        consumer.assign(list(ours))
-        # Another one may have been a member meanwhile, and have come further.
-        known = {place: await consumer.committed(place) or 0 for place in ours}
-        await consumer.commit({place: offset for place, offset in ours.items() if offset > known[place]})
-    except KafkaError as error:
+        async with asyncio.timeout(settings.session_seconds):
+            await consumer.start()
+            consumer.assign(list(ours))
+            # Another one may have been a member meanwhile, and have come further.
+            known = {place: await consumer.committed(place) or 0 for place in ours}
+            await consumer.commit({place: offset for place, offset in ours.items() if offset > known[place]})
+    except (KafkaError, TimeoutError) as error:
         logger.debug("the last offsets are not committed: %r", error)
     finally:
         await consumer.stop()
