@@ -19,6 +19,7 @@ from jabba.settings import Settings
 logger = logging.getLogger(__name__)
 
 _PAUSED_POLL_SECONDS = 0.02
+_MEMBERSHIP_SECONDS = 1.0
 
 
 class SteadyFlow(FlowControlEvent):
@@ -48,6 +49,18 @@ class PromptConsumer(aiokafka.Consumer):
         super().__init__(*arguments, **options)
         self._lease = lease
 
+    @aiokafka.Consumer.task
+    async def _watch_membership(self) -> None:
+        """Crash if this worker will get no partition any more, so that its supervisor starts a new one.
+
+        aiokafka would say so only when something is fetched, and without a partition nothing is.
+        """
+        while not self.should_stop:
+            error = membership_error(self)
+            if error is not None:
+                raise error
+            await self.sleep(_MEMBERSHIP_SECONDS)
+
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Do what Faust does; this comes before every joining, the first one included."""
         follow_joins(self, self._lease)
@@ -58,6 +71,19 @@ class PromptConsumer(aiokafka.Consumer):
             return await super()._wait_next_records(timeout)
         await self.sleep(_PAUSED_POLL_SECONDS)
         return None, None
+
+
+def membership_error(consumer: Consumer) -> BaseException | None:
+    """Answer the error, if any, after which aiokafka asks the group for nothing more: unexpected, or a refusal."""
+    client = consumer._thread._consumer  # type: ignore[attr-defined]  # noqa: SLF001 — it tells only those who fetch
+    coordinator = client and client._coordinator  # noqa: SLF001 — see above
+    if coordinator is None:
+        return None
+    routine: asyncio.Task[None] = coordinator._coordination_task  # noqa: SLF001 — see above
+    if routine.done() and not routine.cancelled():
+        return routine.exception()
+    refusal: BaseException | None = coordinator._pending_exception  # noqa: SLF001 — see above
+    return refusal
 
 
 def follow_joins(consumer: Consumer, lease: Lease) -> None:

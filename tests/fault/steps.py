@@ -6,6 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import GroupAuthorizationFailedError
+
 import jabba
 from jabba.lanes.engine import Engine
 from tests.fault.executions import Journal
@@ -90,6 +93,27 @@ async def disobey(index: int) -> Returned:
 
     Engine.obey = ignore  # type: ignore[assignment,method-assign]
     return _end(index, _start(index), "ok")
+
+
+@jabba.callback
+async def outlaw(index: int) -> Returned:
+    """Let Kafka refuse this process its place in the group, when it joins once more."""
+    outlaw_at_once()
+    return _end(index, _start(index), "ok")
+
+
+def outlaw_at_once() -> None:
+    """Let Kafka refuse this process its place in the group from now on."""
+    fail_to_join(GroupAuthorizationFailedError("no right"))
+
+
+def fail_to_join(error: Exception) -> None:
+    """Let Kafka's client meet this error whenever it joins the group, once its partitions are revoked."""
+
+    async def fail(*_: Any) -> None:
+        raise error
+
+    GroupCoordinator._do_rejoin_group = fail
 
 
 @jabba.callback
