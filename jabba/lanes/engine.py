@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
@@ -79,7 +79,7 @@ class Engine:
             owned.gate.hold()
         with suppress(TimeoutError):
             parting = (owned.hand_over.part(seconds) for owned in self._owned.values())
-            await asyncio.wait_for(asyncio.gather(*parting, return_exceptions=True), seconds)
+            await asyncio.wait_for(_all_of(parting, "saying which steps still run"), seconds)
         return sum(owned.gate.running for owned in self._owned.values() if not owned.hand_over.finishing)
 
     async def finish(self, seconds: float) -> None:
@@ -237,7 +237,7 @@ class Engine:
             self._owned[origin.partition].start(slice_, origin.offset, share)
 
     async def _mark(self) -> None:
-        await asyncio.gather(*(owned.work() for owned in self._owned.values()), return_exceptions=True)
+        await _all_of((owned.work() for owned in self._owned.values()), "taking back that steps were given up")
 
     def obey(self, origin: Origin, commands: list[Command]) -> None:
         """Take in a message of the control topic, which never waits behind the backlog that it would free."""
@@ -282,6 +282,13 @@ class Engine:
             if not _is_cancelled():
                 self.taken += 1
                 await owned.loaded(store)
+
+
+async def _all_of(coroutines: Iterable[Awaitable[None]], doing: str) -> None:
+    """Wait for one of each partition; what fails in one is told, and holds up no other."""
+    for outcome in await asyncio.gather(*coroutines, return_exceptions=True):
+        if isinstance(outcome, Exception) and not isinstance(outcome, Retired):
+            logger.error("%s failed for a partition", doing, exc_info=outcome)
 
 
 def _is_cancelled() -> bool:

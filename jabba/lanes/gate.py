@@ -8,6 +8,9 @@ from jabba.errors import JabbaError
 
 _LEASE_POLL_SECONDS = 0.1
 
+NEVER = float("-inf")
+"""A moment that is over at any time."""
+
 
 class Retired(JabbaError):
     """The partition was lost while one of its steps was to start, or a record of it to be written."""
@@ -26,7 +29,7 @@ class Gate:
         self._lease = lease
         self._open = asyncio.Event()
         self._writable = asyncio.Event()
-        self._writable_until = float("-inf")
+        self._writable_until = NEVER
         self._retired = False
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -52,7 +55,7 @@ class Gate:
 
     def open(self) -> None:
         """Let steps start."""
-        self._writable_until = float("-inf")
+        self._writable_until = NEVER
         self._writable.set()
         self._open.set()
 
@@ -61,7 +64,7 @@ class Gate:
         if not self._retired:
             self._open.clear()
 
-    def close(self, *, until: float = float("-inf")) -> None:
+    def close(self, *, until: float = NEVER) -> None:
         """Let nothing be recorded any more, or only until then, by the event loop's time and whatever the lease says.
 
         That is for running steps of a partition whose next owner knows that it has to wait for so long.

@@ -4,15 +4,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from jabba.lanes.gate import Gate
+from jabba.lanes.gate import NEVER, Gate
 from jabba.lanes.store import Store
 
 logger = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 0.5
 """So long it may take to absolve steps that have not ended of crashes; what ends just then may be recorded, too."""
-
-_NEVER = float("-inf")
 
 
 class HandOver:
@@ -42,7 +40,7 @@ class HandOver:
         if self.finishing:
             return
         self._gate.hold()
-        until, asked = _NEVER, asyncio.get_running_loop().time()
+        until, asked = NEVER, asyncio.get_running_loop().time()
         try:
             if not self._store.done() or not self._gate.writable:
                 return

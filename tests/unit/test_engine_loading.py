@@ -122,3 +122,19 @@ async def test_what_a_cancelled_loading_brings_is_not_used(worker: Worker) -> No
     await until_loaded(worker, [1])
     assert failures == []
     assert worker.table.refused == 1
+
+
+async def test_what_fails_as_one_partition_is_given_up_is_told_and_holds_up_no_other(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(_seconds: float) -> None:
+        raise RuntimeError("a defect")
+
+    worker.table.release.set()
+    worker.assign(1, [0, 1])
+    await until_loaded(worker, [0, 1])
+    one, other = worker.engine._owned.values()
+    monkeypatch.setattr(one.hand_over, "part", fail)
+    assert await worker.engine.release(5.0) == 0
+    assert not other.gate.writable
+    assert "a defect" in caplog.text
