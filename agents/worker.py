@@ -224,11 +224,7 @@ class Ownership:
             for topic in (topics.tasks, topics.control)
         )
         self.watchdog.beat(self._standstill.found(slices, commands) if self._assigned else {})
-        try:
-            self._engine.tick()
-        except Exception:
-            # A record that cannot be read must not take every worker down in turn.
-            logger.exception("the tick failed, the next one tries again")
+        self._engine.tick()
 
     async def _release_and_commit(self) -> None:
         if self._telling is not None:

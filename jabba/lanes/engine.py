@@ -162,7 +162,10 @@ class Engine:
         # What is forgotten is deleted from the changelog: nobody waits for that, and many do for a loading.
         forgets = not self.loading
         for partition, owned in self._owned.items():
-            owned.tick(self._committed.get(partition, 0), forgets=forgets)
+            try:
+                owned.tick(self._committed.get(partition, 0), forgets=forgets)
+            except Exception:
+                logger.exception("the tick of partition %d failed, the next one tries again", partition)
 
     @property
     def full(self) -> bool:
@@ -277,11 +280,16 @@ class Engine:
         # One that was cancelled may go on for a moment; two at a time would claim the partition against each other.
         if after is not None:
             await ended([after], patience=_CANCEL_SECONDS)
-        with suppress(Retired):
+        try:
             store = await self._table.take(partition, owned.gate.may_write)
             if not _is_cancelled():
                 self.taken += 1
                 await owned.loaded(store)
+        except Retired:
+            pass
+        except Exception:
+            # The watchdog ends this worker when nothing comes of the partition for too long.
+            logger.exception("partition %d cannot be loaded", partition)
 
 
 async def _all_of(coroutines: Iterable[Awaitable[None]], doing: str) -> None:

@@ -1,11 +1,14 @@
 """Markers of ended lanes, and when they may go."""
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from jabba.lanes.records import LaneRecord
-from jabba.lanes.store import Store
+from jabba.lanes.store import Store, Unreadable
+
+logger = logging.getLogger(__name__)
 
 _BATCH = 500
 """Markers deleted at a time, so that forgetting never holds up work."""
@@ -41,8 +44,13 @@ class Markers:
         """
         expired: list[str] = []
         while self._keys and len(expired) < _BATCH:
-            text = store.get(self._keys[0])
-            if text is not None and not self._may_go(LaneRecord.decode(text), now, committed):
+            try:
+                marker = store.read(self._keys[0], LaneRecord.decode)
+            except Unreadable as error:
+                logger.warning("%s; it is not forgotten", error)
+                self._keys.popleft()
+                continue
+            if marker is not None and not self._may_go(marker, now, committed):
                 break
             expired.append(self._keys.popleft())
         return expired

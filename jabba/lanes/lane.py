@@ -77,8 +77,8 @@ class Lane:
         self._turns = turns
         self._shared = shared
         self._name = LaneName.of(slice_)
-        saved = store.get(self._name.key)
-        self._record = LaneRecord.decode(saved) if saved else LaneRecord.start(slice_, offset)
+        saved = store.read(self._name.key, LaneRecord.decode)
+        self._record = saved or LaneRecord.start(slice_, offset)
         self._seq = self._record.seq
         self._carried: dict[bytes, asyncio.Future[int]] = {}
         self._large: dict[str, bytes] = {}
@@ -334,8 +334,7 @@ class Lane:
         self._turns.notify(self._name.job_key)
 
     def _job_record(self) -> JobRecord:
-        saved = self._store.get(self._name.job_key)
-        return JobRecord.decode(saved) if saved else JobRecord(self.slice.n_slices)
+        return self._store.read(self._name.job_key, JobRecord.decode) or JobRecord(self.slice.n_slices)
 
 
 def _failed(outcome: Encoded) -> bool:

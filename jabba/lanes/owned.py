@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice, takewhile
+from typing import TypeVar
 
 from jabba.commands import CloseJob
 from jabba.events import encode_event
@@ -26,7 +27,8 @@ from jabba.lanes.records import (
     lane_key_of,
     slice_key_of,
 )
-from jabba.lanes.store import Store
+from jabba.lanes.running import Running
+from jabba.lanes.store import Store, Unreadable
 from jabba.lanes.turns import Turns
 from jabba.lifecycle import JobClosed, Strategy, Version
 from jabba.room import Room
@@ -34,21 +36,10 @@ from jabba.slices import Slice
 
 logger = logging.getLogger(__name__)
 
+_Record = TypeVar("_Record")
+
 _FIRST_RETRY_SECONDS = 0.5
 _LONGEST_RETRY_SECONDS = 30.0
-
-
-class _Running:
-    """A lane in memory, and the offsets that wait for it to end."""
-
-    def __init__(self, slice_: Slice, size: int, since: float, offsets: list[int]) -> None:
-        self.slice = slice_
-        self.size = size
-        self.since = since
-        self.offset = offsets[0] if offsets else _NO_OFFSET
-        self.offsets = offsets
-        self.lane: Lane | None = None
-        self.task: asyncio.Task[None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +81,7 @@ class OwnedPartition:
         self._policy = policy
         self._finish = finish
         self._turns = Turns(self._wake_turn)
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, Running] = {}
         self._parking = Parking()
         self._together = together or Together(lambda: [self])
         self._markers = Markers(policy.window, self._together.markers)
@@ -176,14 +167,14 @@ class OwnedPartition:
         """Start the lane of a slice that was read from the log, unless it runs already."""
         running = self._running.get(LaneName.of(slice_).key)
         if running is None:
-            self._start(_Running(slice_, size, self._shared.now(), [offset]))
+            self._start(Running(slice_, size, self._shared.now(), [offset]))
             return
         if running.slice.digest != slice_.digest:
             self._spawn(self._refuse(slice_, offset, size))
             return
         # Read again after a rebalance, or submitted twice: the lane that runs answers for both.
         self._room.give_back(1, size)
-        if running.lane is not None and running.lane.adopted:
+        if running.adopted:
             self._finish(offset)
         else:
             running.offsets.append(offset)
@@ -202,8 +193,7 @@ class OwnedPartition:
         store = await asyncio.shield(self.store)
         if command.strategy is Strategy.SEQUENTIAL:
             key = LaneName(command.job, command.run, 0).job_key
-            saved = store.get(key)
-            record = JobRecord.decode(saved) if saved else JobRecord(command.n_slices)
+            record = store.read(key, JobRecord.decode) or JobRecord(command.n_slices)
             await store.put(key, replace(record, failed=True).encode())
             self._turns.notify(key)
         version = Version(command.run, store.epoch, 0)
@@ -228,13 +218,13 @@ class OwnedPartition:
 
     # Lanes in memory.
 
-    def _start(self, running: _Running) -> None:
+    def _start(self, running: Running) -> None:
         key = LaneName.of(running.slice).key
         self._running[key] = running
         running.task = asyncio.create_task(self._run(key, running))
         running.task.add_done_callback(lambda _: self._room.give_back(1, running.size))
 
-    async def _run(self, key: str, running: _Running) -> None:
+    async def _run(self, key: str, running: Running) -> None:
         store = await asyncio.shield(self.store)
         refused = False
         try:
@@ -244,6 +234,8 @@ class OwnedPartition:
             return
         except Refused:
             refused = True
+        except Unreadable as error:
+            logger.warning("%s; lane %s is left to a version that can", error, key)
         del self._running[key]
         self._finish_offsets(running)
         if refused and (text := store.get(key)) is not None and not is_marker(text):
@@ -251,15 +243,14 @@ class OwnedPartition:
             self._recover(store, key, text)
             self._wake_turn(LaneName.parse(key).job_key)
 
-    async def _run_to_end(self, key: str, running: _Running, store: Store) -> None:
+    async def _run_to_end(self, key: str, running: Running, store: Store) -> None:
         retry_seconds = _FIRST_RETRY_SECONDS
         while True:
             try:
-                running.lane = self._new_lane(running, store)
-                await running.lane.run()
+                await self._run_once(running, store)
             except Parked as parked:
                 return self._park(running.slice, parked)
-            except (Retired, Refused):
+            except (Retired, Refused, Unreadable):
                 raise
             except Exception:
                 # Nothing a caller can do reaches this; the slice stays in the log until its lane comes through.
@@ -269,6 +260,15 @@ class OwnedPartition:
             else:
                 self._markers.add(key)
                 return await self._clear(store, key)
+
+    async def _run_once(self, running: Running, store: Store) -> None:
+        try:
+            running.lane = self._new_lane(running, store)
+            await running.lane.run()
+        except Unreadable as error:
+            if not running.adopted:
+                await self._shared.refuse(running.slice, str(error))
+            raise
 
     async def _clear_ended(self, store: Store) -> None:
         for key in [*map(lane_key_of, self._adopted), *self._inherited_outcomes]:
@@ -284,12 +284,12 @@ class OwnedPartition:
         for left in self._inherited_outcomes.pop(key, ()):
             await store.delete(left)
 
-    def _new_lane(self, running: _Running, store: Store) -> Lane:
+    def _new_lane(self, running: Running, store: Store) -> Lane:
         suspect = store.crashes >= _CRASHES_TO_SUSPECT and self._suspects_seen < self._policy.suspects
         self._suspects_seen += suspect
         return Lane(running.slice, running.offset, store, self._turns, self._shared, suspect=suspect)
 
-    def _finish_offsets(self, running: _Running) -> None:
+    def _finish_offsets(self, running: Running) -> None:
         for offset in running.offsets:
             self._finish(offset)
         running.offsets.clear()
@@ -308,7 +308,9 @@ class OwnedPartition:
         if is_marker(text):
             self._markers.add(key)
             return
-        record = LaneRecord.decode(text)
+        record = _read(store, key, LaneRecord.decode)
+        if record is None:
+            return
         if record.adopted and record.turn:
             name = LaneName.parse(key)
             self._parking.park_for_turn(name.job_key, name.k, key)
@@ -322,14 +324,15 @@ class OwnedPartition:
         if key in self._running:
             # Its slice was read from the log once more: that lane goes on from the record.
             return
-        text = store.get(LaneName.parse(key).slice_key)
-        if text is None:
-            # Its adoption was recorded too late to count when it was made: the log still has the slice.
+        slice_key = LaneName.parse(key).slice_key
+        slice_ = _read(store, slice_key, Slice.model_validate_json)
+        if slice_ is None:
+            # If it is not there, its adoption was recorded too late to count when it was made: the log still has it.
             logger.warning("the adopted lane %s has no slice in the table", key)
             return
-        slice_ = Slice.model_validate_json(text)
-        self._room.take_anyway(1, len(text))
-        self._start(_Running(slice_, len(text), self._shared.now(), []))
+        size = len(store.get(slice_key) or b"")
+        self._room.take_anyway(1, size)
+        self._start(Running(slice_, size, self._shared.now(), []))
 
     def _park(self, slice_: Slice, parked: Parked) -> None:
         name = LaneName.of(slice_)
@@ -344,21 +347,16 @@ class OwnedPartition:
 
     def _wake_turn(self, job: str) -> None:
         store = self.store.result()
-        saved = store.get(job)
-        if saved is None:
+        record = _read(store, job, JobRecord.decode)
+        if record is None:
             return
-        record = JobRecord.decode(saved)
         for key in self._parking.take_turn(job, record.next, failed=record.failed):
             self._start_from_table(store, key)
 
     async def _adopt_old(self, now: float) -> None:
         """Adopt lanes that have lived long, oldest first, as far as the table may hold their slices."""
         for running in list(takewhile(lambda r: now - r.since >= self._policy.adopt_seconds, self._running.values())):
-            if (
-                running.lane is None
-                or running.lane.adopted
-                or self._together.adopted_bytes() >= self._policy.adopt_bytes
-            ):
+            if running.lane is None or running.adopted or self._together.adopted_bytes() >= self._policy.adopt_bytes:
                 continue
             size = await running.lane.adopt()
             if size:
@@ -370,8 +368,8 @@ class OwnedPartition:
         store = self.store.result()
         for key in keys:
             name = LaneName.parse(key)
-            saved = store.get(name.job_key)
-            if saved is not None and name.k == JobRecord.decode(saved).n_slices - 1:
+            job = _read(store, name.job_key, JobRecord.decode)
+            if job is not None and name.k == job.n_slices - 1:
                 await store.delete(name.job_key)
             await store.delete(key)
 
@@ -386,11 +384,17 @@ class OwnedPartition:
             logger.error("background work of a partition failed, the next tick tries again", exc_info=error)
 
 
+def _read(store: Store, key: str, decode: Callable[[bytes], _Record]) -> _Record | None:
+    """Answer what a record says; None if there is none, or none that this version can read, which is told."""
+    try:
+        return store.read(key, decode)
+    except Unreadable as error:
+        logger.warning("%s; what it is about waits for a version that can", error)
+        return None
+
+
 _RECOVERED_AT_A_TIME = 20_000
 """Records that a partition begins with, in some 40 ms, before anything else gets its turn."""
 
 _CRASHES_TO_SUSPECT = 2
 """One crash may have any cause; when the next owner crashes soon after, it was likely a step."""
-
-_NO_OFFSET = -1
-"""The offset of a lane that starts from the table: its record knows the true one."""

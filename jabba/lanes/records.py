@@ -129,7 +129,7 @@ class LaneRecord:
     @classmethod
     def decode(cls, text: bytes) -> Self:
         """Read the wire form; its outcomes are encoded again as they were."""
-        found = strictjson.decode(text)
+        found = _decode(text)
         told = found["digest"], found["offset"]
         if found["ended"] is not None:
             return cls(*told, seq=found["seq"], failed=found["failed"], ended=found["ended"])
@@ -147,12 +147,21 @@ class LaneRecord:
         )
 
 
-_LIVE = b'{"v":1,"ended":null,'
+_KNOWN = b'{"v":1,"ended":'
+_LIVE = _KNOWN + b"null,"
 
 
 def is_marker(text: bytes) -> bool:
     """Tell a marker from the record of a live lane without reading it: a table may hold a million of them."""
-    return not text.startswith(_LIVE)
+    return text.startswith(_KNOWN) and not text.startswith(_LIVE)
+
+
+def _decode(text: bytes) -> Any:
+    """Read a record of this version: what a newer one says of its work may mean something else."""
+    found = strictjson.decode(text)
+    if found["v"] != 1:
+        raise ValueError(f"it is of version {found['v']}")
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +183,7 @@ class JobRecord:
     @classmethod
     def decode(cls, text: bytes) -> Self:
         """Read the wire form."""
-        found = strictjson.decode(text)
+        found = _decode(text)
         return cls(found["n_slices"], found["next"], found["failed"])
 
 

@@ -1,13 +1,19 @@
 """The records of one partition: read back from the changelog, and written so that a predecessor cannot undo them."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, ItemsView, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import TypeVar
 
-from jabba.errors import Unavailable
+from jabba.errors import JabbaError, Unavailable
 from jabba.lanes.records import Claim, Folded, Parting, Stamp
+
+logger = logging.getLogger(__name__)
+
+_Read = TypeVar("_Read")
 
 Batch = Sequence[tuple[int, bytes, bytes | None]]
 """Messages of the changelog that come together: (offset, key, value), at least one."""
@@ -25,6 +31,10 @@ _RETRY_SECONDS = 0.1
 
 _PATIENCE_SECONDS = 0.5
 """A former owner is waited for longer than it may record, since clocks do not run equally fast."""
+
+
+class Unreadable(JabbaError):
+    """A record is not one that this version writes: it is newer, or no worker has written it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +158,14 @@ class Store:
         """Answer the value of a key."""
         return self._folded.values.get(key)
 
+    def read(self, key: str, decode: Callable[[bytes], _Read]) -> _Read | None:
+        """Answer what the value of a key says, if there is one; Unreadable if this version cannot tell."""
+        value = self.get(key)
+        try:
+            return None if value is None else decode(value)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise Unreadable(f"the record {key} cannot be read: {error!r}") from error
+
     def items(self) -> ItemsView[str, bytes]:
         """Answer the keys and values of all records, those of the owner itself included."""
         return self._folded.values.items()
@@ -185,8 +203,11 @@ class Store:
 
     def _absorb(self, batch: Batch) -> None:
         absorb = self._folded.absorb
-        for _, key, value in batch:
-            absorb(key, value)
+        for offset, key, value in batch:
+            try:
+                absorb(key, value)
+            except (ValueError, AttributeError):
+                logger.warning("offset %d of the changelog is passed over: no worker writes the key %r", offset, key)
         self.end = batch[-1][0] + 1
 
     async def _sweep_all(self) -> None:
@@ -229,9 +250,9 @@ class Store:
     async def _contested(self, claim: Stamp, offset: int) -> bool:
         contested = False
         async for batch in self._log.read(self.end):
-            for _, key, value in takewhile(lambda message: message[0] < offset, batch):
-                self._folded.absorb(key, value)
-                contested = contested or key == claim.full_key(EPOCH_KEY)
+            if before := list(takewhile(lambda message: message[0] < offset, batch)):
+                self._absorb(before)
+                contested = contested or any(key == claim.full_key(EPOCH_KEY) for _, key, _ in before)
             if batch[-1][0] >= offset:
                 break
         return contested or self._folded.epoch > claim.epoch

@@ -1,0 +1,30 @@
+"""A lane in memory, and what it holds of the log."""
+
+import asyncio
+
+from jabba.lanes.lane import Lane
+from jabba.slices import Slice
+
+_NO_OFFSET = -1
+"""The offset of a lane that starts from the table: its record knows the true one."""
+
+
+class Running:
+    """A lane in memory, and the offsets that wait for it to end.
+
+    ``size`` is what its slice takes of the room, in bytes, ``since`` when it came.
+    """
+
+    def __init__(self, slice_: Slice, size: int, since: float, offsets: list[int]) -> None:
+        self.slice = slice_
+        self.size = size
+        self.since = since
+        self.offset = offsets[0] if offsets else _NO_OFFSET
+        self.offsets = offsets
+        self.lane: Lane | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    @property
+    def adopted(self) -> bool:
+        """Answer whether the table holds the slice."""
+        return self.lane is not None and self.lane.adopted
