@@ -101,29 +101,32 @@ class Wanted(NamedTuple):
         return type_ is not None and self.types.allows(type_)
 
 
+_OPERATION = Operation(
+    "Hear events as they happen",
+    "Server-sent events: each has the name of its event, the event itself as data, and an id to go on from "
+    "with `Last-Event-ID`. A stream of one job ends with it, with an event `job_ended`; every stream ends with "
+    "its key, with an event `unauthorized`. `q` and `filter` choose among the events, also by what their jobs "
+    "are: `q=job.meta.tenant:x status:FAILED`; such a stream waits for PostgreSQL to tell. docs/protocol.md "
+    "has all events.",
+    answer=str,
+    needs=Permission.READ,
+    # It finds jobs, as a search does.
+    needs_without={"job": Permission.SEARCH},
+    content=EVENT_STREAM,
+    item=JobEvent,
+    parameters=_PARAMETERS,
+    errors=(NotFound, InvalidRequest, Unavailable),
+    example=Example({"event": "task_failed,task_rescued"}),
+)
+
+
 class Events(ApiView):
     """``GET /v1/events?job=…&event=…`` tells events as they stand in the log; a stream of one job ends with it."""
 
     view_name = "events"
     view_path = "/v1/events"
 
-    @operation(
-        Operation(
-            "Hear events as they happen",
-            "Server-sent events: each has the name of its event, the event itself as data, and an id to go on from "
-            "with `Last-Event-ID`. A stream of one job ends with it, with an event `job_ended`; every stream ends with "
-            "its key, with an event `unauthorized`. `q` and `filter` choose among the events, also by what their jobs "
-            "are: `q=job.meta.tenant:x status:FAILED`; such a stream waits for PostgreSQL to tell. docs/protocol.md "
-            "has all events.",
-            answer=str,
-            needs=Permission.READ,
-            content=EVENT_STREAM,
-            item=JobEvent,
-            parameters=_PARAMETERS,
-            errors=(NotFound, InvalidRequest, Unavailable),
-            example=Example({"event": "task_failed,task_rescued"}),
-        )
-    )
+    @operation(_OPERATION)
     async def get(self, request: Request) -> StreamResponse:
         """Answer the stream."""
         wanted = read_wanted(request)
@@ -141,7 +144,7 @@ class Events(ApiView):
 
     async def head(self, request: Request) -> Response:
         """Answer the headers alone; a stream has no end to wait for."""
-        caller(request).require(Permission.READ)
+        _OPERATION.require(request)
         requests.refuse_unknown(request.query, frozenset(one.name for one in _PARAMETERS))
         read_wanted(request)
         return Response(headers=_STREAM_HEADERS)

@@ -104,7 +104,7 @@ def _described(view: type[View], method: str, operation: Operation, components: 
     described: Document = {
         "operationId": f"{method.lower()}_{view.view_name}",
         "summary": operation.summary,
-        "description": f"{operation.what} {_needed(operation.needs)}",
+        "description": f"{operation.what} {_needed(operation)}",
         "security": [{name: []} for name in _SCHEMES] if operation.needs else [],
         "responses": _responses(operation, components),
     }
@@ -121,10 +121,15 @@ def _described(view: type[View], method: str, operation: Operation, components: 
     return described
 
 
-def _needed(permission: Permission | None) -> str:
-    if permission is None:
+def _needed(operation: Operation) -> str:
+    if operation.needs is None:
         return "Open to everyone."
-    return f"Needs the permission `{permission}`, which a key has as {' or '.join(roles_with(permission))}."
+    more = [f"Without `{name}` it needs {_held(one)}." for name, one in operation.needs_without.items()]
+    return " ".join([f"Needs {_held(operation.needs)}.", *more])
+
+
+def _held(permission: Permission) -> str:
+    return f"the permission `{permission}`, which a key has as {' or '.join(roles_with(permission))}"
 
 
 def _path_parameters(view: type[View]) -> list[Parameter]:

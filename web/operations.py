@@ -49,6 +49,7 @@ class Operation:
     """One method of one path.
 
     ``needs`` is the permission without which a caller gets 403; None stands for a route that is open to everyone.
+    ``needs_without`` names, for a query parameter, what a request without it needs beside that.
     ``answer`` and ``body`` are types that Pydantic makes schemas of, or a collection for its search; ``item`` and
     ``body_item`` are what a stream carries. ``errors`` are those that a caller should expect.
     """
@@ -67,6 +68,19 @@ class Operation:
     errors: tuple[type[RequestError], ...] = (InvalidRequest, Unavailable)
     example: Example = field(default_factory=Example)
     more_parameters: bool = False
+    needs_without: Mapping[str, Permission] = field(default_factory=dict)
+
+    def require(self, request: Request) -> None:
+        """Refuse a caller who may not ask this.
+
+        Raises:
+            Forbidden: names the permission that is missing.
+        """
+        if self.needs is not None:
+            request[CALLER].require(self.needs)
+        for name, permission in self.needs_without.items():
+            if name not in request.query:
+                request[CALLER].require(permission)
 
 
 View = TypeVar("View")
@@ -84,8 +98,7 @@ def operation(described: Operation) -> Callable[[Handler], Handler]:
     def describe(handler: Handler) -> Handler:
         @wraps(handler)
         async def checked(view: Any, request: Request, **path: str) -> StreamResponse:
-            if described.needs is not None:
-                request[CALLER].require(described.needs)
+            described.require(request)
             if not described.more_parameters:
                 requests.refuse_unknown(request.query, known)
             requests.refuse_repeated(request.query.items(), single)

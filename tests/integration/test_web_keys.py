@@ -20,6 +20,7 @@ from jabba.persistence.projector import Projector
 from jabba.settings import Settings
 from tests.support.http import answer, get, post, serving, session_of
 from tests.support.keys import KEY, bearer, make_key
+from tests.support.live import emit, transitions
 from tests.support.log import read_slices
 from tests.support.processes import eventually
 from web.openapi import PATH_EXAMPLES, path_of
@@ -194,7 +195,7 @@ async def test_each_role_may_do_what_its_permissions_say_and_is_told_what_is_mis
         for method, path, one in ROUTES:
             if one.needs is None:
                 continue
-            query = {"colour": "red"}
+            query = {"colour": "red", **dict.fromkeys(one.needs_without, "me")}
             async with http.request(method, path.format(**PATH_EXAMPLES), params=query, headers=headers) as response:
                 if one.needs in permissions:
                     assert response.status not in (401, 403), (role, path)
@@ -202,6 +203,38 @@ async def test_each_role_may_do_what_its_permissions_say_and_is_told_what_is_mis
                     status, error = await answer(response)
                     assert (status, error["type"]) == (403, "forbidden"), (role, path)
                     assert f"the permission {one.needs}," in error["message"]
+
+
+async def test_what_needs_more_without_a_parameter_is_refused_without_it_and_tells_nothing(
+    http: ClientSession, projection: Database
+) -> None:
+    more = [(path, one) for _, path, one in ROUTES if one.needs_without]
+    for role, permissions in PERMISSIONS.items():
+        headers = bearer(await make_key(projection, role))
+        for path, one in more:
+            for name, permission in one.needs_without.items():
+                for method in ("GET", "HEAD"):
+                    async with http.request(method, path, params={"colour": "red"}, headers=headers) as response:
+                        assert (response.status == 403) == (permission not in permissions), (role, method, path, name)
+    assert [path for path, _ in more] == ["/v1/events"]
+
+
+async def test_a_submitter_hears_the_jobs_whose_ids_it_has_and_no_others(
+    settings: Settings, http: ClientSession, projection: Database, projector: Projector
+) -> None:
+    text = await make_key(projection, Role.SUBMITTER)
+    for query in ({}, {"q": "job.meta.secret:17"}, {"event": "task_failed"}, {"last_event_id": "0:1"}):
+        status, error = await get(http, "/v1/events", params=query, headers=bearer(text))
+        assert (status, "the permission search" in error["message"]) == (403, True), query
+    async with Client(f"http://127.0.0.1:{settings.web_port}", key=text) as client, asyncio.timeout(30):
+        submitted = await client.create_job(TASK, "shipping")
+        await client.get_job(submitted.id, after=submitted.position)
+        with pytest.raises(Forbidden, match="the permission search"):
+            await anext(aiter(client.watch(filter="type:shipping")))
+        watching = aiter(client.watch(submitted))
+        waiting = asyncio.ensure_future(anext(watching))
+        await emit(settings, transitions(submitted.id, 1))
+        assert (await waiting).job == submitted.id
 
 
 async def test_the_clients_send_the_key_and_name_what_is_wrong_with_it(

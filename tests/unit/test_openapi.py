@@ -128,6 +128,12 @@ def test_the_form_of_a_search_takes_what_is_taken(search: Any, valid: bool) -> N
         parse_search(search, filters.JOBS)
 
 
+def test_a_route_says_what_it_needs_also_without_a_parameter() -> None:
+    said = DOCUMENT["paths"]["/v1/events"]["get"]["description"]
+    assert "Needs the permission `read`, which a key has as submitter or reader or operator or admin." in said
+    assert "Without `job` it needs the permission `search`, which a key has as reader or operator or admin." in said
+
+
 def test_the_events_of_a_stream_can_be_asked_for_by_name() -> None:
     (parameter,) = [one for one in DOCUMENT["paths"]["/v1/events"]["get"]["parameters"] if one["name"] == "event"]
     assert re.fullmatch(parameter["schema"]["pattern"], ",".join(KINDS))
