@@ -93,7 +93,7 @@ class Backends(Service):
         self._overview = Overview(settings, self.database, self.clock)
         self.stats = Fresh(self._overview.look, STATS_SECONDS)
         probes: dict[str, Probe] = {"kafka": self._probe_kafka, "database": self._probe_database}
-        self.ready = Fresh(Readiness(probes, self.clock).look, READY_SECONDS)
+        self.readiness = Readiness(probes, self.clock, READY_SECONDS)
         self._large = ThreadPoolExecutor(1, "large-submission")
         self._open = AsyncExitStack()
 
@@ -107,7 +107,7 @@ class Backends(Service):
         self._open.push_async_callback(self.producer.close)
         await self._open.enter_async_context(self._overview)
         self._open.push_async_callback(self.stats.close)
-        self._open.push_async_callback(self.ready.close)
+        self._open.push_async_callback(self.readiness.close)
 
     async def on_stop(self) -> None:
         """Close the connections."""

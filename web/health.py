@@ -1,5 +1,8 @@
 """Health over HTTP: whether the process lives, and whether it can do its work."""
 
+from collections.abc import Mapping
+from datetime import datetime
+
 from aiohttp.web import Request, Response
 
 from jabba.errors import FieldError, Unavailable
@@ -24,6 +27,27 @@ class Live(ApiView):
         return respond(answers.of_data({"status": "live"}))
 
 
+class ReadyToSubmit(ApiView):
+    """``GET /health/submit``: Kafka takes submissions, whatever PostgreSQL does."""
+
+    view_name = "ready_to_submit"
+    view_path = "/health/submit"
+
+    @operation(
+        Operation(
+            "Can the process take submissions",
+            "Whether Kafka takes them, whatever PostgreSQL does: for load balancers, which would otherwise keep "
+            "submissions away while only reads fail.",
+            answer=schemas.Data[schemas.ReadyToSubmit],
+            needs=None,
+            errors=(Unavailable,),
+        )
+    )
+    async def get(self, request: Request) -> Response:
+        """Answer 200 when Kafka is there, else 503."""
+        return _told(await backends(request).readiness.look("kafka"))
+
+
 class Ready(ApiView):
     """``GET /health/ready``: Kafka takes submissions and PostgreSQL answers reads."""
 
@@ -41,8 +65,11 @@ class Ready(ApiView):
     )
     async def get(self, request: Request) -> Response:
         """Answer 200 when both are there, else 503 naming what is not."""
-        parts = await backends(request).ready.get()
-        red = [FieldError(part, f"red since {since:%Y-%m-%dT%H:%M:%SZ}") for part, since in parts.items() if since]
-        if red:
-            raise Unavailable(f"not ready: {', '.join(one.field for one in red)}", red)
-        return respond(answers.of_data(dict.fromkeys(parts, "ok")))
+        return _told(await backends(request).readiness.look())
+
+
+def _told(parts: Mapping[str, datetime | None]) -> Response:
+    red = [FieldError(part, f"red since {since:%Y-%m-%dT%H:%M:%SZ}") for part, since in parts.items() if since]
+    if red:
+        raise Unavailable(f"not ready: {', '.join(one.field for one in red)}", red)
+    return respond(answers.of_data(dict.fromkeys(parts, "ok")))

@@ -4,9 +4,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 
 from jabba.clock import Clock
 from jabba.errors import NotReady, RequestError
+from web.waiting import Fresh
 
 logger = logging.getLogger(__name__)
 
@@ -15,17 +17,27 @@ Probe = Callable[[], Awaitable[object]]
 
 
 class Readiness:
-    """The parts that a process needs, and since when those that do not serve have been seen not to."""
+    """The parts that a process needs, and since when those that do not serve have been seen not to.
 
-    def __init__(self, probes: Mapping[str, Probe], clock: Clock) -> None:
-        self._probes = probes
+    What is known of a part is good for ``seconds``, and no part waits for another: a load balancer asks for one alone.
+    """
+
+    def __init__(self, probes: Mapping[str, Probe], clock: Clock, seconds: float) -> None:
+        self._parts = {part: Fresh(partial(self._ask, part, probe), seconds) for part, probe in probes.items()}
         self._clock = clock
         self._red: dict[str, datetime] = {}
 
-    async def look(self) -> dict[str, datetime | None]:
-        """Ask every part; answer since when it does not serve, None when it does."""
-        faults = await asyncio.gather(*(_fault(probe) for probe in self._probes.values()))
-        return {part: self._seen(part, fault) for part, fault in zip(self._probes, faults, strict=True)}
+    async def look(self, *parts: str) -> dict[str, datetime | None]:
+        """Answer since when each of these parts, or of all, does not serve, None when it does."""
+        asked = parts or tuple(self._parts)
+        return dict(zip(asked, await asyncio.gather(*(self._parts[part].get() for part in asked)), strict=True))
+
+    async def close(self) -> None:
+        """Give up what is being asked."""
+        await asyncio.gather(*(part.close() for part in self._parts.values()))
+
+    async def _ask(self, part: str, probe: Probe) -> datetime | None:
+        return self._seen(part, await _fault(probe))
 
     def _seen(self, part: str, fault: Exception | None) -> datetime | None:
         if fault is None:

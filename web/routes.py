@@ -20,6 +20,7 @@ VIEWS: tuple[type[View], ...] = (
     metrics.Metrics,
     audit.Audit,
     health.Live,
+    health.ReadyToSubmit,
     health.Ready,
     documentation.OpenApi,
     documentation.Docs,

@@ -126,6 +126,12 @@ class Live(BaseModel):
     status: Literal["live"]
 
 
+class ReadyToSubmit(BaseModel):
+    """Kafka is there."""
+
+    kafka: Literal["ok"]
+
+
 class Ready(BaseModel):
     """Both are there."""
 

@@ -36,6 +36,7 @@ ROUTES = {
     ("GET", "/metrics"),
     ("GET", "/v1/audit"),
     ("GET", "/health/live"),
+    ("GET", "/health/submit"),
     ("GET", "/health/ready"),
     ("GET", "/openapi.json"),
     ("GET", "/docs"),

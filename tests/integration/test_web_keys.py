@@ -64,6 +64,7 @@ async def test_without_a_key_nothing_is_told_of_any_route(http: ClientSession) -
 
 async def test_health_needs_no_key(http: ClientSession) -> None:
     assert await get(http, "/health/live") == (200, {"status": "live"})
+    assert await get(http, "/health/submit") == (200, {"kafka": "ok"})
     assert (await get(http, "/health/ready"))[0] == 200
 
 

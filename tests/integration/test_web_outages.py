@@ -72,6 +72,7 @@ async def test_without_postgresql_it_starts_and_accepts_jobs_and_reads_as_soon_a
             named = JOB | {"id": str(ids.new_job_id(time.time()))}
             assert [(await post(http, "/v1/jobs", named))[0] for _ in range(2)] == [201, 201]
             await faults_become(http, "database")
+            assert await get(http, "/health/submit") == (200, {"kafka": "ok"})
             for path in (
                 f"/v1/jobs/{accepted['id']}",
                 f"/v1/jobs/{accepted['id']}?after=0:1",
@@ -169,6 +170,9 @@ async def refuse_until_kafka_is_back(http: ClientSession, kafka: KafkaServer) ->
     assert (status, error["type"]) == (503, "unavailable")
     assert str(job["id"]) in error["message"]
     await faults_become(http, "kafka")
+    status, error = await get(http, "/health/submit")
+    assert (status, error["message"]) == (503, "not ready: kafka")
+    assert RED.fullmatch(error["fields"][0]["message"])
     assert await get(http, "/v1/jobs") == (200, [])
     kafka.start()
 
@@ -177,6 +181,7 @@ async def refuse_until_kafka_is_back(http: ClientSession, kafka: KafkaServer) ->
 
     await eventually(accepts, what="acceptance")
     await faults_become(http)
+    assert await get(http, "/health/submit") == (200, {"kafka": "ok"})
     await eventually(lambda: tells_all(http), what="all of the stats")
 
 

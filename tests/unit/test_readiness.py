@@ -1,5 +1,6 @@
 """What anyone may hear of the parts that a process needs, and what only its log has."""
 
+import asyncio
 import logging
 from datetime import UTC, datetime
 
@@ -26,7 +27,7 @@ async def test_a_part_is_red_since_it_was_first_seen_so_until_it_serves_again(
 ) -> None:
     caplog.set_level(logging.INFO)
     clock, part = HandClock(), Part()
-    readiness = Readiness({"database": part.probe, "kafka": Part().probe}, clock)
+    readiness = Readiness({"database": part.probe, "kafka": Part().probe}, clock, 0.0)
 
     async def since() -> datetime | None:
         seen = await readiness.look()
@@ -44,3 +45,23 @@ async def test_a_part_is_red_since_it_was_first_seen_so_until_it_serves_again(
         f"database does not serve: {FAULT}",
         "database serves again",
     ] * 2
+
+
+async def test_one_part_alone_does_not_wait_for_another() -> None:
+    kafka, asked = Part(), asyncio.Event()
+
+    async def hang() -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    readiness = Readiness({"database": hang, "kafka": kafka.probe}, HandClock(), 0.0)
+    both = asyncio.create_task(readiness.look())
+    await asked.wait()
+    assert await readiness.look("kafka") == {"kafka": None}
+    kafka.fault = FAULT
+    assert list(await readiness.look("kafka")) == ["kafka"]
+    assert (await readiness.look("kafka"))["kafka"] is not None
+    assert not both.done()
+    await readiness.close()
+    with pytest.raises(asyncio.CancelledError):
+        await both
