@@ -114,7 +114,7 @@ class Conflict(RequestError):
 
 
 class Unavailable(RequestError):
-    """Kafka did not acknowledge, or PostgreSQL did not answer; the same request may be sent again."""
+    """Kafka did not acknowledge, or PostgreSQL did not answer; try again, with a submission only if it has an `id`."""
 
     status = 503
     type = "unavailable"

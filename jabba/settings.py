@@ -25,6 +25,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from jabba.errors import JabbaError, WrongSecurity
 from jabba.kafka import KafkaAccess, KafkaProtocol, KafkaSecurity, SaslMechanism
 from jabba.models import Limits, field_path
+from jabba.service_links import service_links
 from jabba.topics import Topics
 
 PREFIX = "JABBA_"
@@ -207,16 +208,23 @@ class Settings(BaseModel):
     def from_environ(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Self:
         """Read the settings from the environment; ``given`` values that are not None go first.
 
+        What Kubernetes says there of Services called ``jabba`` or ``jabba-…`` is passed over.
+
         Raises:
             SettingsError: a variable has a wrong value, or begins with ``JABBA_`` and is no setting.
         """
         found = os.environ if environ is None else environ
-        values = {name[len(PREFIX) :].lower(): value for name, value in found.items() if name.startswith(PREFIX)}
+        named = {name: value for name, value in found.items() if name.startswith(PREFIX)}
+        links = service_links(named)
+        values = {name[len(PREFIX) :].lower(): value for name, value in named.items()}
+        for name in (link[len(PREFIX) :].lower() for link in links):
+            if name not in cls.model_fields:
+                del values[name]
         values |= {name: value for name, value in given.items() if value is not None}
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise SettingsError(_explain(error)) from error
+            raise SettingsError(_explain(error, links)) from error
 
     def as_environ(self) -> dict[str, str]:
         """Answer the environment variables that make a child process read these very settings."""
@@ -311,13 +319,21 @@ def _as_text(value: Any) -> str:
     return ",".join(value) if isinstance(value, list) else str(value)
 
 
-def _explain(error: ValidationError) -> str:
-    return "; ".join(map(_explain_one, error.errors(include_url=False, include_input=False)))
+def _explain(error: ValidationError, links: Mapping[str, str]) -> str:
+    return "; ".join(_explain_one(one, links) for one in error.errors(include_url=False, include_input=False))
 
 
-def _explain_one(one: ErrorDetails) -> str:
-    # What contradicts something else has no place of its own, and names its variable.
-    return f"{PREFIX}{field_path(one['loc']).upper()}: {_fault(one)}" if one["loc"] else one["msg"]
+def _explain_one(one: ErrorDetails, links: Mapping[str, str]) -> str:
+    if not one["loc"]:
+        # What contradicts something else has no place of its own, and names its variable.
+        return one["msg"]
+    name = f"{PREFIX}{field_path(one['loc']).upper()}"
+    if name in links:
+        return (
+            f"{name}: Kubernetes has put the address of the Service {links[name]!r} there; set `enableServiceLinks: "
+            "false` in the pod's spec, or this variable"
+        )
+    return f"{name}: {_fault(one)}"
 
 
 def _told(error: WrongSecurity) -> str:

@@ -29,8 +29,12 @@ Every request but those for health needs a key: `Authorization: Bearer KEY`. Its
 be limited to jobs of some types: others are not there for it.
 
 Every answer is `{"data": …}`, every error `{"error": {"type", "message", "fields"}}`: `type` is a stable word, and
-`fields` names every mistake by its path. A request that was answered with 503, or not at all, may be sent again as it
-is; a submission is recognised by its `id`.
+`fields` names every mistake by its path.
+
+A request that was answered with 503, or not at all, may be sent again as it is, but for a submission without an `id`:
+each of those is a job of its own. With a UUIDv7 as `id`, the same body is answered with 201 and the job there is,
+another body is refused with 409. The id must be of this moment: 5 minutes later the answer is 422, and
+`GET /v1/jobs/{id}` tells whether there is such a job. The Python clients send an id by themselves.
 """
 
 Document = dict[str, Any]

@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from jabba.backlog import Waiting
+from jabba.errors import request_errors
 from jabba.filters import MAX_LIMIT, MAX_OFFSET
 from jabba.lifecycle import JobStatus
 from jabba.models import Callback, Job, Meta, ShortText
@@ -77,7 +78,7 @@ class WrongField(BaseModel):
 class Refusal(BaseModel):
     """Why a request was refused; `type` is a stable word for programs."""
 
-    type: str
+    type: Annotated[str, Field(json_schema_extra={"enum": list(request_errors())})]
     message: str
     fields: list[WrongField]
 

@@ -8,7 +8,7 @@ import pytest
 from faust.web import View
 
 from jabba import filters
-from jabba.errors import InvalidRequest
+from jabba.errors import InvalidRequest, request_errors
 from jabba.events import KINDS
 from jabba.filters import parse_search
 from jabba.models import JobSpec, Limits
@@ -70,6 +70,32 @@ def test_every_example_is_what_the_schema_says(view: type[View], method: str, op
         schema = content["schema"] | {"components": DOCUMENT["components"]}
         jsonschema_rs.validate(schema, content["example"])
     assert set(operation.example.query) <= {one.name for one in operation.parameters}
+
+
+TYPES = {
+    "bad_request": 400,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "request_timeout": 408,
+    "conflict": 409,
+    "limit_exceeded": 413,
+    "invalid_request": 422,
+    "too_expensive": 422,
+    "internal_error": 500,
+    "unavailable": 503,
+}
+"""Words that programs switch on: one may be added, and none be changed."""
+
+
+def test_the_types_of_errors_are_those_of_the_library_and_stay() -> None:
+    assert {word: error.status for word, error in request_errors().items()} == TYPES
+    assert sorted(DOCUMENT["components"]["schemas"]["Refusal"]["properties"]["type"]["enum"]) == sorted(TYPES)
+    for word in TYPES:
+        refusal = {"type": word, "message": "", "fields": []}
+        assert validator_of("Error").is_valid({"error": refusal})
+        assert not validator_of("Error").is_valid({"error": refusal | {"type": word.upper()}})
 
 
 SUBMISSIONS: list[tuple[Any, bool]] = [

@@ -16,6 +16,10 @@ Every setting of every process is an environment variable. The options of the co
 that begins with `JABBA_` and is no setting is refused, so that a misspelt one is noticed. Lists are separated by
 commas, sizes are bytes.
 
+Kubernetes puts variables such as `JABBA_WEB_SERVICE_HOST` into every pod beside a Service called `jabba` or `jabba-…`.
+They are passed over, but for those that are named like a setting: beside a Service `jabba-web` or `jabba-metrics` set
+`enableServiceLinks: false` in the pod's spec, or `JABBA_WEB_PORT` or `JABBA_METRICS_PORT` to a port.
+
 | variable | default | meaning |
 | --- | --- | --- |
 """
