@@ -165,7 +165,8 @@ async def commit_outside(settings: Settings, offsets: Mapping[TP, int]) -> None:
             consumer.assign(list(ours))
             # Another one may have been a member meanwhile, and have come further.
             known = {place: await consumer.committed(place) or 0 for place in ours}
-            await consumer.commit({place: offset for place, offset in ours.items() if offset > known[place]})
+            if further := {place: offset for place, offset in ours.items() if offset > known[place]}:
+                await consumer.commit(further)
     except (KafkaError, TimeoutError) as error:
         logger.debug("the last offsets are not committed: %r", error)
     finally:

@@ -200,6 +200,13 @@ class Ownership:
         """Leave the group, let running steps finish meanwhile, commit, and cancel the rest."""
         self._leaving = True
         self.watchdog.stop()
+        try:
+            await self._leave()
+        finally:
+            await self._engine.stop()
+            await self._close()
+
+    async def _leave(self) -> None:
         await self._release_and_commit()
         # One that keeps its place in the group for a restart stays in it for as long as it can: nobody takes over.
         if not self._settings.instance:
@@ -210,8 +217,6 @@ class Ownership:
             await self._leave_group()
         elif offsets := self._uncommitted():
             await commit_outside(self._settings, offsets)
-        await self._engine.stop()
-        await self._close()
 
     async def _leave_group(self) -> None:
         await leave_group(cast("Consumer", self._app.consumer), self._settings.session_seconds)

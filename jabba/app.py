@@ -69,7 +69,11 @@ class JabbaApp(faust.App):
     async def on_stop(self) -> None:
         """Hand over first: Faust stops the tables before it tells anyone that it is about to shut down."""
         if self.hand_over is not None:
-            await self.hand_over()
+            try:
+                await self.hand_over()
+            except Exception:
+                # Whatever is left to stop would go on, and keep this process alive for ever.
+                logger.exception("the hand-over failed, others take over without it")
         await super().on_stop()
         await self.beside.__aexit__(None, None, None)
 

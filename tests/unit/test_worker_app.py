@@ -1,12 +1,29 @@
-"""What Faust is told about the worker's table."""
+"""What is otherwise in a worker's application than in any of Faust's."""
 
+from contextlib import AsyncExitStack
 from typing import cast
 
+import pytest
 from faust.tables.manager import TableManager
 from faust.types import TP
 
 from jabba.app import worker_app
 from jabba.settings import Settings
+
+
+async def test_an_application_stops_though_its_hand_over_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """Without it Faust would stop nothing else, and the process never end."""
+
+    async def fail() -> None:
+        raise ValueError("a defect")
+
+    app, beside = worker_app(Settings(), partitions=4), AsyncExitStack()
+    closed = list[str]()
+    beside.callback(closed.append, "beside")
+    app.hand_over, app.beside = fail, beside
+    await app.on_stop()
+    assert closed == ["beside"]
+    assert "a defect" in caplog.text
 
 
 async def test_nothing_is_replayed_wherever_the_changelog_ends() -> None:
