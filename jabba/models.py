@@ -33,7 +33,7 @@ class Limits:
 
 
 class Callback(BaseModel):
-    """The function to invoke: ``service`` is ``local`` (the worker itself) or one that the settings name."""
+    """The function to invoke; ``service`` is ``local``, the worker itself: there is no other so far."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
