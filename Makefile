@@ -65,5 +65,7 @@ format: venv ## Format, and fix what can be fixed
 
 lock: ## Resolve pyproject.toml again into requirements/*.txt (needs uv; UPGRADE=1 for newer versions)
 	$(LOCK) $(if $(UPGRADE),--upgrade) --extra embedded --output-file requirements/embedded.txt
+	$(LOCK) $(if $(UPGRADE),--upgrade) --extra server --constraint requirements/embedded.txt \
+		--output-file requirements/server.txt
 	$(LOCK) $(if $(UPGRADE),--upgrade) --extra embedded --group dev --constraint requirements/embedded.txt \
 		--output-file requirements/dev.txt
