@@ -20,7 +20,7 @@ def dead_letter(topic: str, partition: int, offset: int, value: bytes | None, re
     """
     letter = {
         "v": 1,
-        "reason": _storable(reason[:_REASON_CHARACTERS]),
+        "reason": strictjson.storable(reason[:_REASON_CHARACTERS]),
         "topic": topic,
         "partition": partition,
         "offset": offset,
@@ -28,8 +28,3 @@ def dead_letter(topic: str, partition: int, offset: int, value: bytes | None, re
         "value": None if value is None else base64.b64encode(value[:KEPT_BYTES]).decode(),
     }
     return strictjson.encode(letter)
-
-
-def _storable(text: str) -> str:
-    """Replace what a reason may quote of a faulty message and JSON cannot carry."""
-    return text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

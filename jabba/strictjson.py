@@ -60,6 +60,11 @@ def decode(text: bytes | str) -> Any:
     return from_json(text, allow_inf_nan=False)
 
 
+def storable(text: str) -> str:
+    """Replace what JSON cannot carry, or PostgreSQL not store: lone surrogates and NUL."""
+    return text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
 def refuse_unstorable(value: Any, path: str) -> None:
     """Raise InvalidRequest for the first number that is not finite or too long, or text that holds NUL."""
     for where, leaf in _leaves(value, path):

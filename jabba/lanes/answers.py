@@ -1,5 +1,6 @@
 """What a callback's return or exception means: the result contract, in one place."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -28,12 +29,16 @@ def returned(value: Any) -> Answer:
     A map, ``None``, ``"ok"`` or ``("ok", map)`` is a success; ``"error"`` or ``("error", map)`` a failure. What is no
     map is stored as ``{"success": repr}`` or ``{"error": repr}``.
     """
-    if value is None or value == "ok":
+    if value is None or _is_word(value, "ok"):
         return Answer(TaskSucceeded, {})
-    if value == "error":
+    if _is_word(value, "error"):
         return failed("error")
-    if isinstance(value, tuple) and len(value) == _PAIR and value[0] in ("ok", "error"):
-        return succeeded(value[1]) if value[0] == "ok" else failed(value[1])
+    if isinstance(value, tuple) and len(value) == _PAIR:
+        word, result = value
+        if _is_word(word, "ok"):
+            return succeeded(result)
+        if _is_word(word, "error"):
+            return failed(result)
     return succeeded(value)
 
 
@@ -41,7 +46,7 @@ def raised(error: BaseException) -> Answer:
     """Read what a callback raised: a TaskError fails the task with its result, anything else is rescued."""
     if isinstance(error, TaskError):
         return failed(error.result)
-    return Answer(TaskRescued, {"error": f"{type(error).__name__}: {error}"[:_LONGEST_TEXT]})
+    return Answer(TaskRescued, {"error": f"{type(error).__name__}: {_shown(error, str)}"[:_LONGEST_TEXT]})
 
 
 def succeeded(result: Any) -> Answer:
@@ -52,7 +57,7 @@ def succeeded(result: Any) -> Answer:
 def failed(result: Any) -> Answer:
     """Make the answer of a failure."""
     if isinstance(result, str):
-        return Answer(TaskFailed, {"error": result[:_LONGEST_TEXT]})
+        return Answer(TaskFailed, {"error": strictjson.storable(result[:_LONGEST_TEXT])})
     return Answer(TaskFailed, result if isinstance(result, dict) else {"error": _shown(result)})
 
 
@@ -84,6 +89,8 @@ def encode(answer: Answer, task: TaskPlace, version: Version, limit: int) -> Enc
         strictjson.refuse_deep(answer.result, "", text)
     except InvalidRequest as error:
         return _refused(f"the result {error.message}", event)
+    except Exception as error:  # noqa: BLE001 — a map of a foreign class may raise anything
+        return _refused(f"the result cannot be read: {_shown(error)}", event)
     if len(text) > limit and (size := len(strictjson.encode(answer.result))) > limit:
         return _refused(f"the result has {size:,} bytes of JSON, and the limit is {limit:,}", event)
     return Encoded(event, text)
@@ -96,12 +103,19 @@ def encode_aborted(event: TasksAborted) -> Encoded:
 
 def _refused(reason: str, event: Outcome) -> Encoded:
     attempt = getattr(event, "attempt", 1)
-    refused = TaskFailed(event.job, event.index, event.version, attempt, {"error": reason}, type=event.type)
+    refused = TaskFailed(
+        event.job, event.index, event.version, attempt, {"error": strictjson.storable(reason)}, type=event.type
+    )
     return Encoded(refused, strictjson.encode(event_as_json(refused)))
 
 
-def _shown(value: Any) -> str:
+def _is_word(value: Any, word: str) -> bool:
+    # Compared with a text, an array answers an array, which is neither true nor false.
+    return isinstance(value, str) and value == word
+
+
+def _shown(value: Any, how: Callable[[Any], str] = repr) -> str:
     try:
-        return repr(value)[:_LONGEST_TEXT]
-    except Exception as error:  # noqa: BLE001 — a foreign __repr__ may raise anything
-        return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
+        return strictjson.storable(how(value)[:_LONGEST_TEXT])
+    except BaseException as error:  # noqa: BLE001 — a foreign __repr__ or __str__ may raise anything
+        return f"<{type(value).__name__} whose {how.__name__} raises {type(error).__name__}>"

@@ -155,16 +155,12 @@ class Lane:
             async with asyncio.TaskGroup() as steps:
                 for position in self._open_positions():
                     await self._shared.gate.enter()
-                    steps.create_task(self._step_and_leave(position))
+                    step = steps.create_task(self._step(position))
+                    # One that is cancelled before its first line gives its slot back as well.
+                    step.add_done_callback(lambda _: self._shared.gate.leave())
         except ExceptionGroup as errors:
             # Whoever runs the lane tells a lost partition from a defect by the type of the error.
             raise errors.exceptions[0] from errors
-
-    async def _step_and_leave(self, position: int) -> None:
-        try:
-            await self._step(position)
-        finally:
-            self._shared.gate.leave()
 
     async def _step_alone(self, position: int) -> None:
         """Run a step that may have brought a worker down: alone among the suspects, and on record before it starts.

@@ -8,7 +8,7 @@ from jabba import strictjson
 from jabba.events import event_from_json
 from jabba.lanes import answers
 from jabba.lanes.answers import Answer, TaskPlace
-from jabba.lifecycle import TaskFailed, TaskSucceeded, Version
+from jabba.lifecycle import TaskFailed, TaskRescued, TaskSucceeded, Version
 
 JOB = uuid4()
 LIMIT = 1000
@@ -17,6 +17,33 @@ LIMIT = 1000
 class Odd:
     def __repr__(self) -> str:
         raise RuntimeError("no repr")
+
+
+class Mute(Exception):
+    """As libraries have it that look into a response which never came."""
+
+    def __str__(self) -> str:
+        raise SystemExit(self.response)  # type: ignore[attr-defined]  # that it is not there is the point
+
+
+class Array:
+    """Compares as NumPy's arrays and Pandas' frames do."""
+
+    def __eq__(self, other: object) -> "Array":  # type: ignore[override]
+        return self
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth value is ambiguous")
+
+    def __repr__(self) -> str:
+        return "Array"
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Leaky(dict[str, Any]):
+    def items(self) -> Any:
+        raise OSError("gone: a\0b")
 
 
 @pytest.mark.parametrize(
@@ -34,14 +61,32 @@ class Odd:
         (False, TaskSucceeded, {"success": "False"}),
         (("a", "b", "c"), TaskSucceeded, {"success": "('a', 'b', 'c')"}),
         (Odd(), TaskSucceeded, {"success": "<Odd whose repr raises RuntimeError>"}),
+        (Array(), TaskSucceeded, {"success": "Array"}),
+        ((Array(), {}), TaskSucceeded, {"success": "(Array, {})"}),
+        (("ok", Array()), TaskSucceeded, {"success": "Array"}),
         ("error", TaskFailed, {"error": "error"}),
         (("error", {"why": 1}), TaskFailed, {"why": 1}),
         (("error", "text"), TaskFailed, {"error": "text"}),
         (("error", 7), TaskFailed, {"error": "7"}),
+        (("error", "a\0b\ud800"), TaskFailed, {"error": "a\N{REPLACEMENT CHARACTER}b?"}),
     ],
 )
 def test_what_a_callback_returns_has_one_meaning(value: Any, event: Any, result: Any) -> None:
     assert answers.returned(value) == Answer(event, result)
+
+
+@pytest.mark.parametrize(
+    "error, told",
+    [
+        (ValueError("why"), "ValueError: why"),
+        (Mute(), "Mute: <Mute whose str raises AttributeError>"),
+        (ValueError("a\0b\ud800"), "ValueError: a\N{REPLACEMENT CHARACTER}b?"),
+    ],
+)
+def test_whatever_a_callback_raises_rescues_the_task_and_can_be_stored(error: Exception, told: str) -> None:
+    answer = answers.raised(error)
+    assert answer == Answer(TaskRescued, {"error": told})
+    assert isinstance(answers.encode(answer, TaskPlace(JOB, 3), Version(0, 2, 5), LIMIT).event, TaskRescued)
 
 
 def test_long_texts_are_cut() -> None:
@@ -67,6 +112,7 @@ def test_an_answer_gets_its_place_in_the_log() -> None:
         ({"a": 10**4300}, "more than 4,300 digits"),
         ({"a": object()}, "no JSON form"),
         ({"a": json.loads("[" * 150 + "]" * 150)}, "more than 100 maps and lists in one another"),
+        ({"a": Leaky(b=float("nan"))}, "cannot be read: OSError('gone: a\\x00b')"),
         ({"a": "x" * LIMIT}, "1,008 bytes of JSON, and the limit is 1,000"),
     ],
 )
