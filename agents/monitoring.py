@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from jabba.emitter import Emitter
 from jabba.lanes.engine import Engine
 from jabba.metrics import WORKER, Exposition
-from jabba.monitor import Monitor
+from jabba.monitor import Fault, Monitor
 from jabba.settings import Settings
 from jabba.transports.measured import MeasuredRunner
 from jabba.watchdog import Watchdog
@@ -25,6 +25,7 @@ def monitor_of(
     table: LaneTable,
     watchdog: Watchdog,
     lag: Lag,
+    unready: Fault,
 ) -> AbstractAsyncContextManager[object]:
     """Answer the monitor of a worker, one that does nothing if the settings name no port.
 
@@ -52,4 +53,4 @@ def monitor_of(
             "jabba_stalled_seconds": lambda: watchdog.stalled_seconds,
         },
     )
-    return Monitor(settings.metrics_host, settings.metrics_port, exposition, watchdog.fault)
+    return Monitor(settings.metrics_host, settings.metrics_port, exposition, fault=watchdog.fault, unready=unready)

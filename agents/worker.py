@@ -115,6 +115,7 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
         table=table,
         watchdog=ownership.watchdog,
         lag=ownership.lag,
+        unready=ownership.unready,
     )
     return app
 
@@ -145,6 +146,7 @@ class Ownership:
         self.watchdog = Watchdog(settings.stall_seconds, SystemClock().monotonic)
         self._committed: dict[TP, int] = {}
         self._assigned = False
+        self._ready = False
         self._leaving = False
         self._joins_since = lease.now()
 
@@ -165,6 +167,16 @@ class Ownership:
         consumer = cast("Consumer", self._app.consumer)
         topic = self._settings.topics.tasks
         return {place.partition: n for place, n in uncommitted(consumer, self._committed) if place.topic == topic}
+
+    def unready(self) -> str:
+        """Answer why this worker does not work on all of its partitions, empty while it does."""
+        if self._leaving:
+            return "it hands its partitions over"
+        if self._ready:
+            return ""
+        if self._assigned and (unloaded := self._engine.unloaded):
+            return f"it loads partition {', '.join(map(str, sorted(unloaded)))}"
+        return "it waits for its partitions"
 
     async def commit(self) -> None:
         """Commit what the engine has finished."""
@@ -232,6 +244,7 @@ class Ownership:
         self._engine.tick()
 
     async def _release_and_commit(self) -> None:
+        self._ready = False
         if self._telling is not None:
             self._telling.cancel()
         running = await self._engine.release(self._settings.handover_seconds)
@@ -303,5 +316,6 @@ class Ownership:
         """Say that this worker is ready: whoever restarts workers one by one waits for that before the next one."""
         began = self._lease.now()
         await self._engine.loaded()
+        self._ready = True
         engine, seconds = self._engine, self._lease.now() - began
         logger.info("worker ready with %d partitions, loaded %.1f s after it joined", engine.partitions, seconds)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from jabba.clock import Clock, SystemClock
 from jabba.figures import Durations
 from jabba.metrics import PROJECTOR, Exposition
-from jabba.monitor import Monitor
+from jabba.monitor import Fault, Monitor
 from jabba.settings import Settings
 
 
@@ -31,7 +31,7 @@ class Figures:
         self.messages.update(topics)
 
 
-def monitor_of(settings: Settings, figures: Figures) -> AbstractAsyncContextManager[object]:
+def monitor_of(settings: Settings, figures: Figures, unready: Fault) -> AbstractAsyncContextManager[object]:
     """Answer the monitor of a projector, which is always alive: it waits for Kafka and PostgreSQL however long."""
     if not settings.metrics_port:
         return nullcontext()
@@ -44,4 +44,4 @@ def monitor_of(settings: Settings, figures: Figures) -> AbstractAsyncContextMana
             "jabba_projection_lag_messages": lambda: {**figures.lag},
         },
     )
-    return Monitor(settings.metrics_host, settings.metrics_port, exposition, lambda: "")
+    return Monitor(settings.metrics_host, settings.metrics_port, exposition, fault=lambda: "", unready=unready)

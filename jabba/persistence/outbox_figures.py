@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jabba.ending import ended
 from jabba.errors import JabbaError
 from jabba.metrics import RELAY, Exposition
-from jabba.monitor import Monitor
+from jabba.monitor import Fault, Monitor
 from jabba.persistence.database import Database
 from jabba.persistence.outbox_rows import OutboxRows, Waiting
 from jabba.settings import Settings
@@ -26,14 +26,17 @@ class Figures:
 
 
 @asynccontextmanager
-async def monitored(settings: Settings, figures: Figures, rows: OutboxRows, database: Database) -> AsyncIterator[None]:
+async def monitored(
+    settings: Settings, figures: Figures, rows: OutboxRows, database: Database, unready: Fault
+) -> AsyncIterator[None]:
     """Tell the figures meanwhile, if the settings name a port; a relay is always alive, it waits however long."""
     if not settings.metrics_port:
         yield
         return
     looking = asyncio.create_task(_look(figures, rows, database), name="outbox figures")
     try:
-        async with Monitor(settings.metrics_host, settings.metrics_port, _exposition(figures), lambda: ""):
+        place, exposition = (settings.metrics_host, settings.metrics_port), _exposition(figures)
+        async with Monitor(*place, exposition, fault=lambda: "", unready=unready):
             yield
     finally:
         await ended([looking])

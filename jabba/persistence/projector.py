@@ -66,7 +66,7 @@ class Projector(Service):
 
     async def on_start(self) -> None:
         """Begin to follow the log."""
-        await self._open.enter_async_context(monitor_of(self._settings, self._figures))
+        await self._open.enter_async_context(monitor_of(self._settings, self._figures, self._unready))
         await self._open.enter_async_context(self._database)
         await self._open.enter_async_context(self._log)
         self._running = asyncio.create_task(self._run(), name="projector")
@@ -84,6 +84,14 @@ class Projector(Service):
             await asyncio.wait({self._running}, timeout=_STOP_SECONDS)
             await ended([self._running])
         await self._open.aclose()
+
+    def _unready(self) -> str:
+        """Answer why it does not follow all of its partitions, empty while it does."""
+        if self.should_stop:
+            return "it ends"
+        if not self._following.joined:
+            return "it waits for its partitions"
+        return "" if self._following.taken_over else "it waits for PostgreSQL, to know where its partitions go on"
 
     def _ended(self, running: "asyncio.Task[None]") -> None:
         if not running.cancelled() and (error := running.exception()) is not None:
@@ -148,6 +156,7 @@ class Projector(Service):
             for place, offset in starts.items():
                 consumer.seek(place, offset)
             following.next |= starts
+        following.taken_over = True
         if following.joined and not self.ready.is_set():
             self.ready.set()
             logger.info("projector ready: follows %d partitions", len(following.next))
@@ -241,16 +250,21 @@ class Projector(Service):
 
 
 class Following(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    """Which partitions are followed: per partition the offset that PostgreSQL needs next."""
+    """Which partitions are followed: per partition the offset that PostgreSQL needs next.
+
+    ``joined`` says that the group has assigned some, or none, and ``taken_over`` that those are all followed.
+    """
 
     def __init__(self) -> None:
         self.next: dict[TopicPartition, int] = {}
         self.generation = 0
         self.joined = False
+        self.taken_over = False
         self.uncommitted = False
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002 — aiokafka's interface
         """Forget all: every rebalance takes all partitions away and assigns anew."""
+        self.joined = False
         self._forget()
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:  # noqa: ARG002 — the same
@@ -260,6 +274,7 @@ class Following(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 
     def _forget(self) -> None:
         self.next = {}
+        self.taken_over = False
         self.generation += 1
         # Whoever follows these partitions now tells how far they are; and aiokafka takes a commit of nothing amiss.
         self.uncommitted = False

@@ -95,7 +95,7 @@ class Relay:
 
     async def run(self) -> None:
         """Relay until ``stop``; what is under way then is brought to its end. Tells its metrics meanwhile."""
-        async with monitored(self._settings, self._figures, self._rows, self._database):
+        async with monitored(self._settings, self._figures, self._rows, self._database, self._unready):
             logger.info("outbox relay ready")
             await self._run()
 
@@ -113,6 +113,9 @@ class Relay:
                     continue
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
+
+    def _unready(self) -> str:
+        return "it ends" if self._stopping.is_set() else ""
 
     def stop(self) -> None:
         """End ``run`` after the jobs that are under way."""

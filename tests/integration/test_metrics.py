@@ -1,7 +1,9 @@
-"""``/metrics`` and ``/health/live`` of real processes that do real work."""
+"""``/metrics`` and health of real processes that do real work."""
 
+import re
+import signal
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientConnectorError, ClientSession
 from prometheus_client.parser import text_string_to_metric_families
 
 from jabba import Producer, outbox
@@ -97,6 +99,8 @@ async def test_a_worker_and_a_projector_tell_of_their_work_and_that_they_live(ho
         projector = await scraped(http, house.projector, PROJECTOR)
         assert await get(http, f"{house.worker}/health/live") == (200, {"status": "live"})
         assert await get(http, f"{house.projector}/health/live") == (200, {"status": "live"})
+        assert await get(http, f"{house.worker}/health/ready") == (200, {"status": "ready"})
+        assert await get(http, f"{house.projector}/health/ready") == (200, {"status": "ready"})
     outcomes = {word: worker["jabba_steps_total", word] for word in ("succeeded", "failed", "rescued", "cancelled")}
     assert outcomes == {"succeeded": 2, "failed": 1, "rescued": 1, "cancelled": 0}
     assert worker["jabba_step_seconds_count",] == 4
@@ -107,6 +111,49 @@ async def test_a_worker_and_a_projector_tell_of_their_work_and_that_they_live(ho
     assert worker["jabba_steps_running",] == worker["jabba_events_waiting",] == 0
     assert projector["jabba_projection_faults_total",] == 1
     assert projector["jabba_projection_batch_seconds_count",] >= 1
+
+
+async def test_a_worker_is_not_ready_while_it_hands_over_nor_who_waits_for_it(
+    settings: Settings, tmp_path: Path
+) -> None:
+    end, ports = tmp_path / "end", (free_port(), free_port())
+    patient = {"JABBA_HANDOVER_SECONDS": "60"}
+    old, new = (process("worker", settings, port, tmp_path, **patient) for port in ports)
+    new.log = tmp_path / "new.log"
+    async with ClientSession() as http:
+
+        async def tells(port: int, expected: str) -> bool:
+            return re.fullmatch(expected, await readiness(http, port)) is not None
+
+        with old.start(), new:
+            await eventually(lambda: tells(ports[0], "ready"), what="readiness")
+            assert "worker ready" in old.output()
+            async with Producer(settings.kafka, prefix=settings.prefix) as producer:
+                await producer.create_job(["local", MODULE, "waits_for", [str(end)]], "test")
+
+            async def runs() -> bool:
+                return (await scraped(http, f"http://127.0.0.1:{ports[0]}", WORKER))["jabba_steps_running",] == 1
+
+            await eventually(runs, what="a running step")
+            old.send_signal(signal.SIGTERM)
+            await eventually(lambda: tells(ports[0], "not ready: it hands its partitions over"), what="a hand-over")
+            new.start()
+            # The other one has nothing to wait for.
+            await eventually(lambda: tells(ports[1], "not ready: it loads partition [01]"), what="a loading")
+            assert "worker ready" not in new.output()
+            end.touch()
+            await eventually(lambda: tells(ports[1], "ready"), what="readiness")
+            assert "worker ready with 2 partitions" in new.output()
+            assert old.wait_for_exit() == 0
+            assert new.terminate() == 0
+
+
+async def readiness(http: ClientSession, port: int) -> str:
+    """Answer what a process says of its readiness, nothing while it does not answer."""
+    with suppress(ClientConnectorError):
+        status, told = await get(http, f"http://127.0.0.1:{port}/health/ready")
+        return str(told["status"] if status == 200 else told["message"])
+    return ""
 
 
 _SEEN = ("jabba_outbox_waiting", "jabba_outbox_set_aside")
@@ -133,6 +180,7 @@ async def test_a_relay_tells_of_its_outbox(settings: Settings, postgres: Postgre
 
             found = await eventually(seen, what="empty outbox but for two") or {}
             assert await get(http, f"http://127.0.0.1:{port}/health/live") == (200, {"status": "live"})
+            assert await get(http, f"http://127.0.0.1:{port}/health/ready") == (200, {"status": "ready"})
         assert child.terminate() == 0
     assert (found["jabba_outbox_relayed_total",], found["jabba_outbox_refused_total",]) == (2, 1)
     assert 3600 <= found["jabba_outbox_oldest_seconds",] < 3700

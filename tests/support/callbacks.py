@@ -70,6 +70,12 @@ async def sleeps(seconds: float) -> None:
 
 
 @jabba.callback
+def waits_for(file: str) -> None:
+    while not Path(file).exists():
+        time.sleep(0.02)
+
+
+@jabba.callback
 async def large(size: int) -> dict[str, str]:
     return {"text": "x" * size}
 

@@ -1,5 +1,8 @@
 """The health of a process without a web, over HTTP."""
 
+from functools import partial
+
+import pytest
 from aiohttp import ClientSession
 
 from jabba.metrics import Exposition
@@ -7,15 +10,19 @@ from jabba.monitor import Monitor
 from tests.support.http import get
 
 
-async def test_health_is_red_while_there_is_a_fault(unused_tcp_port: int) -> None:
-    fault = ""
+@pytest.mark.parametrize(
+    "path, status, told",
+    [("/health/live", "live", "it has stood still"), ("/health/ready", "ready", "not ready: it has stood still")],
+)
+async def test_health_is_red_while_there_is_a_fault(path: str, status: str, told: str, unused_tcp_port: int) -> None:
+    wrong = {"/health/live": "another", "/health/ready": "another"} | {path: ""}
+    ask_live, ask_ready = (partial(wrong.__getitem__, one) for one in ("/health/live", "/health/ready"))
     async with (
-        Monitor("127.0.0.1", unused_tcp_port, Exposition((), {}), lambda: fault),
+        Monitor("127.0.0.1", unused_tcp_port, Exposition((), {}), fault=ask_live, unready=ask_ready),
         ClientSession(f"http://127.0.0.1:{unused_tcp_port}") as http,
     ):
-        assert await get(http, "/health/live") == (200, {"status": "live"})
-        fault = "nothing was done for 60 s"
-        told = {"type": "unavailable", "message": fault, "fields": []}
-        assert await get(http, "/health/live") == (503, told)
-        fault = ""
-        assert await get(http, "/health/live") == (200, {"status": "live"})
+        assert await get(http, path) == (200, {"status": status})
+        wrong[path] = "it has stood still"
+        assert await get(http, path) == (503, {"type": "unavailable", "message": told, "fields": []})
+        wrong[path] = ""
+        assert await get(http, path) == (200, {"status": status})
