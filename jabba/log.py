@@ -16,6 +16,7 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.metadata import MetadataRequest
 
+from jabba.connection import Connection
 from jabba.errors import NotReady, Refused, Unavailable
 from jabba.granted import lacking
 from jabba.kafka import KafkaAccess
@@ -30,7 +31,9 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 _MAY_NOT_WRITE = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
 _RETRY_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 2.0
-_CLOSE_SECONDS = 2.0
+_DISCARD_SECONDS = 2.0
+_STOP_SECONDS = 5.0
+_REQUEST_SECONDS = 15.0
 
 
 class Log:
@@ -44,10 +47,12 @@ class Log:
     def __init__(self, access: KafkaAccess, *, client_id: str = "jabba") -> None:
         self._access = access
         self._client_id = client_id
-        self._producer: AIOKafkaProducer | None = None
+        self._connection: Connection | None = None
+        self._discarded: set[Connection] = set()
         self._lock = asyncio.Lock()
         self._stopped = False
         self._failing = False
+        self._pauses: dict[str, float] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -86,6 +91,10 @@ class Log:
         except TimeoutError as error:
             self._failing = True
             raise Unavailable(f"Kafka did not acknowledge within {within:g} s") from error
+        except Refused:
+            # Whoever tries again at once would have a new producer made each time.
+            await self._pause(topic)
+            raise
 
     async def partitions(self, topic: str, *, within: float = 10.0) -> int:
         """Ask a broker how many partitions a topic has; asking never creates the topic.
@@ -109,18 +118,20 @@ class Log:
         return len(partitions)
 
     async def stop(self) -> None:
-        """Flush and close the connection."""
+        """Close the connection. What Kafka does not acknowledge within 5 s is given up, and that is logged."""
         self._stopped = True
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            await producer.stop()
+        connections, self._connection = [*self._discarded, self._connection], None
+        ended = await asyncio.gather(*(one.end(_STOP_SECONDS) for one in connections if one is not None))
+        if not all(ended):
+            text = "Kafka has not acknowledged all that %s sent; it is given up after %g s"
+            logger.warning(text, self._client_id, _STOP_SECONDS)
 
     async def _topic_metadata(self, topic: str) -> tuple[type[KafkaError], list[object]]:
         request = MetadataRequest([topic], allow_auto_topic_creation=False)
         pause = _RETRY_SECONDS
         while True:
             try:
-                client = (await self._started()).client
+                client = (await self._started()).producer.client
                 answer = await client.send(client.get_random_node(), request)
             except (KafkaError, OSError) as error:
                 if isinstance(error, _MAY_NOT_WRITE):
@@ -139,41 +150,48 @@ class Log:
         self, topic: str, partition: int, value: bytes | None, key: bytes | None, *, once: bool, patient: bool
     ) -> int:
         while True:
-            producer = None
+            connection = None
             try:
-                producer = await self._started()
-                acknowledged = await producer.send_and_wait(topic, value, key=key, partition=partition)
-                self._failing = False
-                return int(acknowledged.offset)
+                connection = await self._started()
+                offset = await connection.write(topic, partition, value, key)
             except MessageSizeTooLargeError:
                 raise
             except (KafkaError, OSError) as error:
                 self._failing = True
-                refused = None if patient or not isinstance(error, _MAY_NOT_WRITE) else self._may_not_write(topic)
-                if refused is None:
-                    logger.warning("%s[%d] not acknowledged, sending again: %r", topic, partition, error)
-                if producer is not None:
-                    await self._discard(producer)
-                if refused is not None:
-                    raise refused from error
-                await asyncio.sleep(_RETRY_SECONDS)
+                if connection is not None:
+                    await self._discard(connection)
+                refused = isinstance(error, _MAY_NOT_WRITE)
+                if refused and not patient:
+                    raise self._may_not_write(topic) from error
+                logger.warning("%s[%d] not acknowledged, sending again: %r", topic, partition, error)
+                await (self._pause(topic) if refused else asyncio.sleep(_RETRY_SECONDS))
                 if once:
                     raise Unavailable(f"Kafka did not acknowledge: {error!r}") from error
+            else:
+                self._failing = False
+                self._pauses.pop(topic, None)
+                return offset
+
+    async def _pause(self, topic: str) -> None:
+        """Wait after a refusal, longer after each one that follows; a right comes back by somebody's hand."""
+        pause = self._pauses.get(topic, _RETRY_SECONDS)
+        self._pauses[topic] = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        await asyncio.sleep(pause)
 
     def _may_not_write(self, topic: str) -> Refused:
         refused = lacking(self._access, [Right(Operation.WRITE, "topic", topic)])
         logger.warning("%s", refused)
         return refused
 
-    async def _started(self) -> AIOKafkaProducer:
-        if self._producer is not None:
-            return self._producer
+    async def _started(self) -> Connection:
+        if self._connection is not None:
+            return self._connection
         async with self._lock:
             if self._stopped:
                 raise Unavailable("this connection to Kafka is closed")
-            if self._producer is None:
-                self._producer = await self._start_new()
-            return self._producer
+            if self._connection is None:
+                self._connection = Connection(await self._start_new())
+            return self._connection
 
     async def _start_new(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
@@ -183,7 +201,7 @@ class Log:
             enable_idempotence=True,
             max_request_size=MAX_MESSAGE_BYTES,
             max_batch_size=512 * 1024,
-            request_timeout_ms=15_000,
+            request_timeout_ms=int(1000 * _REQUEST_SECONDS),
         )
         try:
             await producer.start()
@@ -192,18 +210,11 @@ class Log:
             raise
         return producer
 
-    async def _discard(self, failed: AIOKafkaProducer) -> None:
-        """Close a producer that failed, unless another write has replaced it already."""
-        if self._producer is None or self._producer is not failed:
+    async def _discard(self, failed: Connection) -> None:
+        """Close a connection that failed, unless another write has replaced it already."""
+        if self._connection is not failed:
             return
-        self._producer = None
-        # In a task of its own: it would swallow a cancellation of this one, which would then write on for ever.
-        closing = asyncio.create_task(failed.stop())
-        closing.add_done_callback(_told)
-        await asyncio.wait({closing}, timeout=_CLOSE_SECONDS)
-        closing.cancel()
-
-
-def _told(closing: asyncio.Task[None]) -> None:
-    if not closing.cancelled() and (error := closing.exception()) is not None:
-        logger.warning("closing a failed producer: %r", error)
+        self._connection = None
+        self._discarded.add(failed)
+        if await failed.close(_DISCARD_SECONDS):
+            self._discarded.discard(failed)

@@ -1,7 +1,6 @@
 """Submitting jobs straight to Kafka: no web, no database."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple, Self
@@ -41,7 +40,6 @@ IN_FLIGHT_BYTES = 16 * 1024 * 1024
 """So many jobs, and bytes of them, of one ``create_jobs`` are unanswered at a time."""
 
 _INLINE_TASKS = 200
-_CLOSE_SECONDS = 5.0
 
 
 class Producer:
@@ -188,8 +186,7 @@ class Producer:
         """Give up what is still waiting, and close the connection."""
         self._closed = True
         await self._groups.close()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._log.stop(), _CLOSE_SECONDS)
+        await self._log.stop()
 
     async def _prepared(self, document: Any) -> Prepared:
         tasks = document.get("tasks") if isinstance(document, Mapping) else None
