@@ -74,6 +74,12 @@ WEB = (
     ),
     Shown("jabba_live_streams", "gauge", "Live streams that are open."),
     Shown("jabba_database_connections", "gauge", "PostgreSQL connections: used, idle.", ("state",)),
+    Shown("jabba_unfinished_oldest_seconds", "gauge", "Age of the oldest job that has not ended, 0 without one."),
+    Shown("jabba_workers_behind_messages", "gauge", "Messages of the tasks topic that no worker is done with."),
+    Shown("jabba_workers_behind_seconds", "gauge", "For how long the oldest of those has waited."),
+    Shown("jabba_projection_behind_messages", "gauge", "Messages that PostgreSQL does not have yet.", ("topic",)),
+    Shown("jabba_projection_behind_seconds", "gauge", "For how long the oldest of those has waited.", ("topic",)),
+    Shown("jabba_dead_letters", "gauge", "Messages that nobody could read and that are still kept."),
 )
 
 Value = float | Durations

@@ -22,6 +22,7 @@ from jabba.producer import producer_of
 from jabba.settings import Settings
 from jabba.submission import Prepared, Submitted, prepare
 from web.endings import Endings
+from web.gauges import Gauges
 from web.key_cache import KeyCache
 from web.keyring import Keyring, Seen
 from web.live.feed import Feed
@@ -86,12 +87,13 @@ class Backends(Service):
         self.add_dependency(self.feed)
         hub = self.feed.hub
         self.traffic = Traffic()
-        self.exposition = self.traffic.exposition(self.database, lambda: self.feed.readers)
         self._endings = Endings(partial(watching.ended_jobs, self.database), hub.hints, hub.closing)
         self._repeats = Repeats(self.database)
         self._progress = Progress(self._projected)
         self._overview = Overview(settings, self.database, self.clock)
         self.stats = Fresh(self._overview.look, STATS_SECONDS)
+        self._gauges = Gauges(self.stats.get, self.clock)
+        self._exposition = self.traffic.exposition(self.database, lambda: self.feed.readers, self._gauges.readings())
         probes: dict[str, Probe] = {"kafka": self._probe_kafka, "database": self._probe_database}
         self.readiness = Readiness(probes, self.clock, READY_SECONDS)
         self._large = ThreadPoolExecutor(1, "large-submission")
@@ -107,6 +109,7 @@ class Backends(Service):
         self._open.push_async_callback(self.producer.close)
         await self._open.enter_async_context(self._overview)
         self._open.push_async_callback(self.stats.close)
+        self._open.push_async_callback(self._gauges.close)
         self._open.push_async_callback(self.readiness.close)
 
     async def on_stop(self) -> None:
@@ -122,6 +125,11 @@ class Backends(Service):
     async def let_go(self, _: object) -> None:
         """Let those who only listen and wait go, before the server waits for the requests that are under way."""
         self.feed.close()
+
+    async def metrics(self) -> bytes:
+        """Answer what Prometheus is told, soon, whether or not Kafka and PostgreSQL answer."""
+        await self._gauges.look()
+        return self._exposition.text()
 
     def outage(self) -> Outage:
         """Answer what sends the jobs of one request, and refuses them while Kafka is away."""

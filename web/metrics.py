@@ -1,4 +1,4 @@
-"""The process's own numbers, over HTTP; and the counting of requests."""
+"""The process's own numbers, and what operators must be woken for, over HTTP; and the counting of requests."""
 
 from aiohttp import web
 from aiohttp.web import Request, Response
@@ -18,7 +18,8 @@ class Metrics(ApiView):
     @operation(
         Operation(
             "Get the metrics of this process",
-            "In Prometheus's text format. Workers and projectors tell theirs on ports of their own.",
+            "In Prometheus's text format; beside its own what the stats tell of jobs, workers, projection and dead "
+            "letters, as far as Kafka and PostgreSQL answer. Workers and projectors tell theirs on ports of their own.",
             answer=str,
             needs=Permission.SEARCH,
             content=TEXT,
@@ -28,7 +29,8 @@ class Metrics(ApiView):
     async def get(self, request: Request) -> Response:
         """Answer them; not to a key that is limited to some types, for they are about all."""
         caller(request).require_every_type()
-        return Response(body=backends(request).exposition.text(), headers={**HEADERS, "Content-Type": CONTENT_TYPE})
+        text = await backends(request).metrics()
+        return Response(body=text, headers={**HEADERS, "Content-Type": CONTENT_TYPE})
 
 
 @web.middleware

@@ -1,11 +1,11 @@
 """What a web process counts of its own work."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from jabba.errors import InternalError, RequestError
 from jabba.figures import Durations
-from jabba.metrics import WEB, Exposition
+from jabba.metrics import WEB, Exposition, Reading
 from jabba.persistence.database import Database
 
 OTHER = "other"
@@ -34,8 +34,8 @@ class Traffic:
         """Count a submission that was not accepted."""
         self.submissions[error.type if isinstance(error, RequestError) else InternalError.type] += 1
 
-    def exposition(self, database: Database, streams: Callable[[], int]) -> Exposition:
-        """Answer it as it is told to Prometheus, with the process's connections and open streams."""
+    def exposition(self, database: Database, streams: Callable[[], int], gauges: Mapping[str, Reading]) -> Exposition:
+        """Answer it as it is told to Prometheus, with the process's connections, its open streams and more gauges."""
 
         def connections() -> dict[tuple[str, ...], float]:
             used, idle = database.connections
@@ -49,5 +49,6 @@ class Traffic:
                 "jabba_submissions_total": lambda: {(word,): count for word, count in self.submissions.items()},
                 "jabba_live_streams": streams,
                 "jabba_database_connections": connections,
+                **gauges,
             },
         )

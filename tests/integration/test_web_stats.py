@@ -1,12 +1,16 @@
 """``GET /v1/stats`` on a running web process, with and without what it asks."""
 
 import asyncio
+import re
+import time
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
 from aiohttp import ClientSession
+from prometheus_client.parser import text_string_to_metric_families
 
 from jabba.access import Role
 from jabba.events import encode_event, encode_events
@@ -38,6 +42,20 @@ async def stats(http: ClientSession) -> dict[str, Any]:
     return found
 
 
+async def gauges(http: ClientSession) -> dict[tuple[str, ...], float]:
+    """Answer what Prometheus is told of the stats: nothing new while they take longer than it waits."""
+    async with http.get("/metrics") as response:
+        assert response.status == 200
+        families = list(text_string_to_metric_families(await response.text()))
+    told = re.compile("jabba_(unfinished|workers|projection|dead_letters)")
+    return {
+        (one.name, *one.labels.values()): one.value
+        for family in families
+        for one in family.samples
+        if told.match(one.name)
+    }
+
+
 async def test_it_tells_what_waits_what_has_failed_and_what_nobody_could_read(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,6 +73,12 @@ async def test_it_tells_what_waits_what_has_failed_and_what_nobody_could_read(
         assert sum(before["projection"]["tasks"]["partitions"].values()) == 5
         assert before["workers"]["seconds"] > 0
         assert before["projection"]["events"] == {"messages": 0, "seconds": 0.0, "partitions": {"0": 0, "1": 0}}
+        told = await eventually(lambda: gauges(http), what="gauges")
+        assert told["jabba_workers_behind_messages",] == 3
+        assert told["jabba_workers_behind_seconds",] >= before["workers"]["seconds"]
+        assert told["jabba_projection_behind_messages", "tasks"] == 5
+        assert told["jabba_projection_behind_seconds", "events"] == 0
+        assert (told["jabba_unfinished_oldest_seconds",], told["jabba_dead_letters",]) == (0, 0)
         await end_tasks(log, settings, UUID(job))
         projector = Projector(settings)
         await projector.start()
@@ -63,6 +87,10 @@ async def test_it_tells_what_waits_what_has_failed_and_what_nobody_could_read(
         finally:
             await projector.stop()
         after = await stats(http)
+        told = await eventually(lambda: gauges_with_a_dead_letter(http), what="gauges of now")
+    oldest = datetime.fromisoformat(after["jobs"]["oldest_unfinished"]["inserted_at"])
+    assert 0 < told["jabba_unfinished_oldest_seconds",] <= time.time() - oldest.timestamp()
+    assert told["jabba_projection_behind_messages", "tasks"] == 0
     assert after["jobs"]["by_status"]["PENDING"] == after["jobs"]["unfinished"] == {"value": 1, "exact": True}
     assert after["jobs"]["by_status"]["FAILED"] == {"value": 1, "exact": True}
     assert after["jobs"]["oldest_unfinished"]["type"] == "packing"
@@ -70,6 +98,11 @@ async def test_it_tells_what_waits_what_has_failed_and_what_nobody_could_read(
     assert after["recent"]["failures"] == {"shipping": 1}
     assert after["workers"]["messages"] == 3
     assert after["dead_letters"] == 1
+
+
+async def gauges_with_a_dead_letter(http: ClientSession) -> dict[tuple[str, ...], float]:
+    told = await gauges(http)
+    return told if told.get(("jabba_dead_letters",)) == 1 else {}
 
 
 async def end_tasks(log: Log, settings: Settings, job: UUID) -> None:
@@ -105,6 +138,12 @@ PARTS = {
 }
 
 
+GAUGES = {
+    "database": {"jabba_workers_behind_messages", "jabba_workers_behind_seconds", "jabba_dead_letters"},
+    "kafka": {"jabba_unfinished_oldest_seconds"},
+}
+
+
 def without(settings: Settings, *missing: str) -> Settings:
     """Answer settings that lead nowhere; without PostgreSQL nobody could tell whether a key is known."""
     nowhere = {"database": f"postgresql://{NOWHERE}/jabba", "kafka": NOWHERE}
@@ -132,6 +171,8 @@ async def test_what_a_missing_backend_cannot_tell_is_null_and_the_reason_is_told
     assert nulls(found) == PARTS[missing]
     assert sorted(one["part"] for one in found["missing"]) == sorted(PARTS[missing])
     assert all(one["reason"] for one in found["missing"])
+    told = await eventually(lambda: gauges(half), what="gauges")
+    assert {name for name, *_ in told} == GAUGES[missing]
 
 
 def nulls(found: dict[str, Any]) -> Sequence[str]:
@@ -141,6 +182,7 @@ def nulls(found: dict[str, Any]) -> Sequence[str]:
 async def test_without_both_there_is_nothing_to_tell(settings: Settings) -> None:
     async with serving(without(settings, *PARTS)) as http:
         status, error = await get(http, "/v1/stats")
+        assert await gauges(http) == {}
     assert (status, error["type"]) == (503, "unavailable")
     assert len(error["fields"]) == 5
 

@@ -1,5 +1,6 @@
 """What a process tells of itself, in Prometheus's text format; and ``docs/operations.md`` tells of every metric."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,14 @@ def table(metrics: tuple[Shown, ...]) -> str:
 def test_the_page_tells_of_every_metric(process: str) -> None:
     rows = PAGE.read_text().partition(f"<!-- metrics of {process} -->\n")[2].partition("\n\n")[0].rstrip("\n") + "\n"
     assert rows == table(TABLES[process]), f"write it:\n{table(TABLES[process])}"
+
+
+def test_alarms_are_made_of_metrics_that_there_are() -> None:
+    rows = PAGE.read_text().partition("<!-- alarms -->\n")[2].partition("\n\n")[0]
+    known = {one.name for one in (*WORKER, *PROJECTOR, *RELAY, *WEB)} | {"process_start_time_seconds"}
+    found = re.findall(r"\b(?:jabba|process)_\w+", rows)
+    assert len(found) >= rows.count("\n") - 1
+    assert set(found) <= known
 
 
 def test_names_say_what_is_counted() -> None:
