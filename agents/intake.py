@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import faust
@@ -9,6 +10,7 @@ from faust.streams import Stream
 from faust.types import StreamT
 
 from agents.gaps import Intake, Message
+from jabba import dead_letters
 from jabba.dead_letters import dead_letter
 from jabba.models import explained
 
@@ -39,6 +41,6 @@ async def decoded(message: Message, decode: Callable[[bytes], list[Content]], pu
         return decode(value)
     except ValueError as error:
         logger.warning("%s[%d] offset %d cannot be read", message.topic, message.partition, message.offset)
-        letter = dead_letter(message.topic, message.partition, message.offset, value, explained(error))
-        await put_aside(message.partition, letter)
+        letter = partial(dead_letter, message.topic, message.partition, message.offset, value, explained(error))
+        await dead_letters.put_aside(partial(put_aside, message.partition), letter)
         return []

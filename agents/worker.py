@@ -27,7 +27,7 @@ from agents.standstill import SILENT_SECONDS, Standstill, extent_of
 from jabba import callbacks
 from jabba.app import JabbaApp, worker_app
 from jabba.clock import SystemClock
-from jabba.dead_letters import UNKNOWN_OFFSET, dead_letter
+from jabba.dead_letters import UNKNOWN_OFFSET, dead_letter, put_aside
 from jabba.emitter import Emitter
 from jabba.lanes.engine import Engine
 from jabba.lanes.forgetting import Window
@@ -76,19 +76,20 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
     table = LaneTable(app, settings=settings, partitions=partitions, log=log, now=clock.now)
     app.tables.add(table)
 
+    append_letter = partial(log.append, settings.topics.dead_letters)
+
     async def refuse(slice_: Slice, reason: str) -> None:
         value = encode_message([slice_.model_dump_json(exclude_defaults=True).encode()])
         partition = partition_of(slice_.key, partitions)
-        letter = dead_letter(settings.topics.tasks, partition, UNKNOWN_OFFSET, value, reason)
-        await log.append(settings.topics.dead_letters, partition, letter)
+        letter = partial(dead_letter, settings.topics.tasks, partition, UNKNOWN_OFFSET, value, reason)
+        await put_aside(partial(append_letter, partition), letter)
 
     shared = Shared(gate, emitter, runner, settings.result_bytes, settings.crash_limit, clock.now, refuse=refuse)
     window = Window(settings.repeat_seconds, settings.repeat_lanes)
     policy = Policy(settings.adopt_seconds, settings.adopt_bytes, window, settings.lanes)
     engine = Engine(table, shared, Room(settings.lanes, settings.lanes_bytes), policy)
-    put_aside = partial(log.append, settings.topics.dead_letters)
     read_again = partial(reread, settings.kafka_access)
-    intakes = [one.attach(app, settings, engine, put_aside, read_again) for one in (tasks, control)]
+    intakes = [one.attach(app, settings, engine, append_letter, read_again) for one in (tasks, control)]
 
     async def close() -> None:
         await emitter.close()

@@ -24,7 +24,7 @@ from jabba.errors import (
 )
 from jabba.kafka import KafkaSecurity
 from jabba.lifecycle import JobStatus, Strategy, TaskStatus
-from jabba.models import Callback, Job, JobEvent, Progress, Task, TaskSpec
+from jabba.models import Callback, Job, JobEvent, Limits, Progress, Task, TaskSpec
 from jabba.pages import Count, Page
 from jabba.producer import Producer, SyncProducer
 from jabba.submission import Delivery, Submitted
@@ -45,6 +45,7 @@ __all__ = [
     "JobStatus",
     "KafkaSecurity",
     "LimitExceeded",
+    "Limits",
     "MethodNotAllowed",
     "NotFound",
     "Page",

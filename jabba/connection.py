@@ -12,10 +12,14 @@ _LEAVE_SECONDS = 1.0
 
 
 class Connection:
-    """A started producer, until it is closed. Writes that it will never answer then fail."""
+    """A started producer, until it is closed. Writes that it will never answer then fail.
 
-    def __init__(self, producer: AIOKafkaProducer) -> None:
+    Messages of up to ``batch_bytes`` in all share a batch; one of so many, or more, is alone in its own.
+    """
+
+    def __init__(self, producer: AIOKafkaProducer, batch_bytes: int) -> None:
         self._producer = producer
+        self.batch_bytes = batch_bytes
         self._waiting: set[asyncio.Timeout] = set()
         self._closing: asyncio.Task[None] | None = None
 

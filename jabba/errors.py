@@ -65,6 +65,10 @@ class LimitExceeded(InvalidRequest):
     type = "limit_exceeded"
 
 
+class MessageTooLarge(LimitExceeded):
+    """What Kafka was asked to keep is larger than a message of that topic may be."""
+
+
 class Unauthorized(RequestError):
     """There is no key with the request, or it is unknown, expired or revoked."""
 

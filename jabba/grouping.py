@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from jabba.ending import ended
+from jabba.errors import MessageTooLarge
 
 MAX_GROUP_BYTES = 512 * 1024
 
@@ -22,7 +23,7 @@ class GroupCommit:
     """Gathers items per partition: an idle partition is written to at once, a busy one takes the next group whole.
 
     Items of a partition are written in the order in which they were added, one group at a time. Cancelling an item's
-    future withdraws it, as long as its write is not under way.
+    future withdraws it, as long as its write is not under way. A group that is too large is written in two.
     """
 
     def __init__(self, write: Write, *, max_bytes: int = MAX_GROUP_BYTES) -> None:
@@ -77,9 +78,14 @@ class GroupCommit:
     async def _write_group(self, partition: int, group: list[tuple[bytes, asyncio.Future[int]]]) -> None:
         try:
             offset = await self._write(partition, [item for item, _ in group])
+        except MessageTooLarge as error:
+            if (half := len(group) // 2) == 0:
+                _fail(group, error)
+                return
+            await self._write_group(partition, group[:half])
+            await self._write_group(partition, group[half:])
         except Exception as error:  # noqa: BLE001 — whatever went wrong belongs to those who wait
-            for waiting in _unanswered(group):
-                waiting.set_exception(error)
+            _fail(group, error)
         except asyncio.CancelledError:
             for waiting in _unanswered(group):
                 waiting.cancel()
@@ -87,6 +93,11 @@ class GroupCommit:
         else:
             for waiting in _unanswered(group):
                 waiting.set_result(offset)
+
+
+def _fail(group: list[tuple[bytes, asyncio.Future[int]]], error: Exception) -> None:
+    for waiting in _unanswered(group):
+        waiting.set_exception(error)
 
 
 def _unanswered(group: list[tuple[bytes, asyncio.Future[int]]]) -> list[asyncio.Future[int]]:

@@ -17,7 +17,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.metadata import MetadataRequest
 
 from jabba.connection import Connection
-from jabba.errors import NotReady, Refused, Unavailable
+from jabba.errors import MessageTooLarge, NotReady, Refused, Unavailable
 from jabba.granted import lacking
 from jabba.kafka import KafkaAccess
 from jabba.rights import Operation, Right
@@ -26,6 +26,10 @@ logger = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 """What topics and producers allow; a slice of one large task fits."""
+
+_BATCH_BYTES = 512 * 1024
+_FRAME_BYTES = 1024
+"""More than what stands around the key and value of a message that travels alone."""
 
 # The second is the answer to a producer that may write to no topic at all.
 _MAY_NOT_WRITE = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
@@ -49,6 +53,7 @@ class Log:
         self._client_id = client_id
         self._connection: Connection | None = None
         self._discarded: set[Connection] = set()
+        self._batch_bytes = _BATCH_BYTES
         self._lock = asyncio.Lock()
         self._stopped = False
         self._failing = False
@@ -82,7 +87,10 @@ class Log:
         Raises:
             Unavailable: not acknowledged within ``within`` seconds; it may be in the log all the same, or come later.
             Refused: Kafka does not allow it; without ``within`` it is tried again all the same.
+            MessageTooLarge: the topic takes no message of this size; it is not in the log, and will not be.
         """
+        if (size := _size(key, value)) > MAX_MESSAGE_BYTES - _FRAME_BYTES:
+            raise _too_large(topic, size)
         try:
             async with asyncio.timeout(within):
                 return await self._append_until_acknowledged(
@@ -154,12 +162,13 @@ class Log:
             try:
                 connection = await self._started()
                 offset = await connection.write(topic, partition, value, key)
-            except MessageSizeTooLargeError:
-                raise
             except (KafkaError, OSError) as error:
                 self._failing = True
                 if connection is not None:
+                    # After a refusal, what this producer sends next would come with the wrong number.
                     await self._discard(connection)
+                    if isinstance(error, MessageSizeTooLargeError):
+                        self._refused_for_size(connection, topic, _size(key, value))
                 refused = isinstance(error, _MAY_NOT_WRITE)
                 if refused and not patient:
                     raise self._may_not_write(topic) from error
@@ -171,6 +180,15 @@ class Log:
                 self._failing = False
                 self._pauses.pop(topic, None)
                 return offset
+
+    def _refused_for_size(self, connection: Connection, topic: str, size: int) -> None:
+        """Raise if this message is what a broker refused; else send each alone from now on, for it was their batch."""
+        if size >= connection.batch_bytes:
+            self._failing = False
+            raise _too_large(topic, size)
+        if self._batch_bytes:
+            logger.warning("%s takes less than %d bytes: its max.message.bytes was lowered", topic, _BATCH_BYTES)
+            self._batch_bytes = 0
 
     async def _pause(self, topic: str) -> None:
         """Wait after a refusal, longer after each one that follows; a right comes back by somebody's hand."""
@@ -190,17 +208,18 @@ class Log:
             if self._stopped:
                 raise Unavailable("this connection to Kafka is closed")
             if self._connection is None:
-                self._connection = Connection(await self._start_new())
+                batch_bytes = self._batch_bytes
+                self._connection = Connection(await self._start_new(batch_bytes), batch_bytes)
             return self._connection
 
-    async def _start_new(self) -> AIOKafkaProducer:
+    async def _start_new(self, batch_bytes: int) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
             **self._access.client_options(),
             client_id=self._client_id,
             acks="all",
             enable_idempotence=True,
             max_request_size=MAX_MESSAGE_BYTES,
-            max_batch_size=512 * 1024,
+            max_batch_size=batch_bytes,
             request_timeout_ms=int(1000 * _REQUEST_SECONDS),
         )
         try:
@@ -218,3 +237,11 @@ class Log:
         self._discarded.add(failed)
         if await failed.close(_DISCARD_SECONDS):
             self._discarded.discard(failed)
+
+
+def _size(key: bytes | None, value: bytes | None) -> int:
+    return len(key or b"") + len(value or b"")
+
+
+def _too_large(topic: str, size: int) -> MessageTooLarge:
+    return MessageTooLarge(f"Kafka takes no message of {size:,} bytes into {topic}")

@@ -21,15 +21,51 @@ _STRATEGIES = {
 }
 
 
+MOST_TASK_ARGS_BYTES = 3 * 1024 * 1024
+MOST_META_BYTES = 256 * 1024
+MOST_REQUEST_BYTES = 256 * 1024 * 1024
+MOST_RESULT_BYTES = 3 * 1024 * 1024
+"""No limit may be higher: a slice of one task with its args and both metas, and an event with its result, each have to
+fit into one message."""
+
+_MOST = {
+    "task_args_bytes": MOST_TASK_ARGS_BYTES,
+    "meta_bytes": MOST_META_BYTES,
+    "request_bytes": MOST_REQUEST_BYTES,
+    "result_bytes": MOST_RESULT_BYTES,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How large a request and a result may be; sizes are bytes of JSON."""
+    """How large a request and a result may be; sizes are bytes of JSON.
+
+    ``Limits(task_args_bytes=2 * 1024 * 1024)``, for ``jabba.Producer`` and ``jabba.outbox``; the web and the workers
+    have theirs from their settings, ``JABBA_TASK_ARGS_BYTES`` and so on.
+
+    Args:
+        task_args_bytes: of one task's args; 3 MiB at most.
+        meta_bytes: of a job's or a task's meta; 256 KiB at most.
+        tasks_per_job: how many tasks a job may have.
+        request_bytes: of one HTTP request; 256 MiB at most.
+        result_bytes: of one task's result; 3 MiB at most.
+
+    Raises:
+        ValueError: one is below 1, or higher than Kafka's messages are large.
+    """
 
     task_args_bytes: int = 1024 * 1024
     meta_bytes: int = 64 * 1024
     tasks_per_job: int = 100_000
     request_bytes: int = 16 * 1024 * 1024
     result_bytes: int = 1024 * 1024
+
+    def __post_init__(self) -> None:
+        for name, most in _MOST.items():
+            if not 1 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be from 1 to {most:,}")
+        if self.tasks_per_job < 1:
+            raise ValueError("tasks_per_job must be at least 1")
 
 
 class Callback(BaseModel):

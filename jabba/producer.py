@@ -9,7 +9,7 @@ from uuid import UUID
 from jabba import granted, slices
 from jabba.background import BackgroundLoop
 from jabba.clock import Clock, SystemClock
-from jabba.errors import Refused, RequestError, Unavailable
+from jabba.errors import MessageTooLarge, Refused, RequestError, Unavailable
 from jabba.grouping import GroupCommit
 from jabba.in_order import in_order
 from jabba.kafka import KafkaAccess, KafkaSecurity
@@ -155,6 +155,7 @@ class Producer:
 
         Raises:
             Unavailable: it did not in time; some slices may be in the log, and repeating completes them.
+            MessageTooLarge: Kafka takes no message as large as a slice of it.
             NotReady: the topics are missing.
         """
         size = prepared.size
@@ -212,7 +213,7 @@ class Producer:
             return prepared
         try:
             return Delivery(number, prepared.job.id, await self.send(prepared))
-        except Unavailable as error:
+        except (Unavailable, MessageTooLarge) as error:
             return Delivery(number, prepared.job.id, error=error)
 
     async def _acknowledged(self, cut: list[slices.EncodedSlice]) -> dict[int, int]:
@@ -220,7 +221,7 @@ class Producer:
         sent = [(partition, self._groups.add(partition, one.text)) for partition, one in _addressed(cut, partitions)]
         try:
             offsets = await _all([acknowledged for _, acknowledged in sent])
-        except Unavailable:
+        except (Unavailable, MessageTooLarge):
             for _, acknowledged in sent:
                 acknowledged.cancel()
             raise

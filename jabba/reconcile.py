@@ -16,7 +16,15 @@ from jabba.submission import Prepared
 
 _STATEMENT_SECONDS = 60.0
 
-_NO_LIMITS = Limits(*[sys.maxsize] * 5)
+
+class _Unlimited(Limits):
+    """Those of jobs that were accepted once: whatever is in the table was in the log."""
+
+    def __post_init__(self) -> None:
+        """Allow anything."""
+
+
+_NO_LIMITS = _Unlimited(*[sys.maxsize] * 5)
 """What was accepted once is not refused because a limit has been lowered since."""
 
 

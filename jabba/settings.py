@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from jabba import models
 from jabba.errors import JabbaError, WrongSecurity
 from jabba.kafka import KafkaAccess, KafkaProtocol, KafkaSecurity, SaslMechanism
 from jabba.models import Limits, field_path
@@ -173,11 +174,31 @@ class Settings(BaseModel):
     )
     projector_batch: int = Field(default=500, ge=1, description="Messages that one projector transaction takes.")
 
-    task_args_bytes: int = Field(default=_LIMITS.task_args_bytes, ge=1, description="Limit of one task's args.")
-    meta_bytes: int = Field(default=_LIMITS.meta_bytes, ge=1, description="Limit of a job's or task's meta.")
+    task_args_bytes: int = Field(
+        default=_LIMITS.task_args_bytes,
+        ge=1,
+        le=models.MOST_TASK_ARGS_BYTES,
+        description="Limit of one task's args; 3 MiB at most.",
+    )
+    meta_bytes: int = Field(
+        default=_LIMITS.meta_bytes,
+        ge=1,
+        le=models.MOST_META_BYTES,
+        description="Limit of a job's or task's meta; 256 KiB at most.",
+    )
     tasks_per_job: int = Field(default=_LIMITS.tasks_per_job, ge=1, description="Limit of a job's tasks.")
-    request_bytes: int = Field(default=_LIMITS.request_bytes, ge=1, description="Limit of one HTTP request.")
-    result_bytes: int = Field(default=_LIMITS.result_bytes, ge=1, description="Limit of one task's result.")
+    request_bytes: int = Field(
+        default=_LIMITS.request_bytes,
+        ge=1,
+        le=models.MOST_REQUEST_BYTES,
+        description="Limit of one HTTP request; 256 MiB at most.",
+    )
+    result_bytes: int = Field(
+        default=_LIMITS.result_bytes,
+        ge=1,
+        le=models.MOST_RESULT_BYTES,
+        description="Limit of one task's result; 3 MiB at most.",
+    )
 
     outbox: SecretStr = Field(default=SecretStr(""), description="The database whose outbox `jabba outbox` relays.")
     outbox_table: str = Field(

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from jabba import strictjson
-from jabba.errors import InvalidRequest, TaskError
+from jabba.errors import InvalidRequest, MessageTooLarge, TaskError
 from jabba.events import event_as_json
 from jabba.lifecycle import Outcome, TaskFailed, TaskRescued, TasksAborted, TaskSucceeded, Version
 
@@ -99,6 +99,11 @@ def encode(answer: Answer, task: TaskPlace, version: Version, limit: int) -> Enc
 def encode_aborted(event: TasksAborted) -> Encoded:
     """Give the wire form of tasks that will never run."""
     return Encoded(event, strictjson.encode(event_as_json(event)))
+
+
+def too_large(error: MessageTooLarge, event: Outcome) -> Encoded:
+    """Make the outcome of a task whose own Kafka does not take, though it is within the limit."""
+    return _refused(f"the result is larger than a message may be: {error}", event)
 
 
 def _refused(reason: str, event: Outcome) -> Encoded:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 
 from jabba import ids, strictjson
 from jabba.callbacks import TaskContext
-from jabba.errors import JabbaError
+from jabba.errors import JabbaError, MessageTooLarge
 from jabba.events import encode_event, event_from_json
 from jabba.lanes import answers
 from jabba.lanes.answers import Answer, Encoded, TaskPlace
 from jabba.lanes.gate import Gate
-from jabba.lanes.ports import Events, Runner
+from jabba.lanes.ports import Events, Runner, is_acknowledged
 from jabba.lanes.records import JobRecord, LaneName, LaneRecord, outcome_tag
 from jabba.lanes.store import Store
 from jabba.lanes.turns import Turns
@@ -25,6 +25,9 @@ OTHER_JOB = "another job has this id"
 
 LARGE_OUTCOME_BYTES = 16 * 1024
 """Outcomes larger than this are recorded under keys of their own, so that a record stays small."""
+
+RECORD_BYTES = 256 * 1024
+"""So are those for which a record has no more room."""
 
 CONSUMED_AFTER_SECONDS = 0.25
 """A step that runs longer is announced as CONSUMED; announcing every step would double the events."""
@@ -87,6 +90,7 @@ class Lane:
         self._recorded = 0
         self._writing = asyncio.Lock()
         self._suspect = suspect
+        self._stays = False
         self._alone: str | None = None
 
     @property
@@ -110,12 +114,20 @@ class Lane:
             await self._settle()
 
     async def adopt(self, due: float | None = None) -> int:
-        """Store the slice in the table, to wait there until ``due`` if that is given; answer its bytes."""
+        """Store the slice in the table, to wait there until ``due`` if that is given; answer its bytes.
+
+        The bytes are 0 where there is nothing to adopt: the lane has ended, or the changelog does not take its slice.
+        """
         text = self.slice.model_dump_json(exclude_defaults=True).encode()
         async with self._writing:
-            if self._record.ended is not None:
+            if self._stays or self._record.ended is not None:
                 return 0
-            await self._store.put(self._name.slice_key, text)
+            try:
+                await self._store.put(self._name.slice_key, text)
+            except MessageTooLarge as error:
+                logger.warning("lane %s stays in the log: %s", self._name.key, error)
+                self._stays = True
+                return 0
             record = replace(self._record, adopted=True, due=due, turn=self.waits_for_turn)
             await self._store.put(self._name.key, record.encode())
             self._record = record
@@ -234,17 +246,23 @@ class Lane:
             await asyncio.sleep(0)
             group, self._unrecorded = self._unrecorded, []
             self._recorded = self._arrived
-            await self._write_record(group)
+            group = await self._write_large(group)
+            try:
+                await self._write_record(group)
+            except MessageTooLarge as error:
+                large = set(self._large.values())
+                group = [one if one.text in large else answers.too_large(error, one.event) for one in group]
+                await self._write_record(group)
             for recorded in group:
                 self._send(recorded.text)
 
     async def _write_record(self, group: list[Encoded]) -> None:
-        await self._write_large(group)
         record = self._record
         for outcome in group:
             record = replace(record, done=record.done | self._bits(outcome), failed=record.failed or _failed(outcome))
         carried = [*self._unacknowledged(), *(outcome.text for outcome in group)]
-        small = tuple(text for text in carried if len(text) <= LARGE_OUTCOME_BYTES)
+        large = set(self._large.values())
+        small = tuple(text for text in carried if text not in large)
         record = replace(record, seq=self._seq, outcomes=small, large=tuple(self._large), due=None, turn=False)
         await self._store.put(self._name.key, record.encode())
         self._record = record
@@ -254,19 +272,34 @@ class Lane:
         return ((1 << count) - 1) << (outcome.event.index - self.slice.first)
 
     def _unacknowledged(self) -> list[bytes]:
-        self._carried = {text: sent for text, sent in self._carried.items() if not sent.done()}
+        # Of an event that Kafka does not take something else is told in the end, and until then it stays on record.
+        self._carried = {text: sent for text, sent in self._carried.items() if not is_acknowledged(sent)}
         return list(self._carried)
 
-    async def _write_large(self, group: list[Encoded]) -> None:
+    async def _write_large(self, group: list[Encoded]) -> list[Encoded]:
+        """Write what does not go into the record; answer the group, with a failure for what Kafka does not take."""
         unacknowledged = set(self._unacknowledged())
         for tag in [tag for tag, text in self._large.items() if text not in unacknowledged]:
             await self._store.delete(self._name.outcome_key(tag))
             del self._large[tag]
+        room = RECORD_BYTES - sum(map(len, unacknowledged.difference(self._large.values())))
+        written = []
         for outcome in group:
-            if len(outcome.text) > LARGE_OUTCOME_BYTES:
-                tag = outcome_tag(outcome.event)
-                await self._store.put(self._name.outcome_key(tag), outcome.text)
-                self._large[tag] = outcome.text
+            if len(outcome.text) > min(LARGE_OUTCOME_BYTES, room):
+                written.append(await self._written_large(outcome))
+            else:
+                room -= len(outcome.text)
+                written.append(outcome)
+        return written
+
+    async def _written_large(self, outcome: Encoded) -> Encoded:
+        tag = outcome_tag(outcome.event)
+        try:
+            await self._store.put(self._name.outcome_key(tag), outcome.text)
+        except MessageTooLarge as error:
+            return answers.too_large(error, outcome.event)
+        self._large[tag] = outcome.text
+        return outcome
 
     def _send(self, text: bytes) -> None:
         self._carried[text] = self._shared.events.send(self.slice.job, text)
@@ -291,7 +324,7 @@ class Lane:
 
     async def _settle(self) -> None:
         """Wait until every event is acknowledged, then leave nothing but a marker."""
-        await asyncio.gather(*self._carried.values())
+        await self._tell_all()
         for tag in self._large:
             await self._store.delete(self._name.outcome_key(tag))
         async with self._writing:
@@ -302,6 +335,28 @@ class Lane:
         if adopted:
             # Only now: a slice that is gone before its marker stands would be lost.
             await self._store.delete(self._name.slice_key)
+
+    async def _tell_all(self) -> None:
+        """Wait until every event is acknowledged; a task whose outcome Kafka does not take for its size has failed."""
+        while self._carried:
+            carried = dict(self._carried)
+            told = await asyncio.gather(*carried.values(), return_exceptions=True)
+            for text, answer in zip(carried, told, strict=True):
+                if isinstance(answer, MessageTooLarge):
+                    await self._tell_instead(text, answer)
+                elif isinstance(answer, BaseException):
+                    raise answer
+                self._carried.pop(text, None)
+
+    async def _tell_instead(self, text: bytes, error: MessageTooLarge) -> None:
+        outcome = event_from_json(strictjson.decode(text))
+        if not isinstance(outcome, Outcome):
+            raise error
+        failed = answers.too_large(error, replace(outcome, version=self._next_version()))
+        if len(failed.text) >= len(text):
+            # Kafka would not take this either.
+            raise error
+        await self._put_on_record(failed)
 
     # A sequential job of several slices: its record says whose turn it is.
 

@@ -358,9 +358,9 @@ class OwnedPartition:
         for running in list(takewhile(lambda r: now - r.since >= self._policy.adopt_seconds, self._running.values())):
             if running.lane is None or running.adopted or self._together.adopted_bytes() >= self._policy.adopt_bytes:
                 continue
-            size = await running.lane.adopt()
-            if size:
-                self._adopted.add(LaneName.of(running.slice).slice_key, size)
+            if not (size := await running.lane.adopt()):
+                continue
+            self._adopted.add(LaneName.of(running.slice).slice_key, size)
             self._finish_offsets(running)
             self._turns.notify(LaneName.of(running.slice).job_key)
 

@@ -26,8 +26,16 @@ class Events(Protocol):
     """The topic of facts."""
 
     def send(self, job: UUID, event: bytes) -> asyncio.Future[int]:
-        """Send an encoded event; the future ends once it is acknowledged, however long that takes."""
+        """Send an encoded event; the future ends once it is acknowledged, however long that takes.
+
+        It fails with MessageTooLarge if Kafka takes no event of its size.
+        """
         ...
+
+
+def is_acknowledged(sent: asyncio.Future[int]) -> bool:
+    """Answer whether an event that was sent stands in the log, as far as is known."""
+    return sent.done() and not sent.cancelled() and sent.exception() is None
 
 
 class Runner(Protocol):

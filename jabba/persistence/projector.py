@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -12,7 +13,7 @@ from aiokafka.structs import ConsumerRecord
 from mode import Service
 
 from jabba.clock import SystemClock
-from jabba.dead_letters import dead_letter
+from jabba.dead_letters import dead_letter, put_aside
 from jabba.ending import ended
 from jabba.errors import Unavailable
 from jabba.log import Log
@@ -234,8 +235,8 @@ class Projector(Service):
             reason = "; ".join(reasons[place])
             self._figures.faults += 1
             logger.error("%s[%d] offset %d goes to the dead letters: %s", *place, reason)
-            letter = dead_letter(*place, message.value, reason)
-            await self._log.append(self._topics.dead_letters, place.partition, letter)
+            append = partial(self._log.append, self._topics.dead_letters, place.partition)
+            await put_aside(append, partial(dead_letter, *place, message.value, reason))
 
     async def _commit(self, consumer: AIOKafkaConsumer) -> None:
         """Tell Kafka how far the projection is, for those who watch its lag."""

@@ -12,11 +12,9 @@ from contextlib import suppress
 from typing import NamedTuple, Self
 from uuid import UUID
 
-from aiokafka.errors import MessageSizeTooLargeError
-
 from jabba import granted, ids, strictjson
 from jabba.clock import SystemClock
-from jabba.errors import NotReady, RequestError, Unavailable
+from jabba.errors import MessageTooLarge, NotReady, RequestError, Unavailable
 from jabba.models import Limits
 from jabba.persistence.database import Database, Transaction, TransactionLost
 from jabba.persistence.outbox_figures import Figures, monitored
@@ -158,8 +156,8 @@ class Relay:
         answers = await asyncio.gather(*map(self._producer.send, prepared), return_exceptions=True)
         trouble: Exception | None = None
         for one, answer in zip(prepared, answers, strict=True):
-            if isinstance(answer, MessageSizeTooLargeError):
-                sent.refused[one.job.id] = "a task of it is larger than a message of the log may be"
+            if isinstance(answer, MessageTooLarge):
+                sent.refused[one.job.id] = str(answer)
             elif isinstance(answer, Unavailable | NotReady):
                 trouble = answer
             elif isinstance(answer, BaseException):

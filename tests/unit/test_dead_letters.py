@@ -2,10 +2,12 @@
 
 import base64
 import json
+from functools import partial
 
 import pytest
 
-from jabba.dead_letters import KEPT_BYTES, dead_letter
+from jabba.dead_letters import KEPT_BYTES, dead_letter, put_aside
+from jabba.errors import MessageTooLarge
 from jabba.log import MAX_MESSAGE_BYTES
 
 
@@ -37,3 +39,18 @@ def test_the_letter_of_the_largest_message_fits_in_a_message() -> None:
     assert len(text) < MAX_MESSAGE_BYTES - 1024
     letter = json.loads(text)
     assert (letter["size"], len(base64.b64decode(letter["value"]))) == (len(value), KEPT_BYTES)
+
+
+async def test_less_of_a_message_is_kept_where_kafka_takes_no_more() -> None:
+    taken = []
+
+    async def append(letter: bytes) -> int:
+        if len(letter) > 20_000:
+            raise MessageTooLarge("too large")
+        taken.append(json.loads(letter))
+        return 0
+
+    await put_aside(append, partial(dead_letter, "jabba-events", 3, 17, bytes(1_000_000), "not JSON"))
+    [letter] = taken
+    assert (letter["size"], letter["offset"]) == (1_000_000, 17)
+    assert 0 < len(base64.b64decode(letter["value"])) < 20_000
