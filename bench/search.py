@@ -113,7 +113,7 @@ def main() -> None:
     """Start PostgreSQL, load what is not there, and measure."""
     parser = argparse.ArgumentParser(description="Measure searches.")
     parser.add_argument(
-        "--data", type=Path, required=True, help="directory that keeps the rows; 6 GB for a million jobs"
+        "--data", type=Path, required=True, help="directory that keeps the rows; 7 GB for a million jobs"
     )
     parser.add_argument("--jobs", type=int, default=1_000_000, help="how many jobs to load, with five times the tasks")
     parser.add_argument("--rounds", type=int, default=40, help="how often each question is asked")

@@ -99,7 +99,10 @@ class Settings(BaseModel):
         default=600.0, ge=0, description="How long an ended job is remembered, to recognise a repeated submission."
     )
     repeat_lanes: int = Field(
-        default=300_000, ge=0, description="How many ended slices one worker remembers for that at most."
+        default=300_000,
+        ge=0,
+        description="How many ended slices one worker remembers for that at most; above 300 times those that end a "
+        "second.",
     )
     crash_limit: int = Field(
         default=3, ge=1, description="How often a step may end its worker before it fails with `crash_loop`."
@@ -157,7 +160,8 @@ class Settings(BaseModel):
     stream_tail_bytes: int = Field(
         default=32 * 1024 * 1024,
         ge=0,
-        description="Bytes of the newest events kept for streams that come back; thrice that while filters wait.",
+        description="Bytes of the newest events kept for streams that come back; up to thrice that while some "
+        "stream has a filter on jobs.",
     )
     stream_jobs_bytes: int = Field(
         default=16 * 1024 * 1024, ge=0, description="Bytes of what is remembered of jobs for filters of live streams."
@@ -207,7 +211,7 @@ class Settings(BaseModel):
         description="The outbox's table; `schema.table` if need be.",
     )
 
-    url: str = Field(default="http://127.0.0.1:8600", description="Where `submit`, `get` and `search` find the web.")
+    url: str = Field(default="http://127.0.0.1:8600", description="Where the commands that ask a web find it.")
     key: SecretStr = Field(default=SecretStr(""), description="The key of those commands; else that of `jabba up`.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="`debug`, `info`, `warning` or `error`."
