@@ -2,17 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import CommitFailedError, KafkaError
 from aiokafka.protocol.group import SyncGroupRequest
+from aiokafka.structs import OffsetAndMetadata
 from faust.transport.consumer import Consumer
 from faust.transport.drivers import aiokafka
 from faust.types import TP
 from mode.utils.queues import FlowControlEvent
 
+from agents.starts import starts
 from jabba.lanes.lease import Lease
 from jabba.settings import Settings
 
@@ -42,12 +44,14 @@ class PromptConsumer(aiokafka.Consumer):
     """Fetches as soon as a partition may be fetched from, and has a lease as soon as it has joined the group.
 
     Faust's own rests for a second whenever it finds all partitions paused. In the middle of every rebalance it does, so
-    that a worker that stays would stand still for a second longer than one that joins.
+    that a worker that stays would stand still for a second longer than one that joins. And what it is given of
+    ``topics`` it reads from where ``starts`` says.
     """
 
-    def __init__(self, *arguments: Any, lease: Lease, **options: Any) -> None:
+    def __init__(self, *arguments: Any, lease: Lease, topics: Collection[str], **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._lease = lease
+        self._topics = topics
 
     @aiokafka.Consumer.task
     async def _watch_membership(self) -> None:
@@ -65,6 +69,21 @@ class PromptConsumer(aiokafka.Consumer):
         """Do what Faust does; this comes before every joining, the first one included."""
         follow_joins(self, self._lease)
         await super().on_partitions_revoked(revoked)
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Go to the committed offsets, or to where another log begins: below them Faust would drop what comes."""
+        committed = dict(await super().seek_to_committed())
+        try:
+            found = await starts(self, [place for place in committed if place.topic in self._topics])
+        except KafkaError as error:
+            # What does not come for it is read again.
+            logger.warning("the consumer goes to the committed offsets, wherever the log ends: %r", error)
+            return committed
+        for place, start in found.items():
+            if start.offset != committed.get(place):
+                await self._seek(place, start.offset)
+                committed[place] = start.offset
+        return committed
 
     async def _wait_next_records(self, timeout: float) -> Records:  # noqa: ASYNC109 — Faust's interface
         if self.flow_active and self._get_active_partitions():
@@ -126,13 +145,26 @@ def follow_heartbeats(consumer: Consumer, lease: Lease) -> None:
     coordinator._do_heartbeat = send_and_renew  # noqa: SLF001 — see above
 
 
-async def committed_offsets(consumer: Consumer, places: Iterable[TP]) -> dict[TP, int]:
-    """Ask the group where it has committed to; a partition without an offset has none in the answer."""
-    thread = consumer._thread  # type: ignore[attr-defined]  # noqa: SLF001 — Faust asks for one partition at a time
-    coordinator = thread._consumer._coordinator  # noqa: SLF001 — see above
-    asking = asyncio.run_coroutine_threadsafe(coordinator.fetch_committed_offsets(list(places)), thread.thread_loop)
-    answer = await asyncio.wrap_future(asking)
-    return {TP(place.topic, place.partition): at.offset for place, at in answer.items() if at.offset >= 0}
+async def commit(consumer: Consumer, offsets: Mapping[TP, OffsetAndMetadata]) -> bool:
+    """Commit; answer False if the group goes by another generation already.
+
+    Raises:
+        KafkaError: what is to be committed may be committed later.
+    """
+    thread = consumer._thread  # type: ignore[attr-defined]  # noqa: SLF001 — Faust commits offsets alone
+    client, assigned = thread._consumer, consumer.assignment()  # noqa: SLF001 — see above
+    ours = {TopicPartition(*place): offset for place, offset in offsets.items() if place in assigned}
+    try:
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(client.commit(ours), thread.thread_loop))
+    except CommitFailedError:
+        return False
+    return True
+
+
+def rejoin(consumer: Consumer) -> None:
+    """Ask the group for a new generation."""
+    thread = consumer._thread  # type: ignore[attr-defined]  # noqa: SLF001 — Faust leaves that to aiokafka
+    thread.thread_loop.call_soon_threadsafe(thread._consumer._coordinator.request_rejoin)  # noqa: SLF001 — see above
 
 
 async def leave_group(consumer: Consumer, seconds: float) -> None:
@@ -150,7 +182,7 @@ async def leave_group(consumer: Consumer, seconds: float) -> None:
         logger.warning("the consumer group does not answer; it will miss this worker after its session")
 
 
-async def commit_outside(settings: Settings, offsets: Mapping[TP, int]) -> None:
+async def commit_outside(settings: Settings, offsets: Mapping[TP, OffsetAndMetadata]) -> None:
     """Commit for a group that has no members left, if Kafka answers within a session.
 
     In any other its members read again what was not committed.
@@ -165,7 +197,7 @@ async def commit_outside(settings: Settings, offsets: Mapping[TP, int]) -> None:
             consumer.assign(list(ours))
             # Another one may have been a member meanwhile, and have come further.
             known = {place: await consumer.committed(place) or 0 for place in ours}
-            if further := {place: offset for place, offset in ours.items() if offset > known[place]}:
+            if further := {place: to for place, to in ours.items() if to.offset > known[place]}:
                 await consumer.commit(further)
     except (KafkaError, TimeoutError) as error:
         logger.debug("the last offsets are not committed: %r", error)

@@ -26,6 +26,7 @@ def attach(
         take_in,
         partial(engine.missing, commands=True),
         partial(reread, settings.topics.control),
+        partial(engine.reached, commands=True),
     )
     follow(app, "control", intake)
     return intake

@@ -8,15 +8,16 @@ from typing import NamedTuple, Protocol
 from jabba.errors import Unavailable
 from jabba.kafka import KafkaAccess
 from jabba.lanes.engine import Origin
-from jabba.log_reader import LogReader
+from jabba.lanes.tracker import Start
+from jabba.log_reader import LogMessage, LogReader
 
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 0.5
 _MOST_AT_A_LOOK = 100
 
-Reread = Callable[[int, range], AsyncIterator[tuple[int, bytes]]]
-"""Reads (offset, value) of a partition once more; offsets that the log does not have any more are passed over."""
+Reread = Callable[[int, range], AsyncIterator[LogMessage]]
+"""Reads a part of a partition once more; offsets that the log does not have are passed over."""
 
 
 class Message(Protocol):
@@ -32,6 +33,8 @@ class Message(Protocol):
     def generation_id(self) -> int: ...  # noqa: D102
     @property
     def value(self) -> bytes | None: ...  # noqa: D102
+    @property
+    def timestamp(self) -> float | None: ...  # noqa: D102
 
 
 class Found(NamedTuple):
@@ -42,6 +45,7 @@ class Found(NamedTuple):
     offset: int
     generation_id: int
     value: bytes
+    timestamp: float
 
 
 class Intake:
@@ -49,7 +53,7 @@ class Intake:
 
     Between the broker and the agents are a fetcher, a thread and buffers that are emptied in rebalances. What is lost
     there would be committed over. ``missing`` answers which offsets have not come before a message, and waits until
-    that is known. A message may be handed over twice.
+    that is known. A message may be handed over twice. ``reached`` answers how far each partition has come.
     """
 
     def __init__(
@@ -58,8 +62,10 @@ class Intake:
         take_in: Callable[[Message], Awaitable[None]],
         missing: Callable[[Origin], Awaitable[range]],
         reread: Reread,
+        reached: Callable[[], Mapping[int, Start]] = dict,
     ) -> None:
         self.topic = topic
+        self.reached = reached
         self._take_in = take_in
         self._missing = missing
         self._reread = reread
@@ -87,31 +93,40 @@ class Intake:
 
     async def _fill(self, origin: Origin, missing: range) -> None:
         partition = origin.partition
-        text = "%s[%d] has %d messages from offset %d on that never came, they are read again"
-        logger.warning(text, self.topic, partition, len(missing), missing.start)
-        async for offset, value in self._reread(partition, missing):
-            await self._take_in(Found(self.topic, partition, offset, origin.generation, value))
+        text = "nothing came of offsets %d to %d of %s[%d], they are read again"
+        logger.warning(text, missing.start, missing[-1], self.topic, partition)
+        async for _, offset, value, at in self._reread(partition, missing):
+            await self._take_in(Found(self.topic, partition, offset, origin.generation, value, at / 1000))
 
 
 def origin_of(message: Message) -> Origin:
     """Answer where a message comes from, as the engine wants to know it."""
-    return Origin(message.partition, message.offset, message.generation_id or 0, len(message.value or b""))
+    at = round((message.timestamp or 0) * 1000)
+    return Origin(message.partition, message.offset, message.generation_id or 0, len(message.value or b""), at)
 
 
-async def reread(access: KafkaAccess, topic: str, partition: int, offsets: range) -> AsyncIterator[tuple[int, bytes]]:
-    """Read a part of a partition once more, however often Kafka has to be asked."""
+async def reread(access: KafkaAccess, topic: str, partition: int, offsets: range) -> AsyncIterator[LogMessage]:
+    """Read a part of a partition once more, as far as the log has it, however often Kafka has to be asked."""
     at = offsets.start
     while at < offsets.stop:
         try:
             async with LogReader(access, topic) as reader:
-                # The log may have been cut at its beginning meanwhile.
-                at = max(at, (await reader.beginnings())[partition])
+                beginning = (await reader.beginnings())[partition]
+                if at < beginning:
+                    text = "%s[%d] begins at offset %d: the messages from %d on are lost"
+                    logger.error(text, topic, partition, beginning, at)
+                at = max(at, beginning)
+                end = min(offsets.stop, (await reader.ends())[partition])
+                if at >= end:
+                    return
                 reader.go_to({partition: at})
-                while at < offsets.stop:
+                # What the log ends in may be no message: a transaction has marked its end there.
+                while at < end:
                     for message in await reader.read():
-                        if message.offset < offsets.stop:
-                            yield message.offset, message.value
-                        at = message.offset + 1
+                        if message.offset in range(at, offsets.stop):
+                            yield message
+                    at = (await reader.reached())[partition]
+                return
         except Unavailable as error:
             logger.warning("%s[%d] is read again later: %r", topic, partition, error)
             await asyncio.sleep(_RETRY_SECONDS)

@@ -21,6 +21,7 @@ def attach(
     async def take_in(message: Message) -> None:
         await engine.accept(origin_of(message), await decoded(message, decode_message, put_aside))
 
-    intake = Intake(settings.topics.tasks, take_in, engine.missing, partial(reread, settings.topics.tasks))
+    topic = settings.topics.tasks
+    intake = Intake(topic, take_in, engine.missing, partial(reread, topic), engine.reached)
     follow(app, "tasks", intake)
     return intake

@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, cast
 
 from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
 from faust.transport.consumer import Consumer
 from faust.types import TP
 
@@ -14,16 +15,18 @@ from agents import control, tasks
 from agents.consumer import (
     PromptConsumer,
     SteadyFlow,
+    commit,
     commit_outside,
-    committed_offsets,
     follow_heartbeats,
     leave_group,
     positions,
+    rejoin,
     uncommitted,
 )
 from agents.gaps import Intake, reread
 from agents.monitoring import monitor_of
 from agents.standstill import SILENT_SECONDS, Standstill, extent_of
+from agents.starts import found_of, is_another_log, starts
 from jabba import callbacks
 from jabba.app import JabbaApp, worker_app
 from jabba.clock import SystemClock
@@ -36,6 +39,7 @@ from jabba.lanes.lane import Shared
 from jabba.lanes.lease import Lease
 from jabba.lanes.policy import Policy
 from jabba.log import Log
+from jabba.marks import Known, marked
 from jabba.room import Room
 from jabba.settings import Settings
 from jabba.slices import Slice, encode_message
@@ -68,7 +72,8 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
     clock = SystemClock()
     lease = Lease(settings.session_seconds, clock.monotonic)
     # Faust names the class once for all applications.
-    app.transport.Consumer = partial(PromptConsumer, lease=lease)  # type: ignore[misc,assignment]
+    read = (settings.topics.tasks, settings.topics.control)
+    app.transport.Consumer = partial(PromptConsumer, lease=lease, topics=read)  # type: ignore[misc,assignment]
     gate = Gate(asyncio.Semaphore(settings.slots), lease.valid)
     emitter = Emitter(partial(log.append, settings.topics.events), partitions)
     local = LocalRunner(settings.threads)
@@ -185,8 +190,7 @@ class Ownership:
         if not offsets:
             return
         try:
-            # The public commit() knows only what Faust itself has acknowledged.
-            committed = await cast("Consumer", self._app.consumer)._commit(offsets)  # noqa: SLF001 — see above
+            committed = await commit(cast("Consumer", self._app.consumer), self._marked(offsets))
         except KafkaError as error:
             logger.warning("offsets are committed with the next try: %r", error)
             return
@@ -209,6 +213,12 @@ class Ownership:
         done |= {TP(self._settings.topics.control, n): offset for n, offset in obeyed.items()}
         return {place: offset for place, offset in done.items() if self._committed.get(place) != offset}
 
+    def _marked(self, offsets: Mapping[TP, int]) -> dict[TP, OffsetAndMetadata]:
+        """Add what tells another log from this one."""
+        topics, engine = self._settings.topics, self._engine
+        latest = {topics.tasks: engine.latest(), topics.control: engine.latest(commands=True)}
+        return {place: marked(at, latest[place.topic].get(place.partition, 0)) for place, at in offsets.items()}
+
     async def hand_over(self) -> None:
         """Leave the group, let running steps finish meanwhile, commit, and cancel the rest."""
         self._leaving = True
@@ -229,7 +239,7 @@ class Ownership:
             await self.commit()
             await self._leave_group()
         elif offsets := self._uncommitted():
-            await commit_outside(self._settings, offsets)
+            await commit_outside(self._settings, self._marked(offsets))
 
     async def _leave_group(self) -> None:
         await leave_group(cast("Consumer", self._app.consumer), self._settings.session_seconds)
@@ -280,13 +290,13 @@ class Ownership:
         places = [TP(topic, n) for topic in (topics.tasks, topics.control) for n in sorted(partitions)]
         while True:
             try:
-                offsets = await committed_offsets(cast("Consumer", self._app.consumer), places)
+                found = await starts(cast("Consumer", self._app.consumer), places)
             except KafkaError as error:
                 logger.warning("the committed offsets are asked for again: %r", error)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 of_topic = [
-                    {place.partition: at for place, at in offsets.items() if place.topic == topic}
+                    {place.partition: at for place, at in found.items() if place.topic == topic}
                     for topic in (topics.tasks, topics.control)
                 ]
                 return self._engine.start_at(generation, *of_topic)
@@ -295,14 +305,24 @@ class Ownership:
         """See whether the log has what did not come: nothing behind it may ever tell."""
         if not self._assigned or self._leaving or self._engine.full:
             return
-        generation, partitions = self._app.consumer_generation_id, self._engine.owned
+        consumer, generation = cast("Consumer", self._app.consumer), self._app.consumer_generation_id
+        partitions = self._engine.owned
         for intake in self._intakes:
+            reached = intake.reached()
+            known = {TP(intake.topic, n): Known(at.offset, at.latest) for n, at in reached.items() if n in partitions}
             try:
-                ends = await self._app.consumer.highwaters(*(TP(intake.topic, n) for n in partitions))
+                found = await found_of(consumer, known)
             except KafkaError as error:
                 logger.warning("the ends of %s are asked for again: %r", intake.topic, error)
-            else:
-                await intake.look(generation, {place.partition: end for place, end in ends.items()})
+                continue
+            if generation != self._app.consumer_generation_id:
+                return
+            if others := [place for place, one in known.items() if is_another_log(one, found[place])]:
+                # A generation begins with nothing of what was read before: neither here nor in Faust's buffers.
+                logger.warning("another log is behind %s, the group is joined again", ", ".join(map(str, others)))
+                rejoin(consumer)
+                return
+            await intake.look(generation, {place.partition: one.end for place, one in found.items()})
 
     async def _on_complete(self, _app: Any, *_: Any, **__: Any) -> None:
         # Faust also says so of a generation that is being revoked again, and while this worker hands over.

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from jabba import granted
 from jabba.errors import NotReady, Unavailable
 from jabba.kafka import KafkaAccess
 from jabba.log import MAX_MESSAGE_BYTES, Log
+from jabba.marks import marked
 from jabba.rights import Operation, Process, Right, rights_of
 from jabba.settings import Settings
 from jabba.topics import EMPTY_MESSAGE, Topics
@@ -22,9 +23,6 @@ from jabba.topics import EMPTY_MESSAGE, Topics
 logger = logging.getLogger(__name__)
 
 COMMAND = "python -m jabba init"
-FIRST_OFFSET = 1
-"""Where a worker group starts: behind the empty first message."""
-
 RETENTION_SECONDS = 7 * 24 * 3600
 """How long messages are kept, at least."""
 
@@ -65,8 +63,8 @@ async def install(settings: Settings) -> None:
         await granted.check(settings.kafka_access, rights_of("init", settings.topics))
         await _create_topics(settings)
         partitions = await _partitions(settings)
-        await _write_first_messages(settings, partitions)
-        await _commit_first_offsets(settings, partitions)
+        first = await _write_first_messages(settings, partitions)
+        await _commit_first_offsets(settings, partitions, first)
     except (KafkaError, OSError) as error:
         raise await settings.kafka_access.unavailable(error) from error
 
@@ -208,27 +206,29 @@ async def _group_member(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
         await consumer.stop()
 
 
-async def _write_first_messages(settings: Settings, partitions: int) -> None:
+async def _write_first_messages(settings: Settings, partitions: int) -> set[TopicPartition]:
+    """Let no partition be empty; answer those of which an empty message is the first."""
     async with _group_member(settings) as consumer, Log(settings.kafka_access) as log:
         ends = await consumer.end_offsets(list(_consumed(settings, partitions)))
-        for place, end in ends.items():
-            if end == 0:
-                await log.append(place.topic, place.partition, EMPTY_MESSAGE)
+        empty = [place for place, end in ends.items() if end == 0]
+        return {place for place in empty if await log.append(place.topic, place.partition, EMPTY_MESSAGE) == 0}
 
 
-async def _commit_first_offsets(settings: Settings, partitions: int) -> None:
+async def _commit_first_offsets(settings: Settings, partitions: int, first: Collection[TopicPartition]) -> None:
     async with _group_member(settings) as consumer:
         consumer.assign(list(_consumed(settings, partitions)))
         beginnings = await consumer.beginning_offsets(list(_consumed(settings, partitions)))
         missing = [place async for place in _without_offset(consumer, settings, partitions)]
         if missing:
             # Offsets expire when all workers rest for a week: whatever the log still holds is read again then.
-            await consumer.commit({place: max(FIRST_OFFSET, beginnings[place]) for place in missing})
+            times = await consumer.offsets_for_times(dict.fromkeys(missing, 0))
+            behind = {place: marked(1, times[place].timestamp) for place in first if times.get(place)}
+            await consumer.commit({place: behind.get(place) or marked(beginnings[place], 0) for place in missing})
 
 
 async def _without_offset(
     consumer: AIOKafkaConsumer, settings: Settings, partitions: int
 ) -> AsyncIterator[TopicPartition]:
     for place in _consumed(settings, partitions):
-        if not await consumer.committed(place):
+        if await consumer.committed(place) is None:
             yield place

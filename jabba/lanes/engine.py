@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import Awaitable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -14,23 +15,29 @@ from jabba.lanes.lane import Shared
 from jabba.lanes.owned import OwnedPartition, Together
 from jabba.lanes.policy import Policy
 from jabba.lanes.ports import Table
-from jabba.lanes.tracker import AckTracker
+from jabba.lanes.tracker import AckTracker, Start
 from jabba.room import Room
 from jabba.slices import Slice
 
 logger = logging.getLogger(__name__)
+
+_ANY = range(sys.maxsize)
 
 _CANCEL_SECONDS = 0.1
 """A loading has nothing to close that anyone waits for."""
 
 
 class Origin(NamedTuple):
-    """Where a message stood in the tasks topic, how many bytes it had, and under which generation it was fetched."""
+    """Where a message stood in its topic, how many bytes it had, and under which generation it was fetched.
+
+    ``at`` is its time in milliseconds since the epoch; 0 if that is not known.
+    """
 
     partition: int
     offset: int
     generation: int
     size: int
+    at: int = 0
 
 
 class Engine:
@@ -117,13 +124,14 @@ class Engine:
             loading = self._load(partition, owned, after=self._loadings.get(partition))
             self._loadings[partition] = asyncio.create_task(loading)
 
-    def start_at(self, generation: int, slices: Mapping[int, int], commands: Mapping[int, int]) -> None:
-        """Note where a generation begins to read both topics: at the committed offsets, by partition."""
+    def start_at(self, generation: int, slices: Mapping[int, Start], commands: Mapping[int, Start]) -> None:
+        """Note where a generation begins to read both topics, by partition: where the last one committed, if it can."""
         if not self._reading or generation != self._generation:
             return
-        for tracker, offsets in ((self._tracker, slices), (self._commands, commands)):
-            for partition, offset in offsets.items():
-                tracker.start(partition, offset)
+        for tracker, starts in ((self._tracker, slices), (self._commands, commands)):
+            for partition, start in starts.items():
+                tracker.start(partition, start)
+        self._committed.update({partition: start.offset for partition, start in slices.items()})
         self._started.set()
 
     def open(self) -> None:
@@ -153,6 +161,14 @@ class Engine:
         """Answer the same for the control topic."""
         return self._commands.committable()
 
+    def latest(self, *, commands: bool = False) -> dict[int, int]:
+        """Answer the latest time of what stands before these offsets, of the tasks or the control topic."""
+        return (self._commands if commands else self._tracker).latest()
+
+    def reached(self, *, commands: bool = False) -> dict[int, Start]:
+        """Answer how far this generation has read the tasks or the control topic."""
+        return (self._commands if commands else self._tracker).reached()
+
     def committed(self, offsets: Mapping[int, int]) -> None:
         """Note what has been committed: markers below may be forgotten."""
         self._committed.update(offsets)
@@ -161,9 +177,12 @@ class Engine:
         """Do what is due in every partition; called about once a second."""
         # What is forgotten is deleted from the changelog: nobody waits for that, and many do for a loading.
         forgets = not self.loading
+        reached = self._tracker.reached()
         for partition, owned in self._owned.items():
+            known = reached.get(partition)
+            readable = range(self._committed.get(partition, 0), known.end) if known else _ANY
             try:
-                owned.tick(self._committed.get(partition, 0), forgets=forgets)
+                owned.tick(readable, forgets=forgets)
             except Exception:
                 logger.exception("the tick of partition %d failed, the next one tries again", partition)
 
@@ -224,10 +243,8 @@ class Engine:
 
     async def accept(self, origin: Origin, slices: list[Slice]) -> None:
         """Take a message in; returns once its lanes have started, which waits while memory is full."""
-        if not self._is_current(origin) or not self._tracker.begin(origin.partition, origin.offset, len(slices)):
+        if not self._is_current(origin) or not self._begin(self._tracker, origin, len(slices)):
             return
-        # The first message of a generation stands where the last one committed.
-        self._committed.setdefault(origin.partition, origin.offset)
         self._waiting += 1
         try:
             await self._room.take(len(slices), origin.size)
@@ -239,12 +256,16 @@ class Engine:
         for slice_, share in zip(slices, _shares(origin.size, len(slices)), strict=True):
             self._owned[origin.partition].start(slice_, origin.offset, share)
 
+    @staticmethod
+    def _begin(tracker: AckTracker, origin: Origin, count: int) -> bool:
+        return tracker.begin(origin.partition, origin.offset, count, origin.at)
+
     async def _mark(self) -> None:
         await _all_of((owned.work() for owned in self._owned.values()), "taking back that steps were given up")
 
     def obey(self, origin: Origin, commands: list[Command]) -> None:
         """Take in a message of the control topic, which never waits behind the backlog that it would free."""
-        if not self._is_current(origin) or not self._commands.begin(origin.partition, origin.offset, len(commands)):
+        if not self._is_current(origin) or not self._begin(self._commands, origin, len(commands)):
             return
         for command in commands:
             task = asyncio.create_task(self._obey(self._owned[origin.partition], origin, command))

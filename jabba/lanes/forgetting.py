@@ -37,10 +37,11 @@ class Markers:
         """Remember the lane that has just ended."""
         self._keys.append(key)
 
-    def take_expired(self, store: Store, now: float, committed: int) -> list[str]:
-        """Take out a batch whose window has passed and whose source cannot be read again.
+    def take_expired(self, store: Store, now: float, readable: range) -> list[str]:
+        """Take out a batch whose window has passed and whose source is not ``readable`` again.
 
-        A marker above the committed offset must stay: after a crash its slice is read again, and would run again.
+        A marker above the committed offset must stay: after a crash its slice is read again, and would run again. One
+        beyond the end of the log is of another log, which nobody can read again.
         """
         expired: list[str] = []
         while self._keys and len(expired) < _BATCH:
@@ -50,11 +51,11 @@ class Markers:
                 logger.warning("%s; it is not forgotten", error)
                 self._keys.popleft()
                 continue
-            if marker is not None and not self._may_go(marker, now, committed):
+            if marker is not None and not self._may_go(marker, now, readable):
                 break
             expired.append(self._keys.popleft())
         return expired
 
-    def _may_go(self, marker: LaneRecord, now: float, committed: int) -> bool:
+    def _may_go(self, marker: LaneRecord, now: float, readable: range) -> bool:
         old = self._total() > self._window.most or now - (marker.ended or now) >= self._window.seconds
-        return old and marker.offset < committed
+        return old and marker.offset not in readable

@@ -200,8 +200,8 @@ class OwnedPartition:
         closed = JobClosed(command.job, version, command.reason, type=command.type)
         await self._shared.events.send(command.job, encode_event(closed))
 
-    def tick(self, committed: int, *, forgets: bool = True) -> None:
-        """Do what is due: wake parked lanes, adopt old ones and, unless told otherwise, forget markers."""
+    def tick(self, readable: range, *, forgets: bool = True) -> None:
+        """Do what is due: wake, adopt and, unless told otherwise, forget markers that nothing readable needs."""
         if not self.store.done():
             return
         now = self._shared.now()
@@ -209,7 +209,7 @@ class OwnedPartition:
         if not self._background:
             self._spawn(self._adopt_old(now))
             if forgets:
-                self._spawn(self._forget(self._markers.take_expired(self.store.result(), now, committed)))
+                self._spawn(self._forget(self._markers.take_expired(self.store.result(), now, readable)))
 
     async def _absolve(self) -> None:
         """Let the next owner suspect no step: this one hands over, whatever still runs."""

@@ -2,20 +2,36 @@
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Start(NamedTuple):
+    """Where a generation begins to read a partition, and where the log ended at that time.
+
+    ``latest`` is the latest time of what stands before, in milliseconds since the epoch; 0 if that is not known.
+    """
+
+    offset: int
+    end: int
+    latest: int = 0
 
 
 @dataclass(slots=True)
 class _Message:
     offset: int
     unfinished: int
+    latest: int
 
 
 @dataclass(slots=True)
 class _Partition:
     next: int
+    end: int = 0
+    latest: int = 0
     messages: dict[int, _Message] = field(default_factory=dict)
     order: deque[_Message] = field(default_factory=deque)
     committable: int | None = None
+    committable_latest: int = 0
 
 
 class AckTracker:
@@ -27,16 +43,20 @@ class AckTracker:
     def __init__(self) -> None:
         self._partitions: dict[int, _Partition] = {}
 
-    def start(self, partition: int, offset: int) -> None:
+    def start(self, partition: int, start: Start) -> None:
         """Follow a partition from here on: where the last generation committed."""
-        self._partitions[partition] = _Partition(offset)
+        self._partitions[partition] = _Partition(start.offset, start.end, start.latest)
 
     def next(self) -> dict[int, int]:
         """Answer the offset behind the last message that was followed, for every partition."""
         return {n: known.next for n, known in self._partitions.items()}
 
-    def begin(self, partition: int, offset: int, slices: int) -> bool:
-        """Follow a message that carries so many slices; answer False when it is followed already.
+    def reached(self) -> dict[int, Start]:
+        """Answer the same, with the latest time of what stands before, and the first offset that the log may lack."""
+        return {n: Start(known.next, max(known.end, known.next), known.latest) for n, known in self._partitions.items()}
+
+    def begin(self, partition: int, offset: int, slices: int, at: int = 0) -> bool:
+        """Follow a message of this time that carries so many slices; answer False when it is followed already.
 
         What lies between it and the last one must not be in the log any more: it could be committed over.
         """
@@ -44,7 +64,9 @@ class AckTracker:
         if offset < known.next:
             return False
         known.next = offset + 1
-        message = known.messages[offset] = _Message(offset, slices)
+        # Brokers' clocks differ: the time of one message may be before that of another in front of it.
+        known.latest = max(known.latest, at)
+        message = known.messages[offset] = _Message(offset, slices, known.latest)
         known.order.append(message)
         self._advance(known)
         return True
@@ -62,6 +84,10 @@ class AckTracker:
         """Answer the next offset to read, for every partition in which something has finished."""
         return {n: known.committable for n, known in self._partitions.items() if known.committable is not None}
 
+    def latest(self) -> dict[int, int]:
+        """Answer, for the same partitions, the latest time of the messages before that offset; 0 if not known."""
+        return {n: known.committable_latest for n, known in self._partitions.items() if known.committable is not None}
+
     def in_flight(self) -> int:
         """Answer how many messages are begun and not below the position."""
         return sum(len(known.messages) for known in self._partitions.values())
@@ -76,3 +102,4 @@ class AckTracker:
             message = known.order.popleft()
             del known.messages[message.offset]
             known.committable = message.offset + 1
+            known.committable_latest = message.latest

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
 from agents.gaps import reread
@@ -39,7 +39,7 @@ async def topic(access: KafkaAccess, admin: AIOKafkaAdminClient) -> str:
 
 
 async def read(access: KafkaAccess, topic: str, offsets: range) -> list[tuple[int, bytes]]:
-    return [message async for message in reread(access, topic, 1, offsets)]
+    return [(message.offset, message.value) async for message in reread(access, topic, 1, offsets)]
 
 
 async def test_just_these_offsets_are_read(access: KafkaAccess, topic: str) -> None:
@@ -47,9 +47,30 @@ async def test_just_these_offsets_are_read(access: KafkaAccess, topic: str) -> N
     assert await read(access, topic, range(MESSAGES)) == [(n, b"%d" % n) for n in range(MESSAGES)]
 
 
-async def test_what_retention_has_taken_is_passed_over(
-    access: KafkaAccess, topic: str, admin: AIOKafkaAdminClient
+async def test_what_retention_has_taken_is_told_as_lost(
+    access: KafkaAccess, topic: str, admin: AIOKafkaAdminClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     await admin.delete_records({TopicPartition(topic, 1): RecordsToDelete(10)})
     assert [offset for offset, _ in await read(access, topic, range(8, 12))] == [10, 11]
+    assert f"{topic}[1] begins at offset 10: the messages from 8 on are lost" in caplog.text
     assert await read(access, topic, range(2, 5)) == []
+    assert "the messages from 2 on are lost" in caplog.text
+    caplog.clear()
+    assert len(await read(access, topic, range(10, 12))) == 2
+    assert "lost" not in caplog.text
+
+
+async def test_the_end_of_a_transaction_is_not_waited_for(access: KafkaAccess, topic: str, kafka: KafkaServer) -> None:
+    """Only somebody else's producer leaves one: it is no message, and nothing may ever come behind it."""
+    async with (
+        AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, transactional_id=topic) as producer,
+        producer.transaction(),
+    ):
+        await producer.send_and_wait(topic, b"foreign", partition=1)
+    assert await read(access, topic, range(MESSAGES, MESSAGES + 2)) == [(MESSAGES, b"foreign")]
+    assert await read(access, topic, range(MESSAGES + 1, MESSAGES + 2)) == []
+
+
+async def test_what_a_log_has_lost_is_not_waited_for(access: KafkaAccess, topic: str) -> None:
+    assert await read(access, topic, range(MESSAGES - 1, MESSAGES + 9)) == [(MESSAGES - 1, b"%d" % (MESSAGES - 1))]
+    assert await read(access, topic, range(MESSAGES + 1, MESSAGES + 9)) == []

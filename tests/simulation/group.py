@@ -3,6 +3,8 @@
 import asyncio
 from typing import NamedTuple
 
+from aiokafka.structs import OffsetAndMetadata
+
 from tests.simulation.loop import Process
 from tests.simulation.rules import TOPICS
 from tests.simulation.world import World
@@ -38,7 +40,7 @@ class Coordinator:
         self._round = 0
         self.generation = 0
         places = [(topic, number) for topic in (TOPICS.tasks, TOPICS.control) for number in range(partitions)]
-        self.committed = dict.fromkeys(places, 1)
+        self.committed = dict.fromkeys(places, OffsetAndMetadata(1, ""))
 
     def settled(self, names: set[str | None]) -> bool:
         """Answer whether exactly these members have their assignments."""
@@ -86,13 +88,13 @@ class Coordinator:
             self._watch(name)
         return self._preparing
 
-    def commit(self, name: str, generation: int, offsets: dict[tuple[str, int], int]) -> None:
+    def commit(self, name: str, generation: int, offsets: dict[tuple[str, int], OffsetAndMetadata]) -> None:
         """Keep offsets, if they come from a member of the current generation."""
         if name not in self._deadlines or generation != self.generation:
             raise UnknownMember
-        for (topic, partition), offset in offsets.items():
-            self._world.rules.committed(topic, partition, offset)
-            self.committed[topic, partition] = offset
+        for (topic, partition), to in offsets.items():
+            self._world.rules.committed(topic, partition, to.offset)
+            self.committed[topic, partition] = to
 
     def rebalance(self) -> None:
         """Ask all members to join again."""

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from aiokafka.errors import CommitFailedError, KafkaConnectionError
+from aiokafka.structs import OffsetAndMetadata
 
 from jabba.lanes.lease import Lease
 from tests.simulation.group import HEARTBEAT_SECONDS, Assignment, Coordinator, UnknownMember
@@ -71,7 +72,7 @@ class Member:
         self._lease.renew(since)
         return assignment
 
-    async def commit(self, offsets: dict[tuple[str, int], int]) -> None:
+    async def commit(self, offsets: dict[tuple[str, int], OffsetAndMetadata]) -> None:
         """Commit offsets under the generation of this moment."""
         name, generation = self.name or "", self.generation
         try:
@@ -80,8 +81,8 @@ class Member:
             self._forgotten(name, generation)
             raise CommitFailedError("simulated") from error
 
-    def committed(self, place: tuple[str, int]) -> int:
-        """Answer the offset that the group has committed."""
+    def committed(self, place: tuple[str, int]) -> OffsetAndMetadata:
+        """Answer what the group has committed."""
         return self._group.committed[place]
 
     async def leave(self) -> None:

@@ -18,7 +18,16 @@ from tests.simulation.loop import SimulatedLoop, Stuck
 from tests.simulation.projector import Projector
 from tests.simulation.rules import TOPICS, Rules
 from tests.simulation.verdict import judge, slices_of
-from tests.simulation.worker import LARGE_OUTCOME_BYTES, Worker, commit_outside, committed_offsets, leave_group
+from tests.simulation.worker import (
+    LARGE_OUTCOME_BYTES,
+    Worker,
+    commit,
+    commit_outside,
+    found_of,
+    leave_group,
+    rejoin,
+    starts,
+)
 from tests.simulation.world import World
 
 REST_SECONDS = 900.0
@@ -138,8 +147,8 @@ class Simulation:
             yield "the projector"
         for (topic, number), committed in self.group.committed.items():
             end = self.kafka.partition(topic, number).end
-            if committed != end:
-                yield f"{topic} {number} is committed to {committed} of {end}"
+            if committed.offset != end:
+                yield f"{topic} {number} is committed to {committed.offset} of {end}"
         for worker in self.living_workers():
             held = {"steps": worker.engine.running, "lanes": worker.engine.lanes, "room": worker.room._used_count}
             yield from (f"{worker.process} holds {count} {what}" for what, count in held.items() if count)
@@ -168,7 +177,10 @@ def _shrunk() -> Iterator[None]:
         patch("agents.worker.Watchdog", Mock()),
         patch("agents.worker.leave_group", leave_group),
         patch("agents.worker.commit_outside", commit_outside),
-        patch("agents.worker.committed_offsets", committed_offsets),
+        patch("agents.worker.commit", commit),
+        patch("agents.worker.starts", starts),
+        patch("agents.worker.found_of", found_of),
+        patch("agents.worker.rejoin", rejoin),
         patch.object(lane, "LARGE_OUTCOME_BYTES", LARGE_OUTCOME_BYTES),
     ):
         yield

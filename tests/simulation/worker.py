@@ -7,10 +7,12 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
+from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 
 from agents import control, tasks
 from agents.standstill import Extent, Standstill
+from agents.starts import Found, start_of
 from agents.worker import Ownership
 from jabba.callbacks import TaskContext
 from jabba.dead_letters import UNKNOWN_OFFSET, dead_letter
@@ -25,7 +27,10 @@ from jabba.lanes.lane import Shared
 from jabba.lanes.lease import Lease
 from jabba.lanes.policy import Policy
 from jabba.lanes.store import Batch
+from jabba.lanes.tracker import Start
 from jabba.log import Log
+from jabba.log_reader import LogMessage
+from jabba.marks import Known, known_of
 from jabba.models import Callback
 from jabba.room import Room
 from jabba.settings import Settings
@@ -146,6 +151,7 @@ class Stream:
                 offset=message.offset,
                 generation_id=generation,
                 value=message.value,
+                timestamp=message.at / 1000,
             )
         )
 
@@ -192,25 +198,49 @@ class SimulatedApp:
         """Answer nothing of use."""
         return []
 
-    async def highwaters(self, *places: TP) -> dict[TP, int]:
-        """Answer the ends of partitions."""
+    async def found(self, known: Mapping[TP, Known | None]) -> dict[TP, Found]:
+        """Answer the extents of partitions, and what is later than known."""
         await asyncio.sleep(self._kafka.world.delay())
-        return {place: self._kafka.partition(*place).end for place in places}
+        return {place: self._found(place, one) for place, one in known.items()}
 
-    async def committed(self, places: Iterable[TP]) -> dict[TP, int]:
+    def _found(self, place: TP, known: Known | None) -> Found:
+        partition = self._kafka.partition(*place)
+        latest = known.latest if known else 0
+        later = (message.offset for message in partition.messages if latest and message.at > latest)
+        return Found(0, partition.end, next(later, None))
+
+    async def committed(self, places: Iterable[TP]) -> dict[TP, Known | None]:
         """Answer what the group has committed."""
         await asyncio.sleep(self._kafka.world.delay())
-        return {place: self.member.committed(place) for place in places}
+        return {place: known_of(self.member.committed(place)) for place in places}
 
-    async def _commit(self, places: dict[TP, int]) -> bool:
-        await self.member.commit({(place.topic, place.partition): offset for place, offset in places.items()})
-        return True
+    def violate(self, text: str) -> None:
+        """Note what must not happen."""
+        self._kafka.world.rules.violate(text)
 
 
-async def committed_offsets(consumer: Any, places: Iterable[TP]) -> dict[TP, int]:
-    """Stand for ``agents.worker.committed_offsets``, which calls into the same thread."""
-    offsets: dict[TP, int] = await consumer.committed(places)
-    return offsets
+async def starts(consumer: Any, places: Iterable[TP]) -> dict[TP, Start]:
+    """Stand for ``agents.worker.starts``, which calls into aiokafka's thread."""
+    known = await consumer.committed(places)
+    found = await consumer.found(known)
+    return {place: start_of(place, one, found[place]) for place, one in known.items()}
+
+
+async def found_of(consumer: Any, known: Mapping[TP, Known | None]) -> dict[TP, Found]:
+    """Stand for ``agents.worker.found_of``, in the same way."""
+    found: dict[TP, Found] = await consumer.found(known)
+    return found
+
+
+async def commit(consumer: Any, offsets: Mapping[TP, OffsetAndMetadata]) -> bool:
+    """Stand for ``agents.worker.commit``, in the same way."""
+    await consumer.member.commit({(place.topic, place.partition): to for place, to in offsets.items()})
+    return True
+
+
+def rejoin(consumer: Any) -> None:
+    """Stand for ``agents.worker.rejoin``: no log is replaced here."""
+    consumer.violate("a log counts as another")
 
 
 async def leave_group(consumer: Any, seconds: float) -> None:
@@ -219,7 +249,7 @@ async def leave_group(consumer: Any, seconds: float) -> None:
         await asyncio.wait_for(consumer.member.leave(), seconds)
 
 
-async def commit_outside(_settings: Settings, _offsets: Mapping[TP, int]) -> None:
+async def commit_outside(_settings: Settings, _offsets: Mapping[TP, OffsetAndMetadata]) -> None:
     """Stand for ``agents.worker.commit_outside``: whoever comes next reads again what was not committed."""
 
 
@@ -271,13 +301,13 @@ class Worker:
         """Stand for ``agents.standstill.extent_of``; watchdogs know real time only."""
         return Extent({}, {})
 
-    async def _reread(self, topic: str, partition: int, offsets: range) -> AsyncIterator[tuple[int, bytes]]:
+    async def _reread(self, topic: str, partition: int, offsets: range) -> AsyncIterator[LogMessage]:
         """Stand for ``agents.gaps.reread``."""
         for message in self.kafka.partition(topic, partition).since(offsets.start):
             if message.offset not in offsets:
                 break
             await asyncio.sleep(self.world.delay())
-            yield message.offset, message.value or b""
+            yield LogMessage(partition, message.offset, message.value or b"", message.at)
 
     def _noted(self, waits: Callable[[float], Awaitable[int]]) -> Callable[[float], Coroutine[Any, Any, int]]:
         """Note when steps did not end in time for a hand-over."""
@@ -348,7 +378,9 @@ class Worker:
         await self.app.on_rebalance_complete.send()
 
     async def _fetch(self, topic: str, assignment: Assignment) -> None:
-        positions = {partition: self.group.committed[topic, partition] for partition in sorted(assignment.partitions)}
+        positions = {
+            partition: self.group.committed[topic, partition].offset for partition in sorted(assignment.partitions)
+        }
         while True:
             ready = [p for p, at in positions.items() if self.kafka.partition(topic, p).end > at]
             if not ready:

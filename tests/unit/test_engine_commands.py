@@ -5,6 +5,7 @@ from uuid import uuid4
 from jabba.commands import CloseJob
 from jabba.lanes.engine import Origin
 from jabba.lanes.records import LaneName
+from jabba.lanes.tracker import Start
 from jabba.lifecycle import Strategy
 from tests.support.processes import eventually
 from tests.unit.test_engine_loading import Worker, until_loaded
@@ -17,7 +18,7 @@ async def test_a_command_about_a_record_that_cannot_be_read_is_passed_over() -> 
     worker.table.release.set()
     worker.assign(1, [0])
     await until_loaded(worker, [0])
-    engine.start_at(1, {0: 0}, {0: 0})
+    engine.start_at(1, {0: Start(0, 0)}, {0: Start(0, 0)})
     bad, good = (
         CloseJob(job=uuid4(), run=0, n_slices=2, strategy=Strategy.SEQUENTIAL, reason="because") for _ in range(2)
     )

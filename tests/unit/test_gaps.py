@@ -4,6 +4,7 @@ import pytest
 
 from agents.gaps import Found, Intake, Message
 from jabba.lanes.engine import Origin
+from jabba.log_reader import LogMessage
 
 
 class Log:
@@ -21,12 +22,12 @@ class Log:
     async def missing(self, origin: Origin) -> range:
         return range(self.next, origin.offset)
 
-    async def reread(self, _partition: int, offsets: range) -> AsyncIterator[tuple[int, bytes]]:
+    async def reread(self, _partition: int, offsets: range) -> AsyncIterator[LogMessage]:
         for offset in offsets:
-            yield offset, b"[]"
+            yield LogMessage(0, offset, b"[]", 1000)
 
     async def comes(self, offset: int) -> None:
-        await self.intake.take(Found("tasks", 0, offset, 1, b"[]"))
+        await self.intake.take(Found("tasks", 0, offset, 1, b"[]", 1.0))
 
     async def look(self, end: int, generation: int = 1) -> None:
         await self.intake.look(generation, {0: end})

@@ -64,7 +64,7 @@ async def test_the_table_has_room_again_once_an_adopted_lane_has_ended(gate: Gat
         slice_ = one_task()
         partition.start(slice_, offset, 10)
         await asyncio.sleep(0)
-        partition.tick(0)
+        partition.tick(range(9))
         async with asyncio.timeout(5):
             while store.get(LaneName.of(slice_).slice_key) is None:  # noqa: ASYNC110 — as above
                 await asyncio.sleep(0)
@@ -84,12 +84,12 @@ async def test_what_the_other_partitions_of_a_worker_hold_counts(gate: Gate) -> 
     partition.start(waiting, 0, 10)
     for _ in range(10):
         await asyncio.sleep(0)
-        partition.tick(0)
+        partition.tick(range(9))
     assert (partition.lanes, partition.adopted_bytes) == (1, 0)
     others.adopted_bytes = 9  # type: ignore[misc]
     async with asyncio.timeout(5):
         while not partition.adopted_bytes:
-            partition.tick(0)
+            partition.tick(range(9))
             await asyncio.sleep(0)
     assert partition.adopted_bytes == len(store.get(LaneName.of(waiting).slice_key) or b"")
     partition.lose()
@@ -106,7 +106,7 @@ async def test_nothing_is_forgotten_while_others_load(gate: Gate) -> None:
     await store.put(key, LaneRecord(slice_.digest, 0).marker(99.0).encode())
     await partition.loaded(store)
     for forgets, left in ((False, 1), (True, 0)):
-        partition.tick(1, forgets=forgets)
+        partition.tick(range(1, 9), forgets=forgets)
         await asyncio.sleep(0.01)
         assert (partition.markers, store.get(key) is not None) == (left, bool(left))
 

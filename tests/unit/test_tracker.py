@@ -3,7 +3,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jabba.lanes.tracker import AckTracker
+from jabba.lanes.tracker import AckTracker, Start
 
 
 def test_nothing_beyond_what_still_runs_is_committed() -> None:
@@ -68,7 +68,7 @@ def test_in_whatever_order_slices_finish_the_prefix_is_contiguous(counts: list[i
 
 def test_a_generation_begins_where_the_last_one_committed() -> None:
     tracker = AckTracker()
-    tracker.start(0, 5)
+    tracker.start(0, Start(5, 9))
     assert tracker.next() == {0: 5}
     assert not tracker.begin(0, 4, 1)
     assert tracker.begin(0, 5, 1)
@@ -78,6 +78,16 @@ def test_a_generation_begins_where_the_last_one_committed() -> None:
 
 def test_what_the_log_does_not_have_any_more_is_passed_over() -> None:
     tracker = AckTracker()
-    tracker.start(0, 5)
+    tracker.start(0, Start(5, 9))
     assert tracker.begin(0, 9, 0)
     assert tracker.committable() == {0: 10}
+
+
+def test_what_may_be_committed_is_marked_with_the_latest_time_before_it() -> None:
+    tracker = AckTracker()
+    tracker.start(0, Start(5, 9, latest=70))
+    for offset, at in ((5, 60), (6, 80), (7, 75), (8, 99)):
+        tracker.begin(0, offset, offset == 8, at)
+    assert tracker.committable() == {0: 8}
+    assert tracker.latest() == {0: 80}
+    assert tracker.reached() == {0: Start(9, 9, 99)}

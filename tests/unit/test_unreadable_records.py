@@ -144,13 +144,13 @@ async def test_markers_that_are_unreadable_stay_and_others_go(worker: Worker) ->
     for slice_ in (second, third):
         await before.put(LaneName.of(slice_).key, LaneRecord("d", 0).marker(-1e9).encode())
     store = await worker.load()
-    worker.partition.tick(committed=1)
+    worker.partition.tick(range(1, 9))
     async with asyncio.timeout(5):
         while store.get(LaneName.of(third).key) is not None:  # noqa: ASYNC110 — nobody tells
             await asyncio.sleep(0.01)
     assert store.get(LaneName.of(first).key) is not None
     assert store.get(LaneName.of(second).job_key) is not None
-    worker.partition.tick(committed=1)
+    worker.partition.tick(range(1, 9))
 
 
 async def test_a_record_of_a_newer_version_is_no_marker(worker: Worker) -> None:

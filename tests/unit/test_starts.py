@@ -1,0 +1,63 @@
+import logging
+
+import pytest
+from aiokafka.structs import OffsetAndMetadata
+from faust.types import TP
+
+from agents.starts import Found, is_another_log, start_of
+from jabba.lanes.tracker import Start
+from jabba.marks import Known, known_of, marked
+
+PLACE = TP("tasks", 2)
+
+
+def test_what_is_committed_is_read_back() -> None:
+    assert known_of(marked(5, 1_700_000_000_000)) == Known(5, 1_700_000_000_000)
+    assert known_of(marked(5, 0)) == known_of(OffsetAndMetadata(5, "of somebody else")) == Known(5)
+    assert known_of(None) is None
+    assert known_of(OffsetAndMetadata(-1, "")) is None
+
+
+@pytest.mark.parametrize("found", [Found(0, 10), Found(0, 10, 10), Found(7, 12, 11), Found(11, 20, 15)])
+def test_a_log_that_goes_on_is_the_same(found: Found) -> None:
+    assert not is_another_log(Known(10, 77), found)
+
+
+@pytest.mark.parametrize("found", [Found(0, 9), Found(0, 12, 3)])
+def test_one_that_ends_before_or_has_later_messages_before_is_another(found: Found) -> None:
+    assert is_another_log(Known(10, 77), found)
+
+
+def test_the_same_log_is_read_from_the_committed_offset(caplog: pytest.LogCaptureFixture) -> None:
+    assert start_of(PLACE, Known(10, 77), Found(3, 12, 11)) == Start(10, 12, 77)
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    "known, found, offset",
+    [
+        (Known(100, 77), Found(0, 3, 0), 0),
+        (Known(100, 77), Found(0, 93, 90), 90),
+        (Known(100, 77), Found(0, 90), 90),
+        (Known(2, 77), Found(0, 3, 0), 0),
+        (Known(100), Found(4, 90), 4),
+    ],
+    ids=["made anew", "cut", "cut and silent since", "made anew and longer", "without a time"],
+)
+def test_another_log_is_read_from_what_is_later(
+    known: Known, found: Found, offset: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert start_of(PLACE, known, found) == Start(offset, found.end, known.latest)
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert f"tasks[2] was read to offset {known.offset} and ends at {found.end}" in caplog.text
+
+
+def test_a_partition_without_an_offset_is_read_from_its_beginning(caplog: pytest.LogCaptureFixture) -> None:
+    assert start_of(PLACE, None, Found(3, 12)) == Start(3, 12)
+    assert "tasks[2] has no committed offset" in caplog.text
+
+
+def test_what_retention_took_is_told_as_lost(caplog: pytest.LogCaptureFixture) -> None:
+    assert start_of(PLACE, Known(10, 77), Found(13, 20, 15)) == Start(13, 20, 77)
+    assert "tasks[2] begins at offset 13: the messages from 10 on are lost" in caplog.text
