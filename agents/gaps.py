@@ -10,6 +10,7 @@ from jabba.kafka import KafkaAccess
 from jabba.lanes.engine import Origin
 from jabba.lanes.tracker import Start
 from jabba.log_reader import LogMessage, LogReader
+from jabba.topics import EMPTY_MESSAGE
 
 logger = logging.getLogger(__name__)
 
@@ -106,27 +107,38 @@ def origin_of(message: Message) -> Origin:
 
 
 async def reread(access: KafkaAccess, topic: str, partition: int, offsets: range) -> AsyncIterator[LogMessage]:
-    """Read a part of a partition once more, as far as the log has it, however often Kafka has to be asked."""
-    at = offsets.start
-    while at < offsets.stop:
+    """Read a part of a partition once more, as far as the log has it, however often Kafka has to be asked.
+
+    If there is no message where it ends, an empty one stands for it, so that nobody looks for that again.
+    """
+    at, last = offsets.start, -1
+    while True:
         try:
             async with LogReader(access, topic) as reader:
                 beginning = (await reader.beginnings())[partition]
                 if at < beginning:
                     text = "%s[%d] begins at offset %d: the messages from %d on are lost"
                     logger.error(text, topic, partition, beginning, at)
-                at = max(at, beginning)
-                end = min(offsets.stop, (await reader.ends())[partition])
-                if at >= end:
-                    return
-                reader.go_to({partition: at})
-                # What the log ends in may be no message: a transaction has marked its end there.
-                while at < end:
-                    for message in await reader.read():
-                        if message.offset in range(at, offsets.stop):
-                            yield message
-                    at = (await reader.reached())[partition]
+                end = (await reader.ends())[partition]
+                async for message in _messages(reader, partition, range(max(at, beginning), min(end, offsets.stop))):
+                    yield message
+                    last, at = message.offset, message.offset + 1
+                if last < offsets.stop - 1 and offsets.stop <= end:
+                    yield LogMessage(partition, offsets.stop - 1, EMPTY_MESSAGE)
                 return
         except Unavailable as error:
             logger.warning("%s[%d] is read again later: %r", topic, partition, error)
             await asyncio.sleep(_RETRY_SECONDS)
+
+
+async def _messages(reader: LogReader, partition: int, offsets: range) -> AsyncIterator[LogMessage]:
+    """Read to where the reader is behind these offsets: a transaction may have marked its end there, which is none."""
+    if not offsets:
+        return
+    reader.go_to({partition: offsets.start})
+    at = offsets.start
+    while at < offsets.stop:
+        for message in await reader.read():
+            if message.offset in offsets:
+                yield message
+        at = (await reader.reached())[partition]

@@ -12,6 +12,7 @@ from faust.types import TP
 
 from jabba.errors import Unavailable
 from jabba.kafka import KafkaAccess
+from jabba.lanes.tracker import Start
 
 _ASK_SECONDS = 10.0
 """How often Kafka is asked where the log ends, at most; its answer is waited for as long."""
@@ -22,6 +23,7 @@ SILENT_SECONDS = 60.0
 """How long nothing may come of a changelog: a client of Kafka's waits 40 s for an answer before it asks again."""
 
 _WORK = "work waits and none is done"
+_INTAKE = "messages wait and none is taken in"
 _COMMANDS = "commands wait and none is obeyed"
 
 
@@ -47,6 +49,7 @@ class Work(Protocol):
     def unloaded(self) -> list[int]: ...  # noqa: D102
     @property
     def rebalances(self) -> int: ...  # noqa: D102
+    def reached(self) -> dict[int, Start]: ...  # noqa: D102
     def committable(self) -> dict[int, int]: ...  # noqa: D102
     def committable_commands(self) -> dict[int, int]: ...  # noqa: D102
 
@@ -54,11 +57,12 @@ class Work(Protocol):
 class Standstill:
     """A judge, as long as somebody calls ``ask`` every ``ask_seconds``.
 
-    Three things of a worker may stand still, and none does while Kafka does not answer, or does not acknowledge
+    Four things of a worker may stand still, and none does while Kafka does not answer, or does not acknowledge
     (``failing``): a new process could do no more.
 
     - Work: no step runs though a lane waits that nothing but this worker holds up, or, if there is no lane at all, a
       message that is not committed. While a changelog is loaded it may wait.
+    - Intake: a message of the tasks topic is not taken in, whatever runs. While memory is full it may wait.
     - Commands: a message of the control topic is not obeyed though its partition is loaded. While memory is full it
       may wait: Faust's consumer goes on only when the message of the tasks topic that it holds is taken in.
     - Loading: for ``patience`` seconds nothing has come of any changelog that is loaded.
@@ -112,6 +116,9 @@ class Standstill:
         work, found = self._work, dict[str, object]()
         if self._work_waits(known, slices):
             found[_WORK] = work.committable(), slices
+        taken = {partition: at.offset for partition, at in work.reached().items()}
+        if not work.full and _behind(known, slices, taken):
+            found[_INTAKE] = taken, slices
         obeyed = work.committable_commands()
         if not work.full and _behind(known, self._loaded_of(commands), obeyed):
             found[_COMMANDS] = obeyed, commands

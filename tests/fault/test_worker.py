@@ -150,12 +150,17 @@ def test_a_worker_that_gets_nothing_done_exits_but_not_because_kafka_is_away(
         assert wait_for_all(client, [cut]) == {"PROCESSED"}
         assert successor.running, successor.account("ended")
 
+        # A long step is no excuse.
+        unfinished = client.create_job([call("waiting", 0, str(tmp_path / "other"))], "unfinished").job
+        seen.wait_for_start(unfinished, 0)
         deafening = client.create_job([call("deafen", 0)], "deafening").job
         assert wait_for_all(client, [deafening]) == {"PROCESSED"}
         unheard = client.create_job([step(0)], "unheard").job
         assert successor.wait_for_exit(READY_SECONDS) == STUCK, successor.account("goes on")
+        assert "messages wait and none is taken in" in successor.output()
+        (tmp_path / "other").touch()
         successor.start()
-        assert wait_for_all(client, [unheard]) == {"PROCESSED"}
+        assert wait_for_all(client, [unfinished, unheard]) == {"PROCESSED"}
 
         disobeying = client.create_job([call("disobey", 0)], "disobeying").job
         assert wait_for_all(client, [disobeying]) == {"PROCESSED"}

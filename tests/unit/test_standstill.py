@@ -6,6 +6,7 @@ from faust.types import TP
 
 from agents.standstill import Extent, Standstill
 from jabba.errors import Unavailable
+from jabba.lanes.tracker import Start
 
 END = 30
 
@@ -28,6 +29,10 @@ class Work:
     rebalances: int = 1
     ended: dict[int, int] = field(default_factory=dict)
     obeyed: dict[int, int] = field(default_factory=dict)
+    taken: dict[int, int] = field(default_factory=lambda: {0: END, 1: END, 2: END})
+
+    def reached(self) -> dict[int, Start]:
+        return {partition: Start(offset, offset) for partition, offset in self.taken.items()}
 
     def committable(self) -> dict[int, int]:
         return self.ended
@@ -135,6 +140,25 @@ async def test_what_is_done_changes_what_is_found(standstill: Standstill, work: 
     after = standstill.found(BEHIND, DISOBEYED)
     assert before.keys() == after.keys()
     assert all(before[wrong] != after[wrong] for wrong in before)
+
+
+async def test_messages_that_are_not_taken_in_are_found_whatever_runs(standstill: Standstill, work: Work) -> None:
+    work.running, work.taken = 1, {0: 12}
+    await standstill.ask()
+    assert found(standstill, BEHIND) == "messages"
+    before = standstill.found(BEHIND, OBEYED)
+    assert before == standstill.found(BEHIND, OBEYED)
+    work.taken = {0: 13}
+    assert before != standstill.found(BEHIND, OBEYED)
+    work.full = True
+    assert found(standstill, BEHIND) == ""
+
+
+async def test_before_a_generation_has_begun_nothing_is_taken_in(standstill: Standstill, work: Work) -> None:
+    work.running, work.taken = 1, {}
+    await standstill.ask()
+    assert found(standstill, BEHIND) == "messages"
+    assert found(standstill, DONE) == ""
 
 
 async def test_commands_are_found_while_they_are_not_obeyed_whatever_runs(standstill: Standstill, work: Work) -> None:
