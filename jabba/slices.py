@@ -2,10 +2,10 @@
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from jabba import strictjson
 from jabba.errors import FieldError, LimitExceeded
@@ -45,6 +45,18 @@ class Slice(BaseModel):
     done: list[int] = Field(default_factory=list)
     failed: bool = False
     relayed: bool = False
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        """Refuse what no lane could run, before one tries for ever."""
+        end = self.first + len(self.tasks)
+        if self.k >= self.n_slices:
+            raise ValueError(f"k is {self.k}, but there are {self.n_slices} slices")
+        if end > self.total:
+            raise ValueError(f"its tasks reach to {end}, but the job has {self.total}")
+        if self.done and not (self.first <= min(self.done) and max(self.done) < end):
+            raise ValueError(f"done has tasks that are not of this slice, {self.first} to {end - 1}")
+        return self
 
     @property
     def key(self) -> str:

@@ -131,6 +131,7 @@ class Engine:
         for tracker, starts in ((self._tracker, slices), (self._commands, commands)):
             for partition, start in starts.items():
                 tracker.start(partition, start)
+        # A partition to which no message comes forgets as well.
         self._committed.update({partition: start.offset for partition, start in slices.items()})
         self._started.set()
 
@@ -245,6 +246,9 @@ class Engine:
         """Take a message in; returns once its lanes have started, which waits while memory is full."""
         if not self._is_current(origin) or not self._begin(self._tracker, origin, len(slices)):
             return
+        if not slices:
+            # Nobody would give back the room that they take.
+            return
         self._waiting += 1
         try:
             await self._room.take(len(slices), origin.size)
@@ -294,8 +298,9 @@ class Engine:
     def _lose(self, partition: int) -> None:
         owned = self._owned.pop(partition)
         self._loadings[partition].cancel()
+        self._parting.append(owned)
         owned.lose()
-        self._parting = [one for one in (*self._parting, owned) if one.hand_over.finishing]
+        owned.hand_over.then(partial(self._parting.remove, owned))
 
     async def _load(self, partition: int, owned: OwnedPartition, *, after: asyncio.Task[None] | None) -> None:
         # One that was cancelled may go on for a moment; two at a time would claim the partition against each other.

@@ -97,7 +97,7 @@ class LaneRecord:
     @classmethod
     def start(cls, slice_: Slice, offset: int) -> Self:
         """Make the record of a slice of which nothing has run, or nothing since its last run."""
-        done = sum(1 << index - slice_.first for index in slice_.done)
+        done = sum(1 << index - slice_.first for index in set(slice_.done))
         return cls(slice_.digest, offset, done=done, failed=slice_.failed)
 
     def marker(self, now: float) -> Self:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from jabba import ids, slices, strictjson
 from jabba.errors import InvalidRequest, LimitExceeded
+from jabba.lanes.records import LaneRecord
 from jabba.lifecycle import Strategy
 from jabba.models import JobSpec, Limits
 from jabba.slices import MAX_BYTES, MAX_TASKS, EncodedSlice, Slice
@@ -133,6 +134,27 @@ def test_the_limit_itself_is_allowed() -> None:
 def test_what_is_no_message_of_slices_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError, match="validation error"):
         slices.decode_message(text)
+
+
+@pytest.mark.parametrize(
+    "wrong, told",
+    [
+        ({"k": 1}, "k is 1, but there are 1 slices"),
+        ({"total": 1}, "its tasks reach to 2, but the job has 1"),
+        ({"first": 5}, "its tasks reach to 7, but the job has 2"),
+        ({"first": 5, "total": 7, "done": [0]}, "not of this slice, 5 to 6"),
+        ({"done": [1, 10**12]}, "not of this slice, 0 to 1"),
+    ],
+)
+def test_a_slice_that_contradicts_itself_is_refused(wrong: dict[str, Any], told: str) -> None:
+    slice_ = strictjson.decode(cut([1, 1])[0].text) | wrong
+    with pytest.raises(ValueError, match=told):
+        slices.decode_message(strictjson.encode([slice_]))
+
+
+def test_a_task_that_ended_twice_has_ended_once() -> None:
+    (slice_,) = slices.decode_message(strictjson.encode([strictjson.decode(cut([1, 1])[0].text) | {"done": [0, 0]}]))
+    assert LaneRecord.start(slice_, 0).done == 0b1
 
 
 def test_the_empty_first_message_holds_no_slices() -> None:
