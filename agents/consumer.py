@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 _PAUSED_POLL_SECONDS = 0.02
 _MEMBERSHIP_SECONDS = 1.0
+_THREAD_SECONDS = 3.0
 
 
 class SteadyFlow(FlowControlEvent):
@@ -35,6 +36,18 @@ class SteadyFlow(FlowControlEvent):
         """Let messages flow, into buffers that are emptied only if nothing flowed before."""
         if not self.is_active():
             super().resume()
+
+
+class _MortalThread(aiokafka.AIOKafkaConsumerThread):
+    """Ends in time, whatever becomes of its client: Faust's would be waited for, for a minute, if it fails."""
+
+    async def on_thread_stop(self) -> None:
+        """Do what Faust does, for as long as that makes sense."""
+        stopping = asyncio.create_task(super().on_thread_stop())
+        await asyncio.wait({stopping}, timeout=_THREAD_SECONDS)
+        # While Kafka is away a fetch that was cancelled cancels whoever waits for its end.
+        if not stopping.done() or stopping.cancelled() or stopping.exception() is not None:
+            logger.warning("the connections of the consumer are given up, since they could not be closed in order")
 
 
 Records = tuple[Mapping[TP, list[Any]] | None, set[TP] | None]
@@ -52,6 +65,9 @@ class PromptConsumer(aiokafka.Consumer):
         super().__init__(*arguments, **options)
         self._lease = lease
         self._topics = topics
+
+    def _new_consumer_thread(self) -> aiokafka.AIOKafkaConsumerThread:
+        return _MortalThread(self, loop=self.loop, beacon=self.beacon)
 
     @aiokafka.Consumer.task
     async def _watch_membership(self) -> None:
@@ -167,8 +183,10 @@ def rejoin(consumer: Consumer) -> None:
     thread.thread_loop.call_soon_threadsafe(thread._consumer._coordinator.request_rejoin)  # noqa: SLF001 — see above
 
 
-async def leave_group(consumer: Consumer, seconds: float) -> None:
+async def leave_group(consumer: Consumer, seconds: float) -> bool:
     """Leave the consumer group while everything still runs, after a rebalance that is under way; at most so long.
+
+    Answer whether Kafka was there.
 
     Faust would leave last: by then a rebalance finds parts of the application stopped, and both wait for each other,
     while the group waits for a member that is gone.
@@ -180,6 +198,8 @@ async def leave_group(consumer: Consumer, seconds: float) -> None:
         await asyncio.wait_for(asyncio.wrap_future(leaving), seconds)
     except TimeoutError:
         logger.warning("the consumer group does not answer; it will miss this worker after its session")
+        return False
+    return True
 
 
 async def commit_outside(settings: Settings, offsets: Mapping[TP, OffsetAndMetadata]) -> None:

@@ -184,16 +184,23 @@ class Ownership:
             return f"it loads partition {', '.join(map(str, sorted(unloaded)))}"
         return "it waits for its partitions"
 
-    async def commit(self) -> None:
-        """Commit what the engine has finished."""
+    async def commit(self) -> bool:
+        """Commit what the engine has finished; answer whether Kafka was there, in so far as it was asked."""
         offsets = self._uncommitted()
         if not offsets:
-            return
+            return True
+        seconds = self._settings.session_seconds
         try:
-            committed = await commit(cast("Consumer", self._app.consumer), self._marked(offsets))
+            committing = commit(cast("Consumer", self._app.consumer), self._marked(offsets))
+            # aiokafka would try for ever.
+            committed = await asyncio.wait_for(committing, seconds)
+        except TimeoutError:
+            text = "offsets of %d partitions are not committed, since Kafka has not answered for %g s"
+            logger.warning(text, len(offsets), seconds)
+            return False
         except KafkaError as error:
             logger.warning("offsets are committed with the next try: %r", error)
-            return
+            return True
         # Not if the group goes by another generation already: nothing may be forgotten then.
         if committed:
             self._committed |= offsets
@@ -201,6 +208,7 @@ class Ownership:
             self._engine.committed(
                 {place.partition: offset for place, offset in offsets.items() if place.topic == tasks_topic}
             )
+        return True
 
     async def _commit_now_and_then(self) -> None:
         if not self._leaving:
@@ -230,19 +238,21 @@ class Ownership:
             await self._close()
 
     async def _leave(self) -> None:
-        await self._release_and_commit()
+        answered = await self._release_and_commit()
         # One that keeps its place in the group for a restart stays in it for as long as it can: nobody takes over.
-        if not self._settings.instance:
-            await self._leave_group()
+        if answered and not self._settings.instance:
+            answered = await self._leave_group()
         await self._engine.finish(self._settings.handover_seconds + _FINISH_SECONDS)
-        if self._settings.instance:
+        if not answered:
+            logger.warning("this worker ends without Kafka: what is not committed is given up, and read again")
+        elif self._settings.instance:
             await self.commit()
             await self._leave_group()
         elif offsets := self._uncommitted():
             await commit_outside(self._settings, self._marked(offsets))
 
-    async def _leave_group(self) -> None:
-        await leave_group(cast("Consumer", self._app.consumer), self._settings.session_seconds)
+    async def _leave_group(self) -> bool:
+        return await leave_group(cast("Consumer", self._app.consumer), self._settings.session_seconds)
 
     async def _tick(self) -> None:
         topics = self._settings.topics
@@ -254,14 +264,14 @@ class Ownership:
         self.watchdog.beat(self._standstill.found(slices, commands) if self._assigned else {})
         self._engine.tick()
 
-    async def _release_and_commit(self) -> None:
+    async def _release_and_commit(self) -> bool:
         self._ready = False
         if self._telling is not None:
             self._telling.cancel()
         running = await self._engine.release(self._settings.handover_seconds)
         if running:
             logger.warning("%d steps run that cannot be recorded any more", running)
-        await self.commit()
+        return await self.commit()
 
     async def _on_revoked(self, _app: Any, *_: Any, **__: Any) -> None:
         self._assigned = False

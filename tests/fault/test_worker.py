@@ -6,6 +6,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,8 @@ ONLY = "only"
 SESSION_SECONDS = 6.0
 CRASH_LIMIT = 1
 STALL_SECONDS = 5.0
+HANDOVER_SECONDS = 2.0
+FEW_SECONDS = 10.0
 POISONED = 3
 STUCK = 70
 UNSUSPECTED_CRASHES = 2
@@ -167,6 +170,45 @@ def test_a_worker_that_gets_nothing_done_exits_but_not_because_kafka_is_away(
         asyncio.run(send_commands(house))
         assert successor.wait_for_exit(READY_SECONDS) == STUCK, successor.account("goes on")
         assert "commands wait and none is obeyed" in successor.output()
+
+
+@pytest.mark.parametrize("sign", [signal.SIGSTOP, signal.SIGKILL])
+def test_on_sigterm_a_worker_ends_though_kafka_is_away(
+    house: House, client: SyncClient, worker: ChildProcess, tmp_path: Path, sign: signal.Signals
+) -> None:
+    assert worker.terminate(READY_SECONDS) == 0, worker.account("failed")
+    with house.new_worker(instance=ONLY, handover_seconds=HANDOVER_SECONDS, commit_seconds=60.0) as successor:
+        successor.start()
+        house.await_workers([successor])
+        file = tmp_path / "file"
+        cut = client.create_job([call("waiting", 0, str(file)), step(1)], "cut").job
+        Seen(house).wait_for_start(cut, 0)
+        jobs = [client.create_job([step(0)], "uncommitted").job for _ in range(12)]
+        assert wait_for_all(client, jobs) == {"PROCESSED"}
+        with away(house.kafka, sign):
+            file.touch()
+            successor.send_signal(signal.SIGTERM)
+            began = time.monotonic()
+            assert successor.wait_for_exit(READY_SECONDS) == 0, successor.account("failed")
+            took = time.monotonic() - began
+        assert took < SESSION_SECONDS + HANDOVER_SECONDS + FEW_SECONDS
+        assert "what is not committed is given up" in successor.output()
+        successor.start()
+        assert wait_for_all(client, [cut]) == {"PROCESSED"}
+
+
+@contextmanager
+def away(kafka: KafkaServer, sign: signal.Signals) -> Iterator[None]:
+    """Freeze or kill Kafka."""
+    kafka.process.send_signal(sign)
+    try:
+        yield
+    finally:
+        if sign is signal.SIGSTOP:
+            kafka.process.send_signal(signal.SIGCONT)
+        else:
+            kafka.process.wait_for_exit()
+            kafka.start()
 
 
 async def send_commands(house: House) -> None:

@@ -211,6 +211,8 @@ class SimulatedProducer:
 
     def __init__(self, **_: Any) -> None:
         self.process = current_process()
+        # What is sent is on its way at once: there is no sender that could be told to end.
+        self._sender = SimpleNamespace(sender_task=asyncio.get_running_loop().create_future())
 
     @property
     def client(self) -> Self:
@@ -230,6 +232,9 @@ class SimulatedProducer:
     async def start(self) -> None:
         """Connect."""
         await asyncio.sleep(self.kafka.world.delay())
+
+    async def close(self) -> None:
+        """Close the sockets of ``client``."""
 
     async def stop(self) -> None:
         """Disconnect; what is on its way lands all the same."""

@@ -243,10 +243,13 @@ def rejoin(consumer: Any) -> None:
     consumer.violate("a log counts as another")
 
 
-async def leave_group(consumer: Any, seconds: float) -> None:
+async def leave_group(consumer: Any, seconds: float) -> bool:
     """Stand for ``agents.worker.leave_group``, which calls into aiokafka's thread."""
-    with suppress(TimeoutError):
+    try:
         await asyncio.wait_for(consumer.member.leave(), seconds)
+    except TimeoutError:
+        return False
+    return True
 
 
 async def commit_outside(_settings: Settings, _offsets: Mapping[TP, OffsetAndMetadata]) -> None:
