@@ -17,7 +17,8 @@ from faust.tables.recovery import Recovery
 from faust.web.drivers.aiohttp import Web as AiohttpWeb
 from mode import ServiceT
 
-from jabba.ending import ended
+from jabba.callbacks import CALLBACK_THREADS
+from jabba.ending import ended, exit_beside_threads
 from jabba.kafka import KafkaSecurity
 from jabba.settings import Settings
 from jabba.unreadable import Runner
@@ -234,7 +235,11 @@ class _AppProcess(_QuickEnd, faust.Worker):
 
 def run_app(app: faust.App) -> NoReturn:
     """Run an application until SIGINT or SIGTERM, then exit: 0, or 1 when it crashed."""
-    _AppProcess(app).execute_from_commandline()
+    try:
+        _AppProcess(app).execute_from_commandline()
+    except SystemExit as end:
+        exit_beside_threads(CALLBACK_THREADS, end.code if isinstance(end.code, int) else 1)
+        raise
 
 
 def run_service(service: ServiceT) -> NoReturn:

@@ -12,6 +12,9 @@ from jabba.errors import JabbaError, NotReady
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+CALLBACK_THREADS = "jabba-callback"
+"""What the names of the threads begin with in which callbacks run that are not async."""
+
 
 class DuplicateCallback(JabbaError):
     """Two functions were registered under one name."""

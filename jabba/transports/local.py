@@ -24,7 +24,7 @@ class LocalRunner:
     """
 
     def __init__(self, threads: int) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="jabba-callback")
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=callbacks.CALLBACK_THREADS)
 
     async def run(self, callback: Callback, context: TaskContext) -> Answer:
         """Invoke a callback and answer how it went; only a cancellation is raised."""

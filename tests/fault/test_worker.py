@@ -104,6 +104,22 @@ def test_a_callback_that_blocks_its_thread_holds_up_nobody(
     assert wait_for_all(client, [blocked]) == {"PROCESSED"}
 
 
+def test_a_callback_whose_thread_never_ends_keeps_no_worker_from_ending(
+    house: House, client: SyncClient, seen: Seen, worker: ChildProcess, tmp_path: Path
+) -> None:
+    assert worker.terminate(READY_SECONDS) == 0, worker.account("failed")
+    file = tmp_path / "file"
+    with house.new_worker(instance=ONLY, handover_seconds=1.0) as hurried:
+        hurried.start()
+        endless = client.create_job([call("waiting_thread", 0, str(file))], "endless").job
+        seen.wait_for_start(endless, 0)
+        assert hurried.terminate(READY_SECONDS) == 0, hurried.account("failed")
+    worker.start()
+    file.touch()
+    assert wait_for_all(client, [endless]) == {"PROCESSED"}
+    assert [one.ended is not None for one in seen.of(endless)] == [False, True]
+
+
 def test_a_callback_that_blocks_the_loop_for_longer_than_a_session_costs_no_partition(
     client: SyncClient, seen: Seen, worker: ChildProcess
 ) -> None:
