@@ -58,6 +58,7 @@ class LaneTable(faust.Table[Any, Any]):
     ) -> None:
         super().__init__(app, name=settings.topics.lanes_table, partitions=partitions, **options)
         self._access = settings.kafka_access
+        self._handover_seconds = settings.handover_seconds
         self._topic = settings.topics.changelog
         self._log = log
         self._now = now
@@ -69,7 +70,7 @@ class LaneTable(faust.Table[Any, Any]):
     async def take(self, partition: int, may_write: Callable[[], Awaitable[None]]) -> Store:
         """Load a partition and claim a new epoch for it, once ``may_write`` returns; tries until it succeeds."""
         while True:
-            store = Store(self._changelog(partition), may_write, self._now)
+            store = Store(self._changelog(partition), may_write, self._now, self._handover_seconds)
             try:
                 # A few at a time: loaded all at once, the first would be ready no sooner than the last.
                 async with self._reading:

@@ -212,8 +212,8 @@ class Claim:
     @classmethod
     def decode(cls, text: bytes) -> Self:
         """Read the wire form."""
-        found = strictjson.decode(text)
-        return cls(found["since"], found["crashes"])
+        found = _decode(text)
+        return cls(float(found["since"]), int(found["crashes"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +234,8 @@ class Parting:
     @classmethod
     def decode(cls, text: bytes) -> Self:
         """Read the wire form."""
-        found = strictjson.decode(text)
-        return cls(found["clean"], found.get("finishing", 0.0))
+        found = _decode(text)
+        return cls(found["clean"], float(found.get("finishing", 0.0)))
 
 
 class Stamp(NamedTuple):

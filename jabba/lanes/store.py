@@ -56,15 +56,21 @@ class Store:
 
     Memory changes only after the changelog has acknowledged. Keys end in the stamp of the write, so that a late one, of
     a former owner or of a producer that was replaced, can neither win nor make compaction delete its successor.
-    ``may_write`` returns when records may be written, and raises once the partition has been lost.
+    ``may_write`` returns when records may be written, and raises once the partition has been lost. A hand-over, of any
+    worker, takes ``handover_seconds`` at most.
     """
 
     def __init__(
-        self, changelog: Changelog, may_write: Callable[[], Awaitable[None]], now: Callable[[], float]
+        self,
+        changelog: Changelog,
+        may_write: Callable[[], Awaitable[None]],
+        now: Callable[[], float],
+        handover_seconds: float = 5.0,
     ) -> None:
         self._log = changelog
         self._may_write = may_write
         self._now = now
+        self._handover_seconds = handover_seconds
         self._claim = Claim(0.0)
         self._parting: Parting | None = _WORKS
         self._parts = asyncio.Lock()
@@ -163,8 +169,16 @@ class Store:
         value = self.get(key)
         try:
             return None if value is None else decode(value)
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
             raise Unreadable(f"the record {key} cannot be read: {error!r}") from error
+
+    def read_or_tell(self, key: str, decode: Callable[[bytes], _Read]) -> _Read | None:
+        """Answer what a record says; None if there is none, or none that this version can read, which is told."""
+        try:
+            return self.read(key, decode)
+        except Unreadable as error:
+            logger.warning("%s; what it is about waits for a version that can", error)
+            return None
 
     def items(self) -> ItemsView[str, bytes]:
         """Answer the keys and values of all records, those of the owner itself included."""
@@ -188,18 +202,25 @@ class Store:
             self._folded.absorb(stamp.full_key(key), None)
 
     def _next_claim(self) -> Claim:
-        saved = self._folded.values.get(EPOCH_KEY)
+        try:
+            saved = self.read(EPOCH_KEY, Claim.decode)
+        except Unreadable as error:
+            logger.warning("%s; it counts as the first of an owner", error)
+            saved = Claim(self._now())
         if saved is None:
             return Claim(self._now())
-        return Claim.decode(saved).next(self._now(), clean=self._former_parting().clean)
+        return saved.next(self._now(), clean=self._former_parting().clean)
 
     def _former_parting(self) -> Parting:
         """Answer what the last owner has said; one before it does not count."""
-        stamps, saved = self._folded.stamps, self._folded.values.get(CLEAN_KEY)
-        claim = stamps.get(EPOCH_KEY)
-        if saved is None or claim is None or stamps[CLEAN_KEY].epoch != claim.epoch:
+        parting, claim = (self._folded.stamps.get(key) for key in (CLEAN_KEY, EPOCH_KEY))
+        if parting is None or claim is None or parting.epoch != claim.epoch:
             return _WORKS
-        return Parting.decode(saved)
+        try:
+            return self.read(CLEAN_KEY, Parting.decode) or _WORKS
+        except Unreadable as error:
+            logger.warning("%s; its owner may still record for as long as a hand-over takes", error)
+            return Parting(finishing=self._handover_seconds + _PATIENCE_SECONDS)
 
     def _absorb(self, batch: Batch) -> None:
         absorb = self._folded.absorb

@@ -75,6 +75,7 @@ class SimulatedTable:
         self._topic = TOPICS.changelog
         self._log = log
         self._now = now
+        self._handover_seconds = SETTINGS.handover_seconds
         self._reading = asyncio.Semaphore(2)
         self.records = 0
         self.passed: dict[int, int] = {}

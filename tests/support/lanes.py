@@ -38,7 +38,7 @@ class Log:
 
     async def taken(self, may_write: Callable[[], Awaitable[None]]) -> Store:
         """Load and claim the partition."""
-        store = Store(Changelog(self.append, self.read, self.follow), may_write, lambda: 0.0)
+        store = Store(Changelog(self.append, self.read, self.follow), may_write, lambda: 0.0, handover_seconds=0.05)
         await store.load()
         await store.predecessor()
         await store.claim()

@@ -5,13 +5,14 @@ from uuid import uuid4
 
 import pytest
 
+from jabba.lanes import store as lanes_store
 from jabba.lanes.engine import Engine
 from jabba.lanes.gate import Gate
 from jabba.lanes.lane import Shared
 from jabba.lanes.owned import OwnedPartition
 from jabba.lanes.policy import Policy
 from jabba.lanes.records import JobRecord, LaneName, LaneRecord
-from jabba.lanes.store import Store
+from jabba.lanes.store import CLEAN_KEY, EPOCH_KEY, Changelog, Store
 from jabba.lifecycle import Strategy
 from jabba.models import Callback, TaskSpec
 from jabba.room import Room
@@ -158,6 +159,53 @@ async def test_a_record_of_a_newer_version_is_no_marker(worker: Worker) -> None:
     await before.put(LaneName.of(one_task()).key, _NEWER)
     await worker.load()
     assert worker.partition.markers == 0
+
+
+@pytest.mark.parametrize("value", [_NEWER, b"{", b"[]", b'{"v":1,"since":"x","crashes":0}'])
+async def test_an_owner_whose_claim_is_unreadable_counts_as_one_that_has_crashed(worker: Worker, value: bytes) -> None:
+    before = await worker.log.taken(at_any_time)
+    await before.put(EPOCH_KEY, value)
+    after = await worker.log.taken(at_any_time)
+    assert (after.epoch, after.crashes) == (before.epoch + 1, 1)
+    assert (await worker.log.taken(at_any_time)).crashes == 2
+
+
+async def test_an_owner_whose_claim_is_unreadable_may_have_left(worker: Worker) -> None:
+    before = await worker.log.taken(at_any_time)
+    await before.put(EPOCH_KEY, b"{")
+    await before.leave()
+    assert (await worker.log.taken(at_any_time)).crashes == 0
+
+
+@pytest.mark.parametrize("value", [_NEWER, b"{", b"[]", b'{"v":1,"clean":false,"finishing":"x"}'])
+async def test_an_owner_whose_parting_is_unreadable_is_waited_for_as_long_as_a_hand_over_takes(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, value: bytes
+) -> None:
+    monkeypatch.setattr(lanes_store, "_PATIENCE_SECONDS", 0.0)
+    before = await worker.log.taken(at_any_time)
+    await before.put(CLEAN_KEY, value)
+    loop, waited = asyncio.get_running_loop(), list[float]()
+    began = loop.time()
+    taking = asyncio.create_task(worker.log.taken(at_any_time))
+    taking.add_done_callback(lambda _: waited.append(loop.time() - began))
+    # Before it is over, the former owner may still record.
+    await before.put("lane/step", b"recorded")
+    after = await taking
+    assert waited[0] >= 0.05
+    assert (after.get("lane/step"), after.epoch, after.crashes) == (b"recorded", before.epoch + 1, 1)
+
+
+async def test_an_owner_whose_parting_is_unreadable_is_waited_for_no_longer_once_it_has_left(worker: Worker) -> None:
+    before = await worker.log.taken(at_any_time)
+    await before.put(CLEAN_KEY, b"{")
+    store = Store(Changelog(worker.log.append, worker.log.read, worker.log.follow), at_any_time, lambda: 0.0, 600.0)
+    await store.load()
+    waiting = asyncio.create_task(store.predecessor())
+    await before.leave()
+    async with asyncio.timeout(5):
+        await waiting
+        await store.claim()
+    assert store.crashes == 0
 
 
 def test_a_job_record_of_a_newer_version_is_not_read() -> None:
