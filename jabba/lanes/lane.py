@@ -11,11 +11,13 @@ from jabba.errors import JabbaError, MessageTooLarge
 from jabba.events import encode_event, event_from_json
 from jabba.lanes import answers
 from jabba.lanes.answers import Answer, Encoded, TaskPlace
+from jabba.lanes.carried import Carried
 from jabba.lanes.gate import Gate
-from jabba.lanes.ports import Events, Runner, is_acknowledged
-from jabba.lanes.records import JobRecord, LaneName, LaneRecord, outcome_tag
+from jabba.lanes.parking import Parked
+from jabba.lanes.ports import Events, Runner
+from jabba.lanes.records import LaneName, LaneRecord, outcome_tag
 from jabba.lanes.store import Store
-from jabba.lanes.turns import Turns
+from jabba.lanes.turns import Turns, job_record
 from jabba.lifecycle import TASK_TRANSITIONS, UNSUCCESSFUL, Outcome, Strategy, TasksAborted, TaskStarted, Version
 from jabba.slices import Slice
 
@@ -33,15 +35,7 @@ CONSUMED_AFTER_SECONDS = 0.25
 """A step that runs longer is announced as CONSUMED; announcing every step would double the events."""
 
 
-class Parked(JabbaError):
-    """The lane goes on waiting in the table: until ``due``, or for its turn."""
-
-    def __init__(self, due: float | None = None) -> None:
-        super().__init__(due)
-        self.due = due
-
-
-class Refused(JabbaError):
+class OtherJob(JabbaError):
     """The slice belongs to another job than the record under its id."""
 
 
@@ -68,11 +62,20 @@ class Lane:
 
     The order is the promise: a step runs, its outcome is recorded, the record is acknowledged, and only then does the
     next step start and the event go out. A lane that starts from a record sends again what the record still carries:
-    an event can be repeated, never lost, and never contradict what ran.
+    an event can be repeated, never lost, and never contradict what ran. It numbers its events from ``seq`` on: the
+    last number of a lane of this owner that stumbled.
     """
 
     def __init__(
-        self, slice_: Slice, offset: int, store: Store, turns: Turns, shared: Shared, *, suspect: bool = False
+        self,
+        slice_: Slice,
+        offset: int,
+        store: Store,
+        turns: Turns,
+        shared: Shared,
+        *,
+        suspect: bool = False,
+        seq: int = 0,
     ) -> None:
         self.slice = slice_
         self.waits_for_turn = False
@@ -82,8 +85,8 @@ class Lane:
         self._name = LaneName.of(slice_)
         saved = store.read(self._name.key, LaneRecord.decode)
         self._record = saved or LaneRecord.start(slice_, offset)
-        self._seq = self._record.seq
-        self._carried: dict[bytes, asyncio.Future[int]] = {}
+        self.seq = max(seq, self._record.seq)
+        self._carried = Carried()
         self._large: dict[str, bytes] = {}
         self._unrecorded: list[Encoded] = []
         self._arrived = 0
@@ -102,7 +105,7 @@ class Lane:
         """Run what has not run yet; return once everything is recorded and every event acknowledged."""
         if self._record.digest != self.slice.digest:
             await self._shared.refuse(self.slice, OTHER_JOB)
-            raise Refused
+            raise OtherJob
         if self._record.ended is not None:
             return
         self._send_carried()
@@ -149,6 +152,7 @@ class Lane:
             if self._record.failed:
                 await self._abort_from(position)
                 break
+            await self._carried.be_few()
             if self._suspect:
                 # In a sequential slice only the first open step can have been running when a worker died.
                 await self._step_alone(position)
@@ -161,11 +165,13 @@ class Lane:
     async def _run_at_once(self) -> None:
         if self._suspect:
             for position in self._open_positions():
+                await self._carried.be_few()
                 await self._step_alone(position)
             return
         try:
             async with asyncio.TaskGroup() as steps:
                 for position in self._open_positions():
+                    await self._carried.be_few()
                     await self._shared.gate.enter()
                     step = steps.create_task(self._step(position))
                     # One that is cancelled before its first line gives its slot back as well.
@@ -225,8 +231,8 @@ class Lane:
             self._shared.events.send(task.job, encode_event(started))
 
     def _next_version(self) -> Version:
-        self._seq += 1
-        return Version(self.slice.run, self._store.epoch, self._seq)
+        self.seq += 1
+        return Version(self.slice.run, self._store.epoch, self.seq)
 
     async def _abort_from(self, position: int) -> None:
         index = self.slice.first + position
@@ -241,6 +247,7 @@ class Lane:
         ticket = self._arrived
         async with self._writing:
             if ticket <= self._recorded:
+                # It was in the group of another one. If writing that has failed, so has the lane: nothing follows.
                 return
             # Steps that end in this very turn of the event loop share the record.
             await asyncio.sleep(0)
@@ -263,7 +270,7 @@ class Lane:
         carried = [*self._unacknowledged(), *(outcome.text for outcome in group)]
         large = set(self._large.values())
         small = tuple(text for text in carried if text not in large)
-        record = replace(record, seq=self._seq, outcomes=small, large=tuple(self._large), due=None, turn=False)
+        record = replace(record, seq=self.seq, outcomes=small, large=tuple(self._large), due=None, turn=False)
         await self._store.put(self._name.key, record.encode())
         self._record = record
 
@@ -272,9 +279,7 @@ class Lane:
         return ((1 << count) - 1) << (outcome.event.index - self.slice.first)
 
     def _unacknowledged(self) -> list[bytes]:
-        # Of an event that Kafka does not take something else is told in the end, and until then it stays on record.
-        self._carried = {text: sent for text, sent in self._carried.items() if not is_acknowledged(sent)}
-        return list(self._carried)
+        return self._carried.unacknowledged()
 
     async def _write_large(self, group: list[Encoded]) -> list[Encoded]:
         """Write what does not go into the record; answer the group, with a failure for what Kafka does not take."""
@@ -329,7 +334,7 @@ class Lane:
             await self._store.delete(self._name.outcome_key(tag))
         async with self._writing:
             adopted = self._record.adopted
-            marker = replace(self._record, seq=self._seq).marker(self._shared.now())
+            marker = replace(self._record, seq=self.seq).marker(self._shared.now())
             await self._store.put(self._name.key, marker.encode())
             self._record = marker
         if adopted:
@@ -364,7 +369,7 @@ class Lane:
         if self.slice.n_slices == 1:
             return
         while not self._record.failed:
-            job = self._job_record()
+            job = job_record(self._store, self._name.job_key, self.slice.n_slices)
             if job.failed:
                 self._record = replace(self._record, failed=True)
             elif job.next >= self.slice.k:
@@ -377,15 +382,8 @@ class Lane:
                 self.waits_for_turn = False
 
     async def _pass_turn(self) -> None:
-        job = self._job_record()
-        if self.slice.n_slices == 1 or job.failed or job.next > self.slice.k:
-            return
-        after = job.after(self.slice.k, failed=self._record.failed)
-        await self._store.put(self._name.job_key, after.encode())
-        self._turns.notify(self._name.job_key)
-
-    def _job_record(self) -> JobRecord:
-        return self._store.read(self._name.job_key, JobRecord.decode) or JobRecord(self.slice.n_slices)
+        if self.slice.n_slices > 1:
+            await self._turns.pass_on(self._store, self.slice, failed=self._record.failed)
 
 
 def _failed(outcome: Encoded) -> bool:

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice, takewhile
-from typing import TypeVar
 
 from jabba.commands import CloseJob
 from jabba.events import encode_event
@@ -13,8 +12,8 @@ from jabba.lanes.adopted import Adopted
 from jabba.lanes.forgetting import Markers
 from jabba.lanes.gate import Retired
 from jabba.lanes.handover import HandOver
-from jabba.lanes.lane import OTHER_JOB, Lane, Parked, Refused, Shared
-from jabba.lanes.parking import Parking
+from jabba.lanes.lane import OTHER_JOB, Lane, OtherJob, Shared
+from jabba.lanes.parking import Parked, Parking
 from jabba.lanes.policy import Policy
 from jabba.lanes.records import (
     LANE_PREFIX,
@@ -35,8 +34,6 @@ from jabba.room import Room
 from jabba.slices import Slice
 
 logger = logging.getLogger(__name__)
-
-_Record = TypeVar("_Record")
 
 _FIRST_RETRY_SECONDS = 0.5
 _LONGEST_RETRY_SECONDS = 30.0
@@ -167,7 +164,7 @@ class OwnedPartition:
         """Start the lane of a slice that was read from the log, unless it runs already."""
         running = self._running.get(LaneName.of(slice_).key)
         if running is None:
-            self._start(Running(slice_, size, self._shared.now(), [offset]))
+            self._start(Running(slice_, size, [offset]))
             return
         if running.slice.digest != slice_.digest:
             self._spawn(self._refuse(slice_, offset, size))
@@ -193,9 +190,7 @@ class OwnedPartition:
         store = await asyncio.shield(self.store)
         if command.strategy is Strategy.SEQUENTIAL:
             key = LaneName(command.job, command.run, 0).job_key
-            record = store.read(key, JobRecord.decode) or JobRecord(command.n_slices)
-            await store.put(key, replace(record, failed=True).encode())
-            self._turns.notify(key)
+            await self._turns.close(store, key, command.n_slices)
         version = Version(command.run, store.epoch, 0)
         closed = JobClosed(command.job, version, command.reason, type=command.type)
         await self._shared.events.send(command.job, encode_event(closed))
@@ -207,7 +202,7 @@ class OwnedPartition:
         now = self._shared.now()
         self._wake_due(now)
         if not self._background:
-            self._spawn(self._adopt_old(now))
+            self._spawn(self._adopt_old(asyncio.get_running_loop().time()))
             if forgets:
                 self._spawn(self._forget(self._markers.take_expired(self.store.result(), now, readable)))
 
@@ -232,7 +227,7 @@ class OwnedPartition:
                 await self._run_to_end(key, running, store)
         except Retired:
             return
-        except Refused:
+        except OtherJob:
             refused = True
         except Unreadable as error:
             logger.warning("%s; lane %s is left to a version that can", error, key)
@@ -250,7 +245,7 @@ class OwnedPartition:
                 await self._run_once(running, store)
             except Parked as parked:
                 return self._park(running.slice, parked)
-            except (Retired, Refused, Unreadable):
+            except (Retired, OtherJob, Unreadable):
                 raise
             except Exception:
                 # Nothing a caller can do reaches this; the slice stays in the log until its lane comes through.
@@ -287,7 +282,8 @@ class OwnedPartition:
     def _new_lane(self, running: Running, store: Store) -> Lane:
         suspect = store.crashes >= _CRASHES_TO_SUSPECT and self._suspects_seen < self._policy.suspects
         self._suspects_seen += suspect
-        return Lane(running.slice, running.offset, store, self._turns, self._shared, suspect=suspect)
+        seq = running.lane.seq if running.lane else 0
+        return Lane(running.slice, running.offset, store, self._turns, self._shared, suspect=suspect, seq=seq)
 
     def _finish_offsets(self, running: Running) -> None:
         for offset in running.offsets:
@@ -308,7 +304,7 @@ class OwnedPartition:
         if is_marker(text):
             self._markers.add(key)
             return
-        record = _read(store, key, LaneRecord.decode)
+        record = store.read_or_tell(key, LaneRecord.decode)
         if record is None:
             return
         if record.adopted and record.turn:
@@ -325,14 +321,14 @@ class OwnedPartition:
             # Its slice was read from the log once more: that lane goes on from the record.
             return
         slice_key = LaneName.parse(key).slice_key
-        slice_ = _read(store, slice_key, Slice.model_validate_json)
+        slice_ = store.read_or_tell(slice_key, Slice.model_validate_json)
         if slice_ is None:
             # If it is not there, its adoption was recorded too late to count when it was made: the log still has it.
             logger.warning("the adopted lane %s has no slice in the table", key)
             return
         size = len(store.get(slice_key) or b"")
         self._room.take_anyway(1, size)
-        self._start(Running(slice_, size, self._shared.now(), []))
+        self._start(Running(slice_, size, []))
 
     def _park(self, slice_: Slice, parked: Parked) -> None:
         name = LaneName.of(slice_)
@@ -347,7 +343,7 @@ class OwnedPartition:
 
     def _wake_turn(self, job: str) -> None:
         store = self.store.result()
-        record = _read(store, job, JobRecord.decode)
+        record = store.read_or_tell(job, JobRecord.decode)
         if record is None:
             return
         for key in self._parking.take_turn(job, record.next, failed=record.failed):
@@ -368,7 +364,7 @@ class OwnedPartition:
         store = self.store.result()
         for key in keys:
             name = LaneName.parse(key)
-            job = _read(store, name.job_key, JobRecord.decode)
+            job = store.read_or_tell(name.job_key, JobRecord.decode)
             if job is not None and name.k == job.n_slices - 1:
                 await store.delete(name.job_key)
             await store.delete(key)
@@ -382,15 +378,6 @@ class OwnedPartition:
         self._background.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, Retired):
             logger.error("background work of a partition failed, the next tick tries again", exc_info=error)
-
-
-def _read(store: Store, key: str, decode: Callable[[bytes], _Record]) -> _Record | None:
-    """Answer what a record says; None if there is none, or none that this version can read, which is told."""
-    try:
-        return store.read(key, decode)
-    except Unreadable as error:
-        logger.warning("%s; what it is about waits for a version that can", error)
-        return None
 
 
 _RECOVERED_AT_A_TIME = 20_000

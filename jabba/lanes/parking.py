@@ -2,6 +2,16 @@
 
 import heapq
 
+from jabba.errors import JabbaError
+
+
+class Parked(JabbaError):
+    """The lane goes on waiting in the table: until ``due``, or for its turn."""
+
+    def __init__(self, due: float | None = None) -> None:
+        super().__init__(due)
+        self.due = due
+
 
 class Parking:
     """The parked lanes of one partition, by key; waking the due ones looks at those alone."""

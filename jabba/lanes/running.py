@@ -12,13 +12,14 @@ _NO_OFFSET = -1
 class Running:
     """A lane in memory, and the offsets that wait for it to end.
 
-    ``size`` is what its slice takes of the room, in bytes, ``since`` when it came.
+    ``size`` is what its slice takes of the room, in bytes, ``since`` when it came, by the event loop's time: the clock
+    may be set.
     """
 
-    def __init__(self, slice_: Slice, size: int, since: float, offsets: list[int]) -> None:
+    def __init__(self, slice_: Slice, size: int, offsets: list[int]) -> None:
         self.slice = slice_
         self.size = size
-        self.since = since
+        self.since = asyncio.get_running_loop().time()
         self.offset = offsets[0] if offsets else _NO_OFFSET
         self.offsets = offsets
         self.lane: Lane | None = None

@@ -95,6 +95,24 @@ async def test_what_the_other_partitions_of_a_worker_hold_counts(gate: Gate) -> 
     partition.lose()
 
 
+async def test_lanes_are_adopted_though_the_clock_is_set_back(gate: Gate) -> None:
+    clock = [1000.0]
+    shared = Shared(gate, Events(), Runner(), 1024, 3, lambda: clock[0])
+    partition = OwnedPartition(shared, Room(10, 1000), Policy(adopt_seconds=0.0), lambda _: None)
+    partition.gate.open()
+    store = await Log().taken(at_any_time)
+    await partition.loaded(store)
+    waiting = [one_task().model_copy(update={"k": 1, "n_slices": 2}) for _ in range(2)]
+    for offset, slice_ in enumerate(waiting):
+        partition.start(slice_, offset, 10)
+        clock[0] = 0.0
+    async with asyncio.timeout(5):
+        while any(store.get(LaneName.of(slice_).slice_key) is None for slice_ in waiting):
+            partition.tick(range(0))
+            await asyncio.sleep(0)
+    partition.lose()
+
+
 async def test_nothing_is_forgotten_while_others_load(gate: Gate) -> None:
     shared = Shared(gate, Events(), Runner(), 1024, 3, lambda: 100.0)
     policy = Policy(window=Window(seconds=0.0))

@@ -1,18 +1,20 @@
 """A lane that fails over a defect starts again, and takes nothing away from the others."""
 
 import asyncio
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from jabba import strictjson
 from jabba.callbacks import TaskContext
-from jabba.lanes import owned
-from jabba.lanes.answers import Answer
+from jabba.events import event_from_json
+from jabba.lanes import lane, owned
+from jabba.lanes.answers import Answer, succeeded
 from jabba.lanes.gate import Gate
 from jabba.lanes.lane import Shared
 from jabba.lanes.owned import OwnedPartition
 from jabba.lanes.policy import Policy
-from jabba.lifecycle import Strategy
+from jabba.lifecycle import Event, JobClosed, Strategy, TaskStarted, TaskSucceeded
 from jabba.models import Callback, TaskSpec
 from jabba.room import Room
 from jabba.slices import Slice
@@ -35,6 +37,12 @@ class BrokenRunner(Runner):
         return answer
 
 
+async def until_idle(partition: OwnedPartition) -> None:
+    async with asyncio.timeout(5):
+        while partition.lanes:  # noqa: ASYNC110 — lanes tell nobody that they have ended
+            await asyncio.sleep(0.01)
+
+
 def tasks(count: int, strategy: Strategy) -> Slice:
     task = TaskSpec(callback=Callback(service="local", module="m", function="f"))
     return Slice(
@@ -50,6 +58,36 @@ def tasks(count: int, strategy: Strategy) -> Slice:
     )
 
 
+async def test_an_event_after_a_stumble_has_a_higher_number_than_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the projection, to which the highest counts, would leave the task CONSUMED."""
+    monkeypatch.setattr(owned, "_FIRST_RETRY_SECONDS", 0.0)
+    # Announced at once before the stumble, and not at all after it.
+    monkeypatch.setattr(lane, "CONSUMED_AFTER_SECONDS", 0.0)
+    events, sent = Events(), list[Event | JobClosed]()
+
+    class BreaksLate(Runner):
+        async def run(self, callback: Callback, context: TaskContext) -> Answer:
+            self.calls += 1
+            if self.calls > 1:
+                return succeeded({})
+            await asyncio.sleep(0.01)
+            raise RuntimeError("a defect")
+
+    def note(job: UUID, text: bytes) -> asyncio.Future[int]:
+        sent.append(event_from_json(strictjson.decode(text)))
+        return Events.send(events, job, text)
+
+    monkeypatch.setattr(events, "send", note)
+    shared = Shared(Gate(asyncio.Semaphore(1)), events, BreaksLate(), 1024, 3, lambda: 0.0)
+    partition = OwnedPartition(shared, Room(10, 1000), Policy(), print)
+    partition.gate.open()
+    await partition.loaded(await Log().taken(at_any_time))
+    partition.start(tasks(1, Strategy.SEQUENTIAL), 0, 10)
+    await until_idle(partition)
+    assert [type(event) for event in sent] == [TaskStarted, TaskSucceeded]
+    assert sent[0].version < sent[1].version
+
+
 async def test_no_slot_is_lost_when_a_concurrent_lane_stumbles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(owned, "_FIRST_RETRY_SECONDS", 0.0)
     gate, runner = Gate(asyncio.Semaphore(SLOTS)), BrokenRunner(broken=4 * SLOTS)
@@ -57,7 +95,5 @@ async def test_no_slot_is_lost_when_a_concurrent_lane_stumbles(monkeypatch: pyte
     partition.gate.open()
     await partition.loaded(await Log().taken(at_any_time))
     partition.start(tasks(4 * SLOTS, Strategy.CONCURRENT), 0, 10)
-    async with asyncio.timeout(5):
-        while partition.lanes:  # noqa: ASYNC110 — lanes tell nobody that they have ended
-            await asyncio.sleep(0.01)
+    await until_idle(partition)
     assert partition.gate.running == 0

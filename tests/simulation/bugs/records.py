@@ -24,7 +24,7 @@ def carries_no_outcome_in_the_final_record() -> list[Patch]:
         carried = () if final else (*self._unacknowledged(), *(outcome.text for outcome in group))
         small = tuple(text for text in carried if len(text) <= lane.LARGE_OUTCOME_BYTES)
         large = () if final else tuple(self._large)
-        record = replace(record, seq=self._seq, outcomes=small, large=large, due=None, turn=False)
+        record = replace(record, seq=self.seq, outcomes=small, large=large, due=None, turn=False)
         await self._store.put(self._name.key, record.encode())
         self._record = record
 
