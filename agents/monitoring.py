@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 
+from agents.hanging import Hanging
 from jabba.emitter import Emitter
 from jabba.lanes.engine import Engine
 from jabba.metrics import WORKER, Exposition
@@ -24,6 +25,7 @@ def monitor_of(
     emitter: Emitter,
     table: LaneTable,
     watchdog: Watchdog,
+    hanging: Hanging,
     lag: Lag,
     unready: Fault,
 ) -> AbstractAsyncContextManager[object]:
@@ -50,6 +52,7 @@ def monitor_of(
             "jabba_rebalances_total": lambda: engine.rebalances,
             "jabba_epochs_taken_total": lambda: engine.taken,
             "jabba_lag_messages": lambda: {(str(partition),): count for partition, count in lag().items()},
+            "jabba_steps_hanging": lambda: hanging.steps,
             "jabba_stalled_seconds": lambda: watchdog.stalled_seconds,
         },
     )

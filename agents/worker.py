@@ -24,6 +24,7 @@ from agents.consumer import (
     uncommitted,
 )
 from agents.gaps import Intake, reread
+from agents.hanging import Hanging
 from agents.monitoring import monitor_of
 from agents.standstill import SILENT_SECONDS, Standstill, extent_of
 from agents.starts import found_of, is_another_log, starts
@@ -46,6 +47,7 @@ from jabba.slices import Slice, encode_message
 from jabba.topics import partition_of
 from jabba.transports.local import LocalRunner
 from jabba.transports.measured import MeasuredRunner
+from jabba.transports.places import Places
 from jabba.watchdog import Watchdog
 from tables.lanes import LaneTable
 
@@ -76,7 +78,7 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
     app.transport.Consumer = partial(PromptConsumer, lease=lease, topics=read)  # type: ignore[misc,assignment]
     gate = Gate(asyncio.Semaphore(settings.slots), lease.valid)
     emitter = Emitter(partial(log.append, settings.topics.events), partitions)
-    local = LocalRunner(settings.threads)
+    local = LocalRunner(settings.threads, clock.monotonic)
     runner = MeasuredRunner(local, clock.monotonic)
     table = LaneTable(app, settings=settings, partitions=partitions, log=log, now=clock.now)
     app.tables.add(table)
@@ -111,6 +113,13 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
         loaded=lambda partition: table.passed.get(partition, 0),
         patience=settings.handover_seconds + SILENT_SECONDS,
     )
+    slots = Places("slots", settings.slots, lambda: runner.running, lambda: engine.waiting)
+    hanging = Hanging([slots, local.places], settings.stall_seconds, clock.monotonic)
+
+    async def look() -> None:
+        hanging.look()
+
+    app.timer(_TICK_SECONDS, name="hanging")(look)
     ownership = Ownership(app, settings, engine, lease, intakes=intakes, standstill=standstill, close=close)
     ownership.attach()
     app.beside = monitor_of(
@@ -120,6 +129,7 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
         emitter=emitter,
         table=table,
         watchdog=ownership.watchdog,
+        hanging=hanging,
         lag=ownership.lag,
         unready=ownership.unready,
     )

@@ -48,6 +48,7 @@ WORKER = (
     Shown("jabba_rebalances_total", "counter", "Rebalances that this worker went through."),
     Shown("jabba_epochs_taken_total", "counter", "Partitions that this worker loaded under a new epoch."),
     Shown("jabba_lag_messages", "gauge", "Messages of the tasks topic that are not committed.", ("partition",)),
+    Shown("jabba_steps_hanging", "gauge", "Steps that hold all slots or threads for too long, while others wait."),
     Shown("jabba_stalled_seconds", "gauge", "For how long work has waited while none was done."),
 )
 

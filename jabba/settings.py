@@ -115,7 +115,10 @@ class Settings(BaseModel):
         description="A name that one worker keeps over its restarts, so that they move no partition.",
     )
     stall_seconds: float = Field(
-        default=120.0, gt=0, description="A worker that gets nothing done for so long, though work waits, exits."
+        default=120.0,
+        gt=0,
+        description="A worker in which work, intake or commands stand still for so long exits; one whose slots or "
+        "threads are all held by steps for so long says which.",
     )
     commit_seconds: float = Field(default=1.0, gt=0, description="How often a worker commits its offsets.")
 

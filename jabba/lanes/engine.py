@@ -208,6 +208,11 @@ class Engine:
         return sum(owned.gate.running for owned in self._all)
 
     @property
+    def waiting(self) -> int:
+        """Answer how many steps wait for a slot."""
+        return sum(owned.gate.waiting for owned in self._owned.values())
+
+    @property
     def lanes(self) -> int:
         """Answer how many lanes are in memory."""
         return sum(owned.lanes for owned in self._owned.values())

@@ -21,7 +21,7 @@ class Gate:
 
     ``slots`` bounds the steps of all gates that branch off this one: a worker has one for each of its partitions.
     ``lease`` answers whether the consumer group still counts this worker as alive: one whose session may have expired
-    records nothing, because another may own its partitions already.
+    records nothing, because another may own its partitions already. ``waiting`` counts the steps that wait for a slot.
     """
 
     def __init__(self, slots: asyncio.Semaphore, lease: Callable[[], bool] = lambda: True) -> None:
@@ -34,6 +34,7 @@ class Gate:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._running = self._settling = 0
+        self.waiting = 0
 
     def branch(self) -> "Gate":
         """Make a gate of its own for a partition, closed as yet."""
@@ -116,7 +117,11 @@ class Gate:
         """Wait for the gate and a slot; Retired, as for all that waits here."""
         while True:
             await self._until_open()
-            await self._slots.acquire()
+            self.waiting += 1
+            try:
+                await self._slots.acquire()
+            finally:
+                self.waiting -= 1
             if self._is_open():
                 break
             self._slots.release()

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import inspect
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -13,6 +14,7 @@ from jabba.callbacks import TaskContext
 from jabba.lanes import answers
 from jabba.lanes.answers import Answer
 from jabba.models import Callback
+from jabba.transports.places import Held, Places
 
 SERVICE = "local"
 
@@ -21,10 +23,16 @@ class LocalRunner:
     """Runs registered functions: async ones in the event loop, others in threads, so that they do not hold it up.
 
     A thread cannot be cancelled: after a hand-over, a slow function may still run beside its successor elsewhere.
+    ``places`` are its threads.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=callbacks.CALLBACK_THREADS)
+        self._monotonic = monotonic
+        # Both are changed in threads, one operation at a time.
+        self._held: dict[object, Held] = {}
+        self._waiting: set[object] = set()
+        self.places = Places("threads", threads, lambda: list(self._held.values()), lambda: len(self._waiting))
 
     async def run(self, callback: Callback, context: TaskContext) -> Answer:
         """Invoke a callback and answer how it went; only a cancellation is raised."""
@@ -37,7 +45,7 @@ class LocalRunner:
                 "with @jabba.callback"
             )
         try:
-            return answers.returned(await self._invoke(function, callback.args, context))
+            return answers.returned(await self._invoke(function, callback, context))
         except BaseException as error:
             if _is_cancelled(error):
                 raise
@@ -47,13 +55,30 @@ class LocalRunner:
         """Let threads end by themselves; those that still run are not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _invoke(self, function: Callable[..., Any], args: list[Any], context: TaskContext) -> Any:
+    async def _invoke(self, function: Callable[..., Any], callback: Callback, context: TaskContext) -> Any:
         callbacks.enter_task(context)
         if inspect.iscoroutinefunction(function):
-            return await function(*args)
-        call = partial(contextvars.copy_context().run, _call, function, args)
-        value = await asyncio.get_running_loop().run_in_executor(self._threads, call)
+            return await function(*callback.args)
+        step = object()
+        hold = partial(self._hold, step, f"{callback.module}.{callback.function}", context)
+        call = partial(contextvars.copy_context().run, hold, function, callback.args)
+        self._waiting.add(step)
+        try:
+            value = await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        finally:
+            self._waiting.discard(step)
         return await value if inspect.isawaitable(value) else value
+
+    def _hold(
+        self, step: object, name: str, context: TaskContext, function: Callable[..., Any], args: list[Any]
+    ) -> Any:
+        """Call a function in its thread, which it holds even if nobody waits for it any more."""
+        self._waiting.discard(step)
+        self._held[step] = Held(name, context.job_id, self._monotonic())
+        try:
+            return _call(function, args)
+        finally:
+            del self._held[step]
 
 
 def _call(function: Callable[..., Any], args: list[Any]) -> Any:

@@ -1,7 +1,7 @@
 """Steps, counted and timed around whatever runs them."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from jabba.callbacks import TaskContext
 from jabba.figures import Durations
@@ -9,6 +9,7 @@ from jabba.lanes.answers import Answer
 from jabba.lanes.ports import Runner
 from jabba.lifecycle import TaskFailed, TaskRescued, TaskSucceeded
 from jabba.models import Callback
+from jabba.transports.places import Held
 
 _WORDS = {TaskSucceeded: "succeeded", TaskFailed: "failed", TaskRescued: "rescued"}
 _CANCELLED = "cancelled"
@@ -22,15 +23,24 @@ class MeasuredRunner:
         self._monotonic = monotonic
         self.outcomes: Counter[str] = Counter(dict.fromkeys((*_WORDS.values(), _CANCELLED), 0))
         self.seconds = Durations()
+        self._running: dict[object, Held] = {}
+
+    @property
+    def running(self) -> Collection[Held]:
+        """Answer the steps that have begun and not ended."""
+        return self._running.values()
 
     async def run(self, callback: Callback, context: TaskContext) -> Answer:
         """Invoke a callback and answer how it went; only a cancellation is raised."""
         began = self._monotonic()
         word = _CANCELLED
+        step = object()
+        self._running[step] = Held(f"{callback.module}.{callback.function}", context.job_id, began)
         try:
             answer = await self._runner.run(callback, context)
             word = _WORDS[answer.event]
         finally:
+            del self._running[step]
             self.outcomes[word] += 1
             self.seconds.add(self._monotonic() - began)
         return answer

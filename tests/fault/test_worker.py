@@ -16,6 +16,7 @@ from jabba.commands import encode_commands
 from jabba.log import Log
 from jabba.models import Job
 from tests.fault.house import READY_SECONDS, House, wait_until
+from tests.fault.plans import MODULE
 from tests.fault.single import Seen, call, step, wait_for_all
 from tests.support.kafka import KafkaServer
 from tests.support.keys import KEY
@@ -156,7 +157,7 @@ def test_a_worker_that_gets_nothing_done_exits_but_not_because_kafka_is_away(
     house: House, client: SyncClient, seen: Seen, worker: ChildProcess, tmp_path: Path
 ) -> None:
     assert worker.terminate(READY_SECONDS) == 0, worker.account("failed")
-    with house.new_worker(instance=ONLY, stall_seconds=STALL_SECONDS) as successor:
+    with house.new_worker(instance=ONLY, stall_seconds=STALL_SECONDS, threads=1) as successor:
         successor.start()
         house.await_workers([successor])
         file = tmp_path / "file"
@@ -180,6 +181,14 @@ def test_a_worker_that_gets_nothing_done_exits_but_not_because_kafka_is_away(
         (tmp_path / "other").touch()
         successor.start()
         assert wait_for_all(client, [unfinished, unheard]) == {"PROCESSED"}
+
+        hanging = client.create_job([call("waiting_thread", 0, str(tmp_path / "third"))], "hanging").job
+        seen.wait_for_start(hanging, 0)
+        held_up = client.create_job([call("threaded", 0, 0.0, "ok")], "held up").job
+        told = f"while 1 steps wait, by {MODULE}.waiting_thread of job {hanging.id}"
+        successor.wait_for_line(f"all 1 threads have been held .* {told}", READY_SECONDS)
+        (tmp_path / "third").touch()
+        assert wait_for_all(client, [hanging, held_up]) == {"PROCESSED"}
 
         disobeying = client.create_job([call("disobey", 0)], "disobeying").job
         assert wait_for_all(client, [disobeying]) == {"PROCESSED"}

@@ -127,3 +127,14 @@ async def test_whoever_waits_for_a_partition_that_is_lost_is_told(gate: Gate) ->
         with pytest.raises(Retired):
             await asyncio.wait_for(one, 5)
     assert not gate.writable
+
+
+async def test_who_waits_for_a_slot_is_counted(gate: Gate) -> None:
+    await gate.enter()
+    await gate.enter()
+    waiting = asyncio.create_task(gate.enter())
+    await asyncio.sleep(0)
+    assert (gate.running, gate.waiting) == (2, 1)
+    gate.leave()
+    await waiting
+    assert (gate.running, gate.waiting) == (2, 0)

@@ -135,3 +135,24 @@ def test_two_functions_cannot_share_a_name() -> None:
 
         @jabba.callback(module="tests", name="taken")
         def second() -> None: ...
+
+
+async def test_who_holds_a_thread_and_who_waits_for_one_is_known(runner: LocalRunner) -> None:
+    end = threading.Event()
+
+    def hang() -> None:
+        end.wait()
+
+    steps = [asyncio.create_task(run(runner, hang)) for _ in range(3)]
+    while not (len(list(runner.places.held())) == 2 and runner.places.waiting() == 1):  # noqa: ASYNC110 — threads tell nobody
+        await asyncio.sleep(0.001)
+    assert {one.job for one in runner.places.held()} == {CONTEXT.job_id}
+    # A thread goes on, and is held, though nobody waits for it any more.
+    for step in steps:
+        step.cancel()
+    await asyncio.wait(steps)
+    assert len(list(runner.places.held())) == 2
+    assert runner.places.waiting() == 0
+    end.set()
+    while list(runner.places.held()):  # noqa: ASYNC110 — see above
+        await asyncio.sleep(0.001)

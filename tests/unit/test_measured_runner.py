@@ -8,6 +8,7 @@ from jabba.lanes import answers
 from jabba.lanes.answers import Answer
 from jabba.models import Callback
 from jabba.transports.measured import MeasuredRunner
+from jabba.transports.places import Held
 
 CONTEXT = TaskContext(UUID(int=1), UUID(int=2), 1)
 CALLBACK = Callback(service="local", module="m", function="f", args=[])
@@ -39,3 +40,17 @@ async def test_outcomes_are_counted_and_timed() -> None:
         await runner.run(CALLBACK, CONTEXT)
     assert runner.outcomes == {"succeeded": 1, "failed": 1, "rescued": 1, "cancelled": 1}
     assert runner.seconds.total == 4.0
+
+
+async def test_what_runs_is_known() -> None:
+    seen: list[Held] = []
+
+    class Looking:
+        async def run(self, _callback: Callback, _context: TaskContext) -> Answer:
+            seen.extend(runner.running)
+            return answers.succeeded({})
+
+    runner = MeasuredRunner(Looking(), lambda: 7.0)
+    await runner.run(CALLBACK, CONTEXT)
+    assert seen == [Held("m.f", CONTEXT.job_id, 7.0)]
+    assert not runner.running

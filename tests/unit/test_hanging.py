@@ -1,0 +1,54 @@
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import pytest
+
+from agents.hanging import Hanging
+from jabba.transports.places import Held, Places
+
+
+@dataclass
+class World:
+    now: float = 0.0
+    waiting: int = 1
+    held: list[Held] = field(default_factory=list)
+
+
+def hanging(world: World, places: int = 2) -> Hanging:
+    kind = Places("threads", places, lambda: world.held, lambda: world.waiting)
+    return Hanging([kind], 10.0, lambda: world.now)
+
+
+def test_steps_that_hold_all_places_for_long_while_others_wait_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(10.0, held=[Held("shop.charge", UUID(int=1), 0.0), Held("shop.mail", UUID(int=2), 0.0)])
+    judge = hanging(world)
+    assert judge.steps == 2
+    judge.look()
+    assert "all 2 threads have been held for more than 10 s, while 1 steps wait, by " in caplog.text
+    assert f"shop.charge of job {UUID(int=1)}; shop.mail of job {UUID(int=2)}" in caplog.text
+
+
+def test_the_same_is_told_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(held=[Held("shop.charge", UUID(int=number), 0.0) for number in range(7)])
+    judge = hanging(world, 7)
+    for second in range(36):
+        world.now = float(second)
+        judge.look()
+    assert len(caplog.records) == 3
+    assert "and 2 more" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        World(10.0, 0, [Held("a", UUID(int=1), 0.0)] * 2),
+        World(10.0, 1, [Held("a", UUID(int=1), 0.0)]),
+        World(10.0, 1, [Held("a", UUID(int=1), 0.0), Held("a", UUID(int=1), 0.5)]),
+    ],
+    ids=["nobody waits", "a place is free", "one is young"],
+)
+def test_nothing_is_told_otherwise(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    judge = hanging(world)
+    judge.look()
+    assert judge.steps == 0
+    assert caplog.text == ""
