@@ -24,7 +24,7 @@ from jabba.persistence.figures import Figures, monitor_of
 from jabba.persistence.intake import Fault, Intake, Message, Place, parts
 from jabba.persistence.upkeep import Upkeep
 from jabba.persistence.writer import Writer
-from jabba.persistence.writes import Offsets
+from jabba.persistence.writes import Offsets, WentBack, look_back
 from jabba.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -139,12 +139,21 @@ class Projector(Service):
         while not self.should_stop:
             await self._take_over(consumer)
             self._figures.lag = self._following.behind(consumer.highwater)
-            for part in parts(await self._read(consumer)):
-                await self._project(part)
-            if clock.time() - committed_at > _COMMIT_SECONDS:
-                await self._commit(consumer)
-                committed_at = clock.time()
+            try:
+                await self._project_all(await self._read(consumer))
+                if clock.time() - committed_at > _COMMIT_SECONDS:
+                    await self._look_back()
+                    await self._commit(consumer)
+                    committed_at = clock.time()
+            except WentBack as error:
+                logger.warning("PostgreSQL went back in time: %s; what is missing is read again", error)
+                self._following.forget()
         await self._commit(consumer)
+
+    async def _look_back(self) -> None:
+        """See whether all that was written is still there, also where nothing comes that would be written onto it."""
+        with contextlib.suppress(Unavailable):
+            await look_back(self._database.fetch, self._following.reached())
 
     async def _take_over(self, consumer: AIOKafkaConsumer) -> None:
         """Go to where the projection stands in the partitions that were assigned anew."""
@@ -206,12 +215,20 @@ class Projector(Service):
             if place in following.next and record.offset >= following.next[place]
         ]
 
+    async def _project_all(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
+        generation = self._following.generation
+        for part in parts(records):
+            # What was read before the partitions were taken away is read again by whoever follows them now.
+            if generation == self._following.generation:
+                await self._project(part)
+
     async def _project(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
         """Write what messages say; what nobody can understand is put aside before their offsets are passed."""
         with self._figures.batch(record.topic for record in records):
             await self._write(records)
 
     async def _write(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
+        needed = self._following.reached({TopicPartition(record.topic, record.partition) for record in records})
         intake = Intake()
         for record in records:
             message = Message(Place(record.topic, record.partition, record.offset), record.timestamp, record.value)
@@ -219,9 +236,9 @@ class Projector(Service):
             read(message)
         await self._put_aside(intake.faults)
         offsets = {(record.topic, record.partition): record.offset + 1 for record in records}
-        if faults := await self._writer.write(intake.items, offsets):
+        if faults := await self._writer.write(intake.items, offsets, needed):
             await self._put_aside(faults)
-            await self._writer.move(offsets)
+            await self._writer.move(offsets, needed)
         self._following.advance(offsets)
 
     async def _put_aside(self, faults: Iterable[Fault]) -> None:
@@ -266,14 +283,15 @@ class Following(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002 — aiokafka's interface
         """Forget all: every rebalance takes all partitions away and assigns anew."""
         self.joined = False
-        self._forget()
+        self.forget()
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:  # noqa: ARG002 — the same
         """Note that this projector is a member; the partitions are taken over by its loop."""
-        self._forget()
+        self.forget()
         self.joined = True
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Follow nothing until it is taken over again from where PostgreSQL is."""
         self.next = {}
         self.taken_over = False
         self.generation += 1
@@ -285,6 +303,10 @@ class Following(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         ends = {place: end_of(place) for place in self.next}
         known = {place: max(0, end - self.next[place]) for place, end in ends.items() if end is not None}
         return {(place.topic, str(place.partition)): messages for place, messages in known.items()}
+
+    def reached(self, places: Iterable[TopicPartition] | None = None) -> Offsets:
+        """Answer how far these partitions, or all, have been written."""
+        return {(one.topic, one.partition): self.next[one] for one in (self.next if places is None else places)}
 
     def advance(self, offsets: Offsets) -> None:
         """Note what was written."""

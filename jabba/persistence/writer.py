@@ -10,7 +10,7 @@ from jabba.errors import Unavailable
 from jabba.persistence.database import Database, TransactionLost
 from jabba.persistence.intake import Fault, Item
 from jabba.persistence.projection import ImpossibleFact, fold
-from jabba.persistence.writes import Offsets, write
+from jabba.persistence.writes import NO_OFFSETS, Offsets, write
 
 logger = logging.getLogger(__name__)
 
@@ -36,21 +36,24 @@ class Writer:
         self._database = database
         self._patient = patient
 
-    async def write(self, items: Sequence[Item], offsets: Offsets) -> list[Fault]:
+    async def write(self, items: Sequence[Item], offsets: Offsets, needed: Offsets = NO_OFFSETS) -> list[Fault]:
         """Write facts and offsets, however long PostgreSQL is away.
 
         If some of the facts cannot be written the others are, but no offsets: answers what is wrong, which must be
         kept somewhere before ``move`` passes over it.
+
+        Raises:
+            WentBack: the partitions are not projected as far as ``needed`` any more; nothing is written.
         """
         try:
-            await self._persist(items, offsets)
+            await self._persist(items, offsets, needed)
         except Refused as refused:
             return await self._isolate(items, refused)
         return []
 
-    async def move(self, offsets: Offsets) -> None:
-        """Write offsets alone."""
-        await self._persist([], offsets)
+    async def move(self, offsets: Offsets, needed: Offsets = NO_OFFSETS) -> None:
+        """Write offsets alone; it raises what ``write`` does."""
+        await self._persist([], offsets, needed)
 
     async def _isolate(self, items: Sequence[Item], refused: Refused) -> list[Fault]:
         """Write what can be written of a batch that was refused, in halves, down to those that are to blame."""
@@ -59,12 +62,12 @@ class Writer:
         middle = len(items) // 2
         return [fault for half in (items[:middle], items[middle:]) for fault in await self.write(half, {})]
 
-    async def _persist(self, items: Sequence[Item], offsets: Offsets) -> None:
+    async def _persist(self, items: Sequence[Item], offsets: Offsets, needed: Offsets) -> None:
         """Write a batch, again and again until it is in or refused."""
         pause = 0.0
         while True:
             try:
-                await self._transact(items, offsets)
+                await self._transact(items, offsets, needed)
             except TransactionLost as lost:
                 logger.info("another projector was in the way: %s", lost)
             except (Unavailable, psycopg2.Error) as error:
@@ -76,11 +79,11 @@ class Writer:
             else:
                 return
 
-    async def _transact(self, items: Sequence[Item], offsets: Offsets) -> None:
+    async def _transact(self, items: Sequence[Item], offsets: Offsets, needed: Offsets) -> None:
         try:
             batch = fold(item.fact for item in items)
             async with self._database.transaction() as transaction:
-                await write(transaction, batch, offsets)
+                await write(transaction, batch, offsets, needed)
         except psycopg2.Error as error:
             if (error.pgcode or "")[:2] in _REFUSALS:
                 raise Refused(_explained(error)) from error

@@ -3,7 +3,7 @@
 Doing it again changes nothing, and a slice and an event of one task may come in either order.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -26,9 +26,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, Insert, insert
 from sqlalchemy.sql.selectable import CTE
 
+from jabba.errors import JabbaError
 from jabba.lifecycle import FINAL, TASK_TRANSITIONS, UNSUCCESSFUL, JobStatus, Strategy, TaskStatus, precursors
 from jabba.persistence import auditing
-from jabba.persistence.database import Transaction
+from jabba.persistence.database import Row, Transaction
 from jabba.persistence.incoming import encoded, incoming_rows
 from jabba.persistence.projection import Batch
 from jabba.persistence.schema import jobs, projection_offsets, tasks
@@ -51,26 +52,51 @@ TOLD_BY_SLICES = ("n_slices", "total", "strategy", "type", "digest", "name", "me
 SPECIFIED = ("priority", "name", "callback", "meta")
 HAPPENED = ("status", "updated_at", "ended_at", "attempt", "result", "run", "epoch", "seq")
 
+NO_OFFSETS: Offsets = {}
+
+Execute = Callable[[Any, Mapping[str, Any]], Awaitable[list[Row]]]
+"""Executes a statement, in a transaction or by itself, and answers its rows."""
+
 _NOTHING: ColumnElement[Any] = literal_column("'{}'::jsonb", JSONB)
 
 
-async def write(transaction: Transaction, batch: Batch, offsets: Offsets) -> None:
-    """Write a batch and the offsets behind it.
+class WentBack(JabbaError):
+    """PostgreSQL does not have what was written to it: it is a replica that had lagged, or was restored."""
+
+    def __init__(self, topic: str, partition: int, needed: int, reached: int) -> None:
+        super().__init__(f"{topic}[{partition}] was projected to {needed}, and is to {reached} now")
+
+
+async def write(transaction: Transaction, batch: Batch, offsets: Offsets, needed: Offsets = NO_OFFSETS) -> None:
+    """Write a batch and the offsets behind it, onto all that was written to ``needed``.
 
     Raises:
         ImpossibleFact: slices of the batch belong to another submission than those under the same id before.
+        WentBack: what was written before is not there.
     """
     for known in await transaction.execute(LOCK_JOBS, {"jobs": encoded(batch.job_values())}):
         batch.jobs[known["id"]].check_digest(known["digest"])
-    moved = [[topic, partition, offset] for (topic, partition), offset in sorted(offsets.items())]
+    if needed:
+        # Behind the first statement: who holds this table and waits for the others would keep a rebuild from swapping.
+        await look_back(transaction.execute, needed)
     span = _span(batch.jobs)
-    rows = {"tasks": encoded(batch.task_values()), "offsets": encoded(moved)}
+    rows = {"tasks": encoded(batch.task_values()), "offsets": _encoded_offsets(offsets)}
     counted = await transaction.execute(WRITE_TASKS, rows | span)
     if batch.submitted:
         await transaction.execute(auditing.ADD_SUBMISSIONS, {"submissions": encoded(batch.audit_values())})
     stepped = batch.stepped | {row["id"] for row in counted if row["goes_on"]}
     if stepped:
         await transaction.execute(MAKE_NEXT_DUE, {"jobs": "{" + ",".join(sorted(map(str, stepped))) + "}"} | span)
+
+
+async def look_back(execute: Execute, needed: Offsets) -> None:
+    """Make sure that all is there that was written; raises WentBack."""
+    for row in await execute(BEHIND, {"needed": _encoded_offsets(needed)}):
+        raise WentBack(row["topic"], row["partition"], row["needed"], row["reached"])
+
+
+def _encoded_offsets(offsets: Offsets) -> str:
+    return encoded([[topic, partition, offset] for (topic, partition), offset in sorted(offsets.items())])
 
 
 def _span(batch: Iterable[UUID]) -> dict[str, str]:
@@ -229,6 +255,18 @@ def _moved_offsets() -> CTE:
     )
 
 
+def _behind() -> Any:
+    needed = incoming_rows("needed", projection_offsets.c)
+    offsets = projection_offsets.c
+    here = and_(offsets.topic == needed.c.topic, offsets.partition == needed.c.partition)
+    reached = func.coalesce(offsets.next_offset, 0)
+    return (
+        select(needed.c.topic, needed.c.partition, needed.c.next_offset.label("needed"), reached.label("reached"))
+        .join_from(needed, projection_offsets, here, isouter=True)
+        .where(reached < needed.c.next_offset)
+    )
+
+
 def _write_tasks() -> Any:
     outcomes = _ended(incoming_rows("tasks", TASK_COLUMNS))
     ended = jobs.c.ended + outcomes.c.ended
@@ -259,6 +297,9 @@ Answers the rows that this changed, and those that have another digest.
 
 WRITE_TASKS = _write_tasks()
 """Insert or update the tasks, count in their jobs what that has ended, and move the offsets."""
+
+BEHIND = _behind()
+"""Answer the partitions of which less is projected than that."""
 
 MAKE_NEXT_DUE = (
     update(tasks)

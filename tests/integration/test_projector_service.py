@@ -243,6 +243,57 @@ async def _nothing_is_missing(database: Database, settings: Settings) -> bool:
     return not any(messages for by_partition in missing for messages in by_partition.values())
 
 
+@pytest.mark.parametrize("idle", [True, False])
+async def test_a_database_that_went_back_in_time_is_filled_from_there(
+    installed: Settings,
+    sender: Sender,
+    projection: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    idle: bool,  # noqa: FBT001 — a column
+) -> None:
+    """As after a failover to a replica that lagged: nobody told the projector, and no connection need have broken."""
+    topics = [installed.topics.tasks, installed.topics.events]
+    if not idle:
+        # Then only what is written next can notice.
+        monkeypatch.setattr(Projector, "_look_back", _look_nowhere)
+    async with running(Projector(installed)):
+        kept = await sender.job(2)
+        await sender.events(succeeded(kept, [0]))
+        await eventually(lambda: _ended(projection, kept, 1))
+        then = await queries.projected_offsets(projection, topics)
+        lost = [await sender.job(2) for _ in range(10)]
+        for job in lost:
+            await sender.events(succeeded(job, range(2)))
+        for job in lost:
+            await eventually(has_status(projection, job, "PROCESSED"))
+
+        await _go_back(projection, kept, then)
+        if not idle:
+            for partition in range(PARTITIONS):
+                await sender.raw(installed.topics.tasks, partition, slices.encode_message([]))
+                await sender.raw(installed.topics.events, partition, encode_events([]))
+        for job in lost:
+            await eventually(has_status(projection, job, "PROCESSED"))
+        await sender.events(succeeded(kept, [1]))
+        await eventually(has_status(projection, kept, "PROCESSED"))
+        assert (await job_row(projection, kept))["ended"] == 2
+
+
+async def _look_nowhere(_projector: Projector) -> None:
+    """Notice nothing."""
+
+
+async def _go_back(database: Database, kept: UUID, offsets: dict[tuple[str, int], int]) -> None:
+    """Leave what there was at these offsets: one job."""
+    async with database.transaction() as transaction:
+        await transaction.execute(text("DELETE FROM tasks WHERE job_id <> :kept"), {"kept": str(kept)})
+        await transaction.execute(text("DELETE FROM jobs WHERE id <> :kept"), {"kept": str(kept)})
+        await transaction.execute(text("DELETE FROM projection_offsets"))
+        for (topic, partition), offset in offsets.items():
+            row = {"topic": topic, "partition": partition, "next": offset}
+            await transaction.execute(text("INSERT INTO projection_offsets VALUES (:topic, :partition, :next)"), row)
+
+
 async def test_a_log_that_begins_anew_is_read_from_its_beginning(
     installed: Settings, sender: Sender, projection: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
