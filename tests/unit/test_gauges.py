@@ -51,7 +51,8 @@ class Source:
 
 
 async def told(gauges: Gauges) -> dict[str, object]:
-    await gauges.look()
+    async with asyncio.timeout(10):
+        await gauges.look()
     return {name: reading() for name, reading in gauges.readings().items()}
 
 
