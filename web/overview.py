@@ -32,12 +32,13 @@ class Overview:
         self._clock = clock
         self._backlog = Backlog(settings, clock)
         self._open = AsyncExitStack()
-        # Beside each other; those of one backend one after the other, for they share its connections.
+        # Beside each other; those of one backend one after the other, for they share its connections. What asks both
+        # comes last: one that does not answer must not take the time of what asks the other.
         self._of_database: Parts = {"jobs": self._jobs, "recent": self._recent}
         self._of_log: Parts = {
-            "projection": self._projection,
             "workers": self._workers,
             "dead_letters": self._dead_letters,
+            "projection": self._projection,
         }
 
     async def __aenter__(self) -> Self:

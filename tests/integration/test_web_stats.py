@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
@@ -173,6 +174,15 @@ async def test_what_a_missing_backend_cannot_tell_is_null_and_the_reason_is_told
     assert all(one["reason"] for one in found["missing"])
     told = await eventually(lambda: gauges(half), what="gauges")
     assert {name for name, *_ in told} == GAUGES[missing]
+
+
+async def test_a_database_that_never_answers_keeps_nothing_of_kafka_s_away(settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silently = {"database": f"postgresql://127.0.0.1:{silent.getsockname()[1]}/jabba", "access": "open"}
+        given = Settings.model_validate(settings.model_dump(exclude_unset=True) | silently)
+        async with serving(given) as http:
+            assert nulls(await stats(http)) == PARTS["database"]
+            assert {name for name, *_ in await eventually(lambda: gauges(http), what="gauges")} == GAUGES["database"]
 
 
 def nulls(found: dict[str, Any]) -> Sequence[str]:

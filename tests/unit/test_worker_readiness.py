@@ -41,11 +41,6 @@ class Engine:
     def partitions(self) -> int:
         return len(PLACES)
 
-    def committable(self) -> dict[int, int]:
-        return {}
-
-    committable_commands = committable
-
     async def release(self, _seconds: float) -> int:
         return 0
 
@@ -61,9 +56,6 @@ class Engine:
     def forget_offsets(self) -> None:
         pass
 
-    def start_at(self, *_: object) -> None:
-        pass
-
 
 @pytest.fixture
 def engine() -> Engine:
@@ -74,8 +66,9 @@ def engine() -> Engine:
 def worker(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Ownership:
     monkeypatch.setattr("agents.worker.follow_heartbeats", Mock())
     monkeypatch.setattr("agents.worker.Watchdog", Mock())
-    for name in ("committed_offsets", "leave_group"):
-        monkeypatch.setattr(f"agents.worker.{name}", AsyncMock(return_value={}))
+    for name in ("_start", "_leave_group", "commit"):
+        monkeypatch.setattr(Ownership, name, AsyncMock(return_value=True))
+    monkeypatch.setattr(Ownership, "_uncommitted", dict)
     app: Any = SimpleNamespace(consumer=None, consumer_generation_id=1)
     lease = Lease(10.0, HandClock().monotonic)
     parts: dict[str, Any] = {"intakes": [], "standstill": Mock(), "close": AsyncMock()}
