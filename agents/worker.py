@@ -72,7 +72,7 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
     app.flow_control = SteadyFlow()
     log = Log(settings.kafka_access, client_id=f"{settings.prefix}-worker")
     clock = SystemClock()
-    lease = Lease(settings.session_seconds, clock.monotonic)
+    lease = Lease(settings.session_seconds, clock.boottime)
     # Faust names the class once for all applications.
     read = (settings.topics.tasks, settings.topics.control)
     app.transport.Consumer = partial(PromptConsumer, lease=lease, topics=read)  # type: ignore[misc,assignment]
@@ -83,7 +83,9 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
     table = LaneTable(app, settings=settings, partitions=partitions, log=log, now=clock.now)
     app.tables.add(table)
 
-    append_letter = partial(log.append, settings.topics.dead_letters)
+    # Those that cannot be written must not have the producer of all records and events replaced again and again.
+    letters = Log(settings.kafka_access, client_id=f"{settings.prefix}-worker-letters")
+    append_letter = partial(letters.append, settings.topics.dead_letters)
 
     async def refuse(slice_: Slice, reason: str) -> None:
         value = encode_message([slice_.model_dump_json(exclude_defaults=True).encode()])
@@ -101,14 +103,14 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
     async def close() -> None:
         await emitter.close()
         local.close()
-        await log.stop()
+        await asyncio.gather(log.stop(), letters.stop())
 
     topics = settings.topics
     places = [TP(topic, n) for topic in (topics.tasks, topics.control, topics.changelog) for n in range(partitions)]
     standstill = Standstill(
         engine,
         partial(extent_of, settings.kafka_access, topics.worker_group, places),
-        lambda: log.failing,
+        lambda: log.failing or letters.failing,
         settings.stall_seconds,
         loaded=lambda partition: table.passed.get(partition, 0),
         patience=settings.handover_seconds + SILENT_SECONDS,

@@ -1,6 +1,7 @@
 """An event loop in a thread of its own: what the synchronous twins of the async classes stand on."""
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterator
 from typing import Any, TypeVar
@@ -9,9 +10,13 @@ Answer = TypeVar("Answer")
 
 
 class BackgroundLoop:
-    """Runs coroutines for callers that have no event loop; safe to share between threads."""
+    """Runs coroutines for callers that have no event loop; safe to share between threads, but not between processes.
+
+    In a process that was forked from the one that made it there is no such thread.
+    """
 
     def __init__(self, name: str) -> None:
+        self._process = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
         self._thread.start()
@@ -20,11 +25,11 @@ class BackgroundLoop:
         """Run a coroutine to its end and answer what it answers; an interrupted caller cancels it.
 
         Raises:
-            RuntimeError: the loop is closed.
+            RuntimeError: the loop is closed, or was made before a fork.
         """
         if self.closed:
             work.close()
-            raise RuntimeError("closed")
+            raise RuntimeError("made before a fork: every process needs its own" if self._is_foreign else "closed")
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
@@ -43,8 +48,12 @@ class BackgroundLoop:
 
     @property
     def closed(self) -> bool:
-        """Whether the thread has ended."""
-        return self._loop.is_closed()
+        """Whether the thread has ended, or is in another process."""
+        return self._is_foreign or self._loop.is_closed()
+
+    @property
+    def _is_foreign(self) -> bool:
+        return self._process != os.getpid()
 
     def close(self) -> None:
         """End the thread; nothing may be running."""

@@ -26,3 +26,9 @@ class SystemClock:
     def monotonic(self) -> float:
         """Answer seconds since some fixed moment."""
         return time.monotonic()
+
+    def boottime(self) -> float:
+        """Answer seconds since some fixed moment, those included for which the machine was suspended."""
+        # Elsewhere than on Linux the monotonic clock does so, or there is none that does.
+        clock = getattr(time, "CLOCK_BOOTTIME", None)
+        return time.monotonic() if clock is None else time.clock_gettime(clock)

@@ -7,7 +7,8 @@ class Lease:
     """Runs out when no heartbeat has succeeded for as long as a session lasts.
 
     From then on another worker may own the partitions, so that nothing may be recorded or sent for them: after a pause
-    of the process, or while the network is cut. Seconds come from ``monotonic``, which goes on during such a pause.
+    of the process, or of the machine, or while the network is cut. Seconds come from ``monotonic``, which goes on
+    during such a pause.
     """
 
     def __init__(self, seconds: float, monotonic: Callable[[], float]) -> None:

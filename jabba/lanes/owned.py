@@ -84,8 +84,7 @@ class OwnedPartition:
         self._markers = Markers(policy.window, self._together.markers)
         self._adopted = Adopted()
         self._inherited_outcomes: dict[str, list[str]] = {}
-        self._suspects_seen = 0
-        self._generation = 0
+        self._suspects_seen = self._generation = self._refusing = 0
         self._background: set[asyncio.Task[None]] = set()
 
     @property
@@ -165,22 +164,23 @@ class OwnedPartition:
         running = self._running.get(LaneName.of(slice_).key)
         if running is None:
             self._start(Running(slice_, size, [offset]))
-            return
-        if running.slice.digest != slice_.digest:
+        elif running.slice.digest != slice_.digest:
             self._spawn(self._refuse(slice_, offset, size))
-            return
-        # Read again after a rebalance, or submitted twice: the lane that runs answers for both.
-        self._room.give_back(1, size)
-        if running.adopted:
-            self._finish(offset)
         else:
-            running.offsets.append(offset)
+            # Read again after a rebalance, or submitted twice: the lane that runs answers for both.
+            self._room.give_back(1, size)
+            if running.adopted:
+                self._finish(offset)
+            else:
+                running.offsets.append(offset)
 
     async def _refuse(self, slice_: Slice, offset: int, size: int) -> None:
         generation = self._generation
+        self._refusing += 1
         try:
             await self._shared.refuse(slice_, OTHER_JOB)
         finally:
+            self._refusing -= 1
             self._room.give_back(1, size)
         if generation == self._generation:
             self._finish(offset)
@@ -201,7 +201,7 @@ class OwnedPartition:
             return
         now = self._shared.now()
         self._wake_due(now)
-        if not self._background:
+        if len(self._background) == self._refusing:
             self._spawn(self._adopt_old(asyncio.get_running_loop().time()))
             if forgets:
                 self._spawn(self._forget(self._markers.take_expired(self.store.result(), now, readable)))

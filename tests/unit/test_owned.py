@@ -72,6 +72,25 @@ async def test_the_table_has_room_again_once_an_adopted_lane_has_ended(gate: Gat
                 await asyncio.sleep(0.01)
 
 
+async def test_a_slice_whose_dead_letter_cannot_be_written_holds_up_no_other(gate: Gate) -> None:
+    async def refuse(_slice: Slice, _reason: str) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    shared = Shared(gate, Events(), Runner(), 1024, 3, lambda: 0.0, refuse=refuse)
+    partition = OwnedPartition(shared, Room(10, 1000), Policy(adopt_seconds=0.0), lambda _: None)
+    store = await Log().taken(at_any_time)
+    await partition.loaded(store)
+    slice_ = one_task()
+    partition.start(slice_, 0, 10)
+    partition.start(slice_.model_copy(update={"digest": "another"}), 1, 10)
+    await asyncio.sleep(0)
+    partition.tick(range(9))
+    async with asyncio.timeout(5):
+        while store.get(LaneName.of(slice_).slice_key) is None:  # noqa: ASYNC110 — as above
+            await asyncio.sleep(0.01)
+    partition.lose()
+
+
 async def test_what_the_other_partitions_of_a_worker_hold_counts(gate: Gate) -> None:
     shared = Shared(gate, Events(), Runner(), 1024, 3, lambda: 0.0)
     policy = Policy(adopt_seconds=0.0, adopt_bytes=10)

@@ -1,5 +1,6 @@
 """What is otherwise in a worker's application than in any of Faust's."""
 
+import time
 from contextlib import AsyncExitStack
 from typing import cast
 
@@ -7,6 +8,7 @@ import pytest
 from faust.tables.manager import TableManager
 from faust.types import TP
 
+from agents.worker import build
 from jabba.app import worker_app
 from jabba.settings import Settings
 
@@ -32,3 +34,13 @@ async def test_nothing_is_replayed_wherever_the_changelog_ends() -> None:
     place = TP("changelog", 0)
     recovery.active_highwaters[place], recovery.active_offsets[place] = 12, 7
     assert not recovery.need_recovery()
+
+
+async def test_the_lease_runs_out_while_the_machine_is_suspended(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings()
+    lease = build(settings, 4).transport.Consumer.keywords["lease"]  # type: ignore[attr-defined]
+    lease.renew(lease.now())
+    assert lease.valid()
+    clock = time.clock_gettime
+    monkeypatch.setattr(time, "clock_gettime", lambda which: clock(which) + settings.session_seconds)
+    assert not lease.valid()
