@@ -201,11 +201,11 @@ class Ownership:
         offsets = self._uncommitted()
         if not offsets:
             return True
-        seconds = self._settings.session_seconds
+        # aiokafka tries for ever. One that goes on is not given up: it could land later, and undo the next one.
+        seconds = self._settings.session_seconds if self._leaving else None
         try:
-            committing = commit(cast("Consumer", self._app.consumer), self._marked(offsets))
-            # aiokafka would try for ever.
-            committed = await asyncio.wait_for(committing, seconds)
+            async with asyncio.timeout(seconds):
+                committed = await commit(cast("Consumer", self._app.consumer), self._marked(offsets))
         except TimeoutError:
             text = "offsets of %d partitions are not committed, since Kafka has not answered for %g s"
             logger.warning(text, len(offsets), seconds)
