@@ -37,6 +37,9 @@ _BUFFERED_MESSAGES = 64
 _HEARTBEAT_SECONDS = 0.5
 """A worker learns of a rebalance by its next heartbeat; until then those who wait for it stand still."""
 
+_METADATA_SECONDS = 10.0
+"""A worker that has seen a topic go learns so soon that it is there again; Kafka's own 5 minutes are long for a job."""
+
 _FINISH_REQUESTS_SECONDS = 3.0
 """How long a stopping web process lets requests finish."""
 
@@ -185,6 +188,7 @@ def worker_app(settings: Settings, partitions: int) -> JabbaApp:
         broker_rebalance_timeout=settings.session_seconds + 2,
         broker_request_timeout=max(30.0, settings.session_seconds + 1),
         broker_max_poll_interval=3600.0,
+        consumer_metadata_max_age_ms=int(_METADATA_SECONDS * 1000),
     )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -75,11 +75,13 @@ async def submit(producer: Producer) -> list[Job]:
     return [(await producer.create_job([step(0)], "anew")).job for _ in range(JOBS)]
 
 
-async def make_anew(settings: Settings, topic: str) -> None:
+async def make_anew(settings: Settings, topic: str, gone: Callable[[], object]) -> None:
+    """Delete a topic, and make it again once ``gone`` returns."""
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
     await admin.start()
     try:
         await admin.delete_topics([topic])
+        gone()
         new = NewTopic(topic, settings.partitions, 1, None, topic_configs(settings.topics)[topic])
 
         async def made() -> bool:
@@ -101,11 +103,20 @@ async def committed(settings: Settings) -> bool:
         return all([ends[place] == await consumer.committed(place) for place in places])
 
 
-async def test_jobs_in_a_topic_that_was_made_anew_run(settings: Settings, producer: Producer, run: Run) -> None:
+@pytest.mark.parametrize("seen", [False, True], ids=["at once", "after the worker has seen it go"])
+async def test_jobs_in_a_topic_that_was_made_anew_run(
+    settings: Settings, producer: Producer, run: Run, *, seen: bool
+) -> None:
     run.worker.start().wait_for_line("worker ready", READY_SECONDS)
     before = await submit(producer)
     await run.ran(before)
-    await make_anew(settings, settings.topics.tasks)
+    topic = settings.topics.tasks
+
+    def gone() -> None:
+        if seen:
+            run.worker.wait_for_line(f"Topic {topic} not found in cluster metadata", READY_SECONDS)
+
+    await make_anew(settings, topic, gone)
     after = await submit(producer)
     await run.ran(after)
     assert sorted(run.jobs()) == sorted(str(job.id) for job in before + after)
