@@ -18,6 +18,7 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
+from jabba import group_offsets
 from jabba.errors import Refused, Unavailable, WrongSecurity
 
 KafkaProtocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
@@ -26,6 +27,9 @@ SaslMechanism = Literal["plain", "scram-sha-256", "scram-sha-512"]
 _WITH_SASL = ("sasl", "user", "password")
 _WITH_TLS = ("ca", "cert", "cert_key", "cert_key_password")
 _ASK_MILLISECONDS = 5000
+
+# Here, since whoever reaches Kafka gets its options from this module.
+group_offsets.tell_errors()
 
 
 @dataclass(frozen=True, kw_only=True)
