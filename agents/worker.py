@@ -33,6 +33,8 @@ from jabba.app import JabbaApp, worker_app
 from jabba.clock import SystemClock
 from jabba.dead_letters import UNKNOWN_OFFSET, dead_letter, put_aside
 from jabba.emitter import Emitter
+from jabba.errors import NotReady
+from jabba.installation import REMEDY
 from jabba.lanes.engine import Engine
 from jabba.lanes.forgetting import Window
 from jabba.lanes.gate import Gate
@@ -122,7 +124,9 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
         hanging.look()
 
     app.timer(_TICK_SECONDS, name="hanging")(look)
-    ownership = Ownership(app, settings, engine, lease, intakes=intakes, standstill=standstill, close=close)
+    ownership = Ownership(
+        app, settings, engine, lease, intakes=intakes, standstill=standstill, close=close, partitions=partitions
+    )
     ownership.attach()
     app.beside = monitor_of(
         settings,
@@ -151,6 +155,7 @@ class Ownership:
         intakes: Iterable[Intake],
         standstill: Standstill,
         close: Callable[[], Awaitable[None]],
+        partitions: int,
     ) -> None:
         self._app = app
         self._settings = settings
@@ -159,6 +164,7 @@ class Ownership:
         self._intakes = list(intakes)
         self._standstill = standstill
         self._close = close
+        self._partitions = partitions
         self._starting: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
         self.watchdog = Watchdog(settings.stall_seconds, SystemClock().monotonic)
@@ -294,6 +300,10 @@ class Ownership:
 
     async def _on_assigned(self, _app: Any, assigned: set[TP], *_: Any, **__: Any) -> None:
         if self._leaving:
+            return
+        if any(place.partition >= self._partitions for place in assigned):
+            # Before anything is committed there: every start refuses partitions that are not like the others.
+            await self._app.crash(NotReady(f"the topics had {self._partitions} partitions, and have more: {REMEDY}"))
             return
         follow_heartbeats(cast("Consumer", self._app.consumer), self._lease)
         # The session lasts from when the group answered, which may be long ago if this process was held up since.

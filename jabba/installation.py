@@ -26,11 +26,16 @@ COMMAND = "python -m jabba init"
 RETENTION_SECONDS = 7 * 24 * 3600
 """How long messages are kept, at least."""
 
+RETENTION = "retention.ms"
+
+REMEDY = "changed by other means than `jabba init`, by which jobs lose their place: docs/deploy.md has what to do"
+"""What to do about topics whose number of partitions is not what it was."""
+
 _CREATION_SECONDS = 15.0
 
 _LOG_CONFIG = {
     "cleanup.policy": "delete",
-    "retention.ms": str(RETENTION_SECONDS * 1000),
+    RETENTION: str(RETENTION_SECONDS * 1000),
     # Times come from the log, so that submitters with wrong clocks do no harm.
     "message.timestamp.type": "LogAppendTime",
     "max.message.bytes": str(MAX_MESSAGE_BYTES),
@@ -54,6 +59,8 @@ def topic_configs(topics: Topics) -> dict[str, dict[str, str]]:
 
 async def install(settings: Settings) -> None:
     """Create what is missing in Kafka and set what differs; doing it again changes nothing.
+
+    Messages that are kept for longer than necessary stay so.
 
     Raises:
         NotReady: the topics exist with other numbers of partitions, or a worker group cannot be prepared.
@@ -85,6 +92,7 @@ async def check(settings: Settings, process: Process = "worker") -> int:
             missing = [place async for place in _without_offset(consumer, settings, partitions)]
     except (KafkaError, OSError) as error:
         raise await settings.kafka_access.unavailable(error) from error
+    _refuse_grown(missing, partitions)
     if missing:
         raise NotReady(f"{len(missing)} partitions have no committed offset, as {missing[0]}: run `{COMMAND}`")
     return partitions
@@ -103,19 +111,41 @@ async def partition_counts(access: KafkaAccess) -> dict[str, int]:
 
 async def _create_topics(settings: Settings) -> None:
     configs = topic_configs(settings.topics)
+    known = await partition_counts(settings.kafka_access)
+    partitions = _partitions_to_have(settings, {name: known[name] for name in configs if name in known})
     client = AIOKafkaAdminClient(**settings.kafka_access.client_options())
     await client.start()
     try:
-        known = set(await client.list_topics())
         for name, config in configs.items():
             if name in known:
                 await _set_config(client, settings, name, config)
             else:
-                new = NewTopic(name, settings.partitions, settings.replication, None, config)
-                await _create_topic(client, settings, new)
+                await _create_topic(client, settings, NewTopic(name, partitions, settings.replication, None, config))
     finally:
         await client.close()
     await _await_metadata(settings)
+
+
+def _partitions_to_have(settings: Settings, known: dict[str, int]) -> int:
+    """Answer how many partitions new topics get: as many as those have that are there already.
+
+    Where a job is follows from that number: it can never be changed.
+    """
+    if not known:
+        return settings.partitions
+    partitions = _same(known)
+    if "partitions" in settings.model_fields_set and settings.partitions != partitions:
+        raise NotReady(
+            f"JABBA_PARTITIONS is {settings.partitions}, but the topics have {partitions} partitions, and that cannot "
+            f"be changed: where a job is follows from it. Set it to {partitions}, or choose another JABBA_PREFIX"
+        )
+    return partitions
+
+
+def _same(counts: dict[str, int]) -> int:
+    if len(set(counts.values())) != 1:
+        raise NotReady(f"the topics must have the same number of partitions: {counts}; {REMEDY}")
+    return next(iter(counts.values()))
 
 
 async def _create_topic(client: AIOKafkaAdminClient, settings: Settings, topic: NewTopic) -> None:
@@ -135,12 +165,20 @@ async def _set_config(client: AIOKafkaAdminClient, settings: Settings, name: str
     _check_allowed(settings, name, described)
     entries = described[0].resources[0][4]
     current = {entry[0]: entry[1] for entry in entries}
+    if _is_longer(current.get(RETENTION), config.get(RETENTION)):
+        logger.info("topic %s keeps messages for longer than necessary, and goes on: %s", name, current[RETENTION])
+        config = {key: value for key, value in config.items() if key != RETENTION}
     if all(current.get(key) == value for key, value in config.items()):
         return
     overridden = {entry[0]: entry[1] for entry in entries if entry[3] == _TOPIC_OVERRIDE}
     altered = await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, overridden | config)])
     _check_allowed(settings, name, altered)
     logger.info("set the configuration of topic %s", name)
+
+
+def _is_longer(current: str | None, wanted: str | None) -> bool:
+    """Compare times in milliseconds; a negative one is for ever."""
+    return current is not None and wanted is not None and (int(current) < 0 or int(current) > int(wanted))
 
 
 def _check_allowed(settings: Settings, name: str, answers: Iterable[Any]) -> None:
@@ -181,9 +219,7 @@ async def _partitions(settings: Settings) -> int:
     missing = [name for name, count in ours.items() if not count]
     if missing:
         raise NotReady(f"missing topics {', '.join(missing)}: run `{COMMAND}`")
-    if len(set(ours.values())) != 1:
-        raise NotReady(f"the topics must have the same number of partitions: {ours}")
-    return ours[settings.topics.tasks]
+    return _same(ours)
 
 
 def _consumed(settings: Settings, partitions: int) -> Iterable[TopicPartition]:
@@ -219,6 +255,7 @@ async def _commit_first_offsets(settings: Settings, partitions: int, first: Coll
         consumer.assign(list(_consumed(settings, partitions)))
         beginnings = await consumer.beginning_offsets(list(_consumed(settings, partitions)))
         missing = [place async for place in _without_offset(consumer, settings, partitions)]
+        _refuse_grown(missing, partitions)
         if missing:
             # Offsets expire when all workers rest for a week: whatever the log still holds is read again then.
             times = await consumer.offsets_for_times(dict.fromkeys(missing, 0))
@@ -232,3 +269,16 @@ async def _without_offset(
     for place in _consumed(settings, partitions):
         if await consumer.committed(place) is None:
             yield place
+
+
+def _refuse_grown(missing: Iterable[TopicPartition], partitions: int) -> None:
+    """Refuse topics that have partitions which they had not at first.
+
+    The offsets of a topic are committed at once, and expire together: those that lack theirs came later.
+    """
+    lacking: dict[str, list[int]] = {}
+    for place in missing:
+        lacking.setdefault(place.topic, []).append(place.partition)
+    for topic, numbers in lacking.items():
+        if len(numbers) < partitions:
+            raise NotReady(f"{topic} has {partitions} partitions, and had {partitions - len(numbers)}; {REMEDY}")

@@ -297,7 +297,16 @@ class Worker:
         app = cast("Any", self.app)
         intakes = [one.attach(app, SETTINGS, self.engine, put_aside, self._reread) for one in (tasks, control)]
         standstill = Standstill(self.engine, self._extent, lambda: False, SETTINGS.stall_seconds)
-        Ownership(app, SETTINGS, self.engine, lease, intakes=intakes, standstill=standstill, close=self._close).attach()
+        Ownership(
+            app,
+            SETTINGS,
+            self.engine,
+            lease,
+            intakes=intakes,
+            standstill=standstill,
+            close=self._close,
+            partitions=self.kafka.partitions,
+        ).attach()
         self._streams = {topic: Stream() for topic in self.app.agents}
 
     @staticmethod

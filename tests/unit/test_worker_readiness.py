@@ -71,7 +71,7 @@ def worker(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Ownership:
     monkeypatch.setattr(Ownership, "_uncommitted", dict)
     app: Any = SimpleNamespace(consumer=None, consumer_generation_id=1)
     lease = Lease(10.0, HandClock().monotonic)
-    parts: dict[str, Any] = {"intakes": [], "standstill": Mock(), "close": AsyncMock()}
+    parts: dict[str, Any] = {"intakes": [], "standstill": Mock(), "close": AsyncMock(), "partitions": 8}
     return Ownership(app, Settings(), cast("Any", engine), lease, **parts)
 
 
