@@ -6,7 +6,8 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 SOURCES := $(wildcard jabba agents tables web demo migrations tests bench)
-PYTEST_ARGS ?=
+# Two files at a time, each with servers of its own: most tests wait most of the time.
+PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
 LOCK := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
 

@@ -14,7 +14,7 @@ def claims_no_epoch() -> list[Patch]:
     return [(Store, "claim", claim)]
 
 
-@bug("A claim is not compared with those of others", found_by=58)
+@bug("A claim is not compared with those of others", found_by=206)
 def ignores_other_claims() -> list[Patch]:
     async def uncontested(*_: Any) -> bool:
         return False

@@ -24,7 +24,7 @@ def counts_a_message_twice() -> list[Patch]:
     return [(OwnedPartition, "forget_offsets", lambda _: None)]
 
 
-@bug("A message that arrives between revoke and assign is followed alone", found_by=180)
+@bug("A message that arrives between revoke and assign is followed alone", found_by=93)
 def follows_messages_of_the_past() -> list[Patch]:
     def forget(self: Engine) -> None:
         self._tracker.reset()
@@ -33,7 +33,7 @@ def follows_messages_of_the_past() -> list[Patch]:
     return [(Engine, "forget_offsets", forget)]
 
 
-@bug("The offset of an adopted lane is released before the table has its slice", found_by=3)
+@bug("The offset of an adopted lane is released before the table has its slice", found_by=1)
 def releases_before_adoption() -> list[Patch]:
     adopt_old = OwnedPartition._adopt_old
 
@@ -51,6 +51,6 @@ def passes_over_what_never_came() -> list[Patch]:
     return [(Intake, "_fill", at_once)]
 
 
-@bug("The last message of a partition is not looked for when it never came", found_by=49)
+@bug("The last message of a partition is not looked for when it never came", found_by=21)
 def looks_for_no_last_message() -> list[Patch]:
     return [(Intake, "look", at_once)]

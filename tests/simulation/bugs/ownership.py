@@ -22,12 +22,12 @@ def hands_nothing_over() -> list[Patch]:
     return [(Engine, "release", release)]
 
 
-@bug("Who gets a partition does not wait for the steps that its former owner still runs", found_by=0)
+@bug("Who gets a partition does not wait for the steps that its former owner still runs", found_by=33)
 def waits_for_no_predecessor() -> list[Patch]:
     return [(Store, "predecessor", at_once)]
 
 
-@bug("An owner takes for granted that it is waited for, though it could not say that steps still run", found_by=458)
+@bug("An owner takes for granted that it is waited for, though it could not say that steps still run", found_by=600)
 def believes_to_be_waited_for() -> list[Patch]:
     async def part(self: Store, parting: Parting) -> None:
         async with self._parts:
@@ -38,7 +38,7 @@ def believes_to_be_waited_for() -> list[Patch]:
     return [(Store, "_part", part)]
 
 
-@bug("An owner says that it has left, and records a step after that", found_by=0)
+@bug("An owner says that it has left, and records a step after that", found_by=45)
 def records_after_leaving() -> list[Patch]:
     async def finish(self: HandOver, store: Store, seconds: float) -> None:
         await self._gate.quiet(seconds / 2)
@@ -77,15 +77,15 @@ def starts_without_a_lease() -> list[Patch]:
     return [(Gate, "may_start", may_start), (Gate, "enter", enter)]
 
 
-@bug("A worker whose session may have expired records and announces", found_by=11)
+@bug("A worker whose session may have expired records and announces", found_by=241)
 def records_without_a_lease() -> list[Patch]:
     async def may_write(self: Gate) -> None:
-        await self._writable.wait()
+        await self._allowed(self._writable)
 
     return [(Gate, "may_write", may_write)]
 
 
-@bug("The lease begins when the answer to a heartbeat arrives", found_by=11)
+@bug("The lease begins when the answer to a heartbeat arrives", found_by=166)
 def believes_old_heartbeats() -> list[Patch]:
     def renew(self: Lease, _since: float) -> None:
         self._until = self._monotonic() + self._seconds
@@ -93,7 +93,7 @@ def believes_old_heartbeats() -> list[Patch]:
     return [(Lease, "renew", renew)]
 
 
-@bug("Heartbeats during a rebalance renew the lease", found_by=533)
+@bug("Heartbeats during a rebalance renew the lease", found_by=506)
 def believes_heartbeats_of_a_rebalance() -> list[Patch]:
     class Never:
         def done(self) -> bool:
@@ -108,7 +108,7 @@ def believes_heartbeats_of_a_rebalance() -> list[Patch]:
     return [(Member, "__init__", init_blind)]
 
 
-@bug("The gate opens for a generation that is being revoked again", found_by=50)
+@bug("The gate opens for a generation that is being revoked again", found_by=57)
 def opens_too_late() -> list[Patch]:
     async def on_complete(self: Ownership, *_: Any, **__: Any) -> None:
         self._engine.open()

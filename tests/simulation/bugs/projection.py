@@ -24,7 +24,7 @@ def takes_tasks_back() -> list[Patch]:
     return [(Rows, "follows", staticmethod(lambda *_: True))]
 
 
-@bug("An event that was refused is not sent again", found_by=6)
+@bug("An event that was refused is not sent again", found_by=11)
 def gives_events_up() -> list[Patch]:
     append = Log.append
 
