@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from unittest.mock import Mock, patch
 
 from jabba.lanes import lane
+from tests.simulation.app import commit, commit_outside, found_of, leave_group, rejoin, starts
 from tests.simulation.closer import Closer
 from tests.simulation.faults import Faults
 from tests.simulation.group import Coordinator
@@ -18,16 +19,7 @@ from tests.simulation.loop import SimulatedLoop, Stuck
 from tests.simulation.projector import Projector
 from tests.simulation.rules import TOPICS, Rules
 from tests.simulation.verdict import judge, slices_of
-from tests.simulation.worker import (
-    LARGE_OUTCOME_BYTES,
-    Worker,
-    commit,
-    commit_outside,
-    found_of,
-    leave_group,
-    rejoin,
-    starts,
-)
+from tests.simulation.worker import LARGE_OUTCOME_BYTES, Worker
 from tests.simulation.world import World
 
 REST_SECONDS = 900.0

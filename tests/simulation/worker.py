@@ -1,18 +1,15 @@
 """A simulated worker process: the real engine, and around it what Faust and aiokafka would do."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from types import SimpleNamespace
 from typing import Any, cast
 
-from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 
 from agents import control, tasks
 from agents.standstill import Extent, Standstill
-from agents.starts import Found, start_of
 from agents.worker import Ownership
 from jabba.callbacks import TaskContext
 from jabba.dead_letters import UNKNOWN_OFFSET, dead_letter
@@ -27,17 +24,15 @@ from jabba.lanes.lane import Shared
 from jabba.lanes.lease import Lease
 from jabba.lanes.policy import Policy
 from jabba.lanes.store import Batch
-from jabba.lanes.tracker import Start
 from jabba.log import Log
 from jabba.log_reader import LogMessage
-from jabba.marks import Known, known_of
 from jabba.models import Callback
 from jabba.room import Room
-from jabba.settings import Settings
 from jabba.slices import Slice
 from tables.lanes import LaneTable
+from tests.simulation.app import SimulatedApp, Stream
 from tests.simulation.group import Assignment, Coordinator
-from tests.simulation.kafka import Kafka, Message
+from tests.simulation.kafka import Kafka
 from tests.simulation.loop import Process
 from tests.simulation.member import Member
 from tests.simulation.rules import TOPICS
@@ -45,21 +40,6 @@ from tests.simulation.world import EPOCH_SECONDS, SETTINGS, World
 
 LARGE_OUTCOME_BYTES = 400
 """Stands for ``lane.LARGE_OUTCOME_BYTES``: simulated results are short."""
-
-
-class Signal:
-    """A signal of Faust with one receiver."""
-
-    def __init__(self, app: "SimulatedApp") -> None:
-        self._app = app
-
-    def connect(self, receiver: Callable[..., Awaitable[None]]) -> None:
-        """Set the receiver."""
-        self._receiver = receiver
-
-    async def send(self, *arguments: Any) -> None:
-        """Call the receiver."""
-        await self._receiver(self._app, *arguments)
 
 
 class SimulatedTable:
@@ -135,126 +115,6 @@ class SimulatedRunner:
         if rng.random() >= profile.unsuccessful:
             return answers.returned(("ok", result))
         return answers.returned(("error", result)) if rng.random() < 0.7 else answers.raised(ValueError(f"{number}"))
-
-
-class Stream:
-    """A stream of Faust: what an agent reads."""
-
-    def __init__(self) -> None:
-        self._buffer: asyncio.Queue[Any] = asyncio.Queue(4)
-
-    async def put(self, topic: str, partition: int, message: Message, generation: int) -> None:
-        """Buffer a message, as fetched in a generation."""
-        await self._buffer.put(
-            SimpleNamespace(
-                topic=topic,
-                partition=partition,
-                offset=message.offset,
-                generation_id=generation,
-                value=message.value,
-                timestamp=message.at / 1000,
-            )
-        )
-
-    def noack(self) -> "Stream":
-        """Answer the same: nothing is acknowledged here."""
-        return self
-
-    async def events(self) -> AsyncIterator[Any]:
-        """Answer what is in the buffer, for ever."""
-        while True:
-            yield SimpleNamespace(message=await self._buffer.get())
-
-
-class SimulatedApp:
-    """What ``Ownership`` uses of the Faust application and its consumer."""
-
-    hand_over: Callable[[], Awaitable[None]]
-
-    def __init__(self, member: "Member", kafka: Kafka) -> None:
-        self.member = member
-        self._kafka = kafka
-        self._thread = SimpleNamespace(_consumer=SimpleNamespace(_coordinator=member))
-        self.on_partitions_revoked = Signal(self)
-        self.on_partitions_assigned = Signal(self)
-        self.on_rebalance_complete = Signal(self)
-        self.consumer = self
-        self.consumer_generation_id = -1
-        self.timers: list[tuple[float, Callable[[], Awaitable[None]]]] = []
-        self.agents: dict[str, Callable[[Stream], Coroutine[Any, Any, None]]] = {}
-
-    def timer(self, seconds: float, **_: Any) -> Callable[[Callable[[], Awaitable[None]]], None]:
-        """Keep a periodic call."""
-        return lambda call: self.timers.append((seconds, call))
-
-    def topic(self, name: str, **_: Any) -> str:
-        """Answer the channel of a topic: its name."""
-        return name
-
-    def agent(self, channel: str, **_: Any) -> Callable[[Callable[[Stream], Coroutine[Any, Any, None]]], None]:
-        """Keep the agent of a channel."""
-        return partial(self.agents.__setitem__, channel)
-
-    def assignment(self) -> list[TP]:
-        """Answer nothing of use."""
-        return []
-
-    async def found(self, known: Mapping[TP, Known | None]) -> dict[TP, Found]:
-        """Answer the extents of partitions, and what is later than known."""
-        await asyncio.sleep(self._kafka.world.delay())
-        return {place: self._found(place, one) for place, one in known.items()}
-
-    def _found(self, place: TP, known: Known | None) -> Found:
-        partition = self._kafka.partition(*place)
-        latest = known.latest if known else 0
-        later = (message.offset for message in partition.messages if latest and message.at > latest)
-        return Found(0, partition.end, next(later, None))
-
-    async def committed(self, places: Iterable[TP]) -> dict[TP, Known | None]:
-        """Answer what the group has committed."""
-        await asyncio.sleep(self._kafka.world.delay())
-        return {place: known_of(self.member.committed(place)) for place in places}
-
-    def violate(self, text: str) -> None:
-        """Note what must not happen."""
-        self._kafka.world.rules.violate(text)
-
-
-async def starts(consumer: Any, places: Iterable[TP]) -> dict[TP, Start]:
-    """Stand for ``agents.worker.starts``, which calls into aiokafka's thread."""
-    known = await consumer.committed(places)
-    found = await consumer.found(known)
-    return {place: start_of(place, one, found[place]) for place, one in known.items()}
-
-
-async def found_of(consumer: Any, known: Mapping[TP, Known | None]) -> dict[TP, Found]:
-    """Stand for ``agents.worker.found_of``, in the same way."""
-    found: dict[TP, Found] = await consumer.found(known)
-    return found
-
-
-async def commit(consumer: Any, offsets: Mapping[TP, OffsetAndMetadata]) -> bool:
-    """Stand for ``agents.worker.commit``, in the same way."""
-    await consumer.member.commit({(place.topic, place.partition): to for place, to in offsets.items()})
-    return True
-
-
-def rejoin(consumer: Any) -> None:
-    """Stand for ``agents.worker.rejoin``: no log is replaced here."""
-    consumer.violate("a log counts as another")
-
-
-async def leave_group(consumer: Any, seconds: float) -> bool:
-    """Stand for ``agents.worker.leave_group``, which calls into aiokafka's thread."""
-    try:
-        await asyncio.wait_for(consumer.member.leave(), seconds)
-    except TimeoutError:
-        return False
-    return True
-
-
-async def commit_outside(_settings: Settings, _offsets: Mapping[TP, OffsetAndMetadata]) -> None:
-    """Stand for ``agents.worker.commit_outside``: whoever comes next reads again what was not committed."""
 
 
 class Worker:
