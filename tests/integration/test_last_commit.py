@@ -9,6 +9,7 @@ from faust.types import TP
 
 from agents.consumer import commit_outside
 from jabba.log import Log
+from jabba.marks import marked
 from jabba.settings import Settings
 from tests.support.kafka import KafkaServer
 
@@ -33,5 +34,5 @@ async def test_it_never_takes_back_what_others_have_committed(
         consumer.assign([place])
         if known is not None:
             await consumer.commit({place: known})
-        await commit_outside(settings, {TP(topic, 0): own})
+        await commit_outside(settings, {TP(topic, 0): marked(own, 0)})
         assert await consumer.committed(place) == left
