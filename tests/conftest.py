@@ -1,5 +1,6 @@
 """The real parts, as fixtures: one Kafka and one PostgreSQL for the whole run, a fresh database for each test."""
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,19 @@ import pytest
 from tests.support.certificates import Authority
 from tests.support.kafka import KafkaServer
 from tests.support.postgres import PostgresServer
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Commands set logging up for their process, which here is that of all tests."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    levels = {one: one.level for one in root.manager.loggerDict.values() if isinstance(one, logging.Logger)}
+    yield
+    logging.basicConfig(handlers=handlers, level=level, force=True)
+    for one, before in levels.items():
+        if one.level != before:
+            one.setLevel(before)
 
 
 @pytest.fixture(scope="session")

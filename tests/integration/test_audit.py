@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -27,15 +26,6 @@ from tests.support.clocks import HandClock
 from tests.support.projecting import NOW, facts, job_spec, new_job, project
 
 SUBMITTED_AT = datetime.fromtimestamp(NOW / 1000, UTC)
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    """Commands set logging up for their process, which here is that of all tests."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    logging.basicConfig(handlers=handlers, level=level, force=True)
 
 
 def submission(job: UUID, by: str | None, rerun: Rerun | None = None, **given: Any) -> list[Slice]:

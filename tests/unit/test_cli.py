@@ -149,16 +149,11 @@ def test_without_the_extra_the_command_line_says_how_to_install_it(missing: str)
 
 def test_lines_of_the_log_are_plain(capsys: pytest.CaptureFixture[str]) -> None:
     lines: list[str] = []
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    try:
-        logs.to_standard_error("info", lines.append)
-        logging.getLogger("jabba.some").info("hello %s", "you")
-        logging.getLogger("jabba.some").debug("not this")
-        logging.getLogger("jabba.app").info("[^--App]: Starting...")
-        logging.getLogger("jabba.app").warning("[^--App]: but this")
-    finally:
-        logging.basicConfig(handlers=before, level=level, force=True)
+    logs.to_standard_error("info", lines.append)
+    logging.getLogger("jabba.some").info("hello %s", "you")
+    logging.getLogger("jabba.some").debug("not this")
+    logging.getLogger("jabba.app").info("[^--App]: Starting...")
+    logging.getLogger("jabba.app").warning("[^--App]: but this")
 
     assert [line.partition(" INFO ")[2] or line.partition(" WARNING ")[2] for line in lines] == [
         "jabba.some: hello you",

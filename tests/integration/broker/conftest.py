@@ -6,6 +6,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from jabba.embedded.broker import EmbeddedBroker
@@ -39,7 +40,7 @@ async def admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 @pytest.fixture
-def make_topic(admin: AIOKafkaAdminClient) -> MakeTopic:
+def make_topic(bootstrap: str, admin: AIOKafkaAdminClient) -> MakeTopic:
     """Create a topic of a new name with so many partitions and this configuration; answer its name."""
 
     async def make(partitions: int = 1, **config: str) -> str:
@@ -47,6 +48,9 @@ def make_topic(admin: AIOKafkaAdminClient) -> MakeTopic:
         configs = {key.replace("_", "."): value for key, value in config.items()}
         answer = await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs)])
         assert [code for _, code, *_ in answer.topic_errors] == [0]
+        # A broker takes its partitions over a moment later, and tells whoever asks before that it has none.
+        async with AIOKafkaConsumer(bootstrap_servers=bootstrap) as consumer:
+            await consumer.end_offsets([TopicPartition(name, partition) for partition in range(partitions)])
         return name
 
     return make
