@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import aiopg
 import psycopg2
+import psycopg2.errors
 import psycopg2.extras
 from sqlalchemy import Dialect, SelectBase, TextClause, UpdateBase
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
@@ -92,7 +93,7 @@ class Database:
 
         Raises:
             Overdue: the statement took too long.
-            Unavailable: there is no connection, or no answer.
+            Unavailable: there is no connection, no answer, or no right to do this.
         """
         for _ in range(_TRIES):
             with contextlib.suppress(TransactionLost):
@@ -259,10 +260,17 @@ def _translated(error: psycopg2.Error) -> Exception:
     state = error.pgcode or ""
     if state.startswith(_LOST):
         return TransactionLost(_first_line(error))
+    if isinstance(error, psycopg2.errors.InsufficientPrivilege):
+        return forbidden(error)
     broken = not state and not isinstance(error, psycopg2.ProgrammingError)
     if broken or state[:2] in _UNAVAILABLE:
         return Unavailable(f"PostgreSQL broke off: {_first_line(error)}")
     return error
+
+
+def forbidden(error: BaseException) -> Unavailable:
+    """Answer the error of a user who lacks a right; somebody may grant it at any moment."""
+    return Unavailable(f"PostgreSQL does not allow it: {_first_line(error)}")
 
 
 def checked(dsn: str) -> str:

@@ -5,15 +5,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg2
+import psycopg2.errors
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, NullPool, create_engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from jabba.errors import NotReady, Unavailable
-from jabba.persistence.database import checked
+from jabba.persistence.database import checked, forbidden
 
 COMMAND = "python -m jabba init"
 
@@ -115,3 +116,7 @@ def _connected(dsn: str) -> Iterator[Connection]:
             yield connection
     except OperationalError as error:
         raise Unavailable(f"PostgreSQL cannot be reached: {str(error.orig).strip()}") from error
+    except ProgrammingError as error:
+        if isinstance(error.orig, psycopg2.errors.InsufficientPrivilege):
+            raise forbidden(error.orig) from error
+        raise

@@ -53,7 +53,8 @@ async def make(database: Database, week: Week) -> None:
     """Make a week's partitions, and move into them what is in the default ones; nobody sees it half done.
 
     Raises:
-        psycopg2.Error: somebody holds a lock for too long, or this user may not do it.
+        psycopg2.Error: somebody holds a lock for too long.
+        Unavailable: this user may not do it.
     """
     async with database.transaction() as transaction:
         if not await _take_turn(transaction) or await _is_there(transaction, week):
@@ -71,7 +72,8 @@ async def drop(database: Database, week: Week) -> bool:
     """Drop a week's partitions, unless somebody else is about to; answer False if some of its jobs have not ended.
 
     Raises:
-        psycopg2.Error: somebody holds a lock for too long, or this user may not do it.
+        psycopg2.Error: somebody holds a lock for too long.
+        Unavailable: this user may not do it.
     """
     async with database.transaction() as transaction:
         if not await _take_turn(transaction) or not await _is_there(transaction, week):

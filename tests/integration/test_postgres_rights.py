@@ -78,6 +78,23 @@ def test_the_commands_for_keys_do_their_work(urls: Mapping[str, str]) -> None:
     assert "revoke_key" in run("audit")
 
 
+def test_a_command_that_lacks_a_right_says_so_in_one_line(migrated: str, urls: Mapping[str, str]) -> None:
+    nobody = f"nobody_{uuid4().hex[:8]}"
+    with psycopg.connect(migrated, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'p'").format(sql.Identifier(nobody)))
+        try:
+            for url, *command in (
+                (urls["jabba_web"], "keys", "create", "--role", "reader"),
+                (as_role(migrated, nobody), "keys", "list"),
+                (as_role(migrated, nobody), "verify"),
+            ):
+                done = CliRunner().invoke(jabba, [*command, "--database", url])
+                assert (done.exit_code, done.output.count("\n")) == (3, 1), done.output
+                assert "PostgreSQL does not allow it: permission denied for" in done.output
+        finally:
+            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(nobody)))
+
+
 def test_nobody_writes_what_the_projection_says(urls: Mapping[str, str]) -> None:
     for url in urls.values():
         with psycopg.connect(url) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):

@@ -1,6 +1,8 @@
 """The projection is compared with the log: a good one has no difference, and whatever is changed is named."""
 
 import json
+import time
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from jabba.persistence.projector import Projector
 from jabba.persistence.replay import Replay
 from jabba.persistence.writes import Offsets
 from jabba.settings import Settings
+from tests.support.clocks import HandClock
 from tests.support.processes import jabba_process
 from tests.support.projecting import version
 from tests.support.sending import Sender, running, succeeded, working
@@ -113,6 +116,23 @@ async def test_jobs_older_than_the_log_are_compared_as_far_as_it_goes(
     _, found = await verified(installed)
     wanted = {(load.waiting, 0, "status"), (load.running, 2, "result"), (young, 0, "status")}
     assert places(found) == wanted
+
+
+async def test_a_job_that_was_dropped_after_its_days_is_no_difference(
+    installed: Settings, load: Load, projection: Database
+) -> None:
+    """Where the topics keep messages for longer than PostgreSQL keeps jobs."""
+    for job, table in product((load.processed, load.waiting), ("jobs", "tasks")):
+        column = "id" if table == "jobs" else "job_id"
+        await projection.fetch(text(f"DELETE FROM {table} WHERE {column} = :job"), {"job": str(job)})  # noqa: S608
+    week_and_days = HandClock(time.time() + 9 * 24 * 60 * 60)
+    for keep_days, gone in (
+        (8, {load.waiting}),
+        (10, {load.waiting, load.processed}),
+        (0, {load.waiting, load.processed}),
+    ):
+        settings = installed.model_copy(update={"keep_days": keep_days})
+        assert (await verified(settings, clock=week_and_days))[0].different == gone
 
 
 async def test_a_projection_that_is_behind_is_said_to_be(

@@ -10,7 +10,7 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 from sqlalchemy import text
 
 from jabba import ids
-from jabba.clock import SystemClock
+from jabba.clock import Clock, SystemClock
 from jabba.lifecycle import (
     Event,
     JobClosed,
@@ -185,11 +185,13 @@ async def forget_log(settings: Settings) -> None:
         await client.close()
 
 
-async def verified(settings: Settings, wait_seconds: float = 30) -> tuple[Report, list[Difference]]:
+async def verified(
+    settings: Settings, wait_seconds: float = 30, clock: Clock | None = None
+) -> tuple[Report, list[Difference]]:
     """Answer what the verification reports, and the differences it found."""
     found: list[Difference] = []
     async with Database(settings.database.get_secret_value(), size=1, statement_seconds=60) as database:
-        verification = Verification(settings, database, SystemClock(), lambda *_: None)
+        verification = Verification(settings, database, clock or SystemClock(), lambda *_: None)
         return await verification.run(wait_seconds, found.append), found
 
 

@@ -63,6 +63,15 @@ def contradictions(job: UUID, log: JobRows, live: JobRows) -> Iterator[Differenc
             yield from _contradicted(job, index, told, found)
 
 
+def was_dropped(log: JobRows, live: JobRows, before: float) -> bool:
+    """Answer whether a job is gone from PostgreSQL as are all that came before a moment (ms) and have ended."""
+    return live == JobRows() and log.job is not None and log.job["ended_at"] is not None and _came(log.job) < before
+
+
+def _came(job: Row) -> float:
+    return float(as_json(job["inserted_at"]))
+
+
 def _contradicted(job: UUID, index: int, told: Row, found: Row) -> Iterator[Difference]:
     """Compare what happened to a task, unless something else happened that the log no longer has."""
     if _version(told) == _version(found):

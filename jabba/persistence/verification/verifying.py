@@ -1,6 +1,7 @@
 """Comparing all of the projection with all of the log, while both go on."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from jabba.persistence.database import Database
 from jabba.persistence.replay import Replay
 from jabba.persistence.verification.account import account, entries
 from jabba.persistence.verification.beginning import Beginning
-from jabba.persistence.verification.comparing import Difference, JobRows, contradictions, differences
+from jabba.persistence.verification.comparing import Difference, JobRows, contradictions, differences, was_dropped
 from jabba.persistence.verification.ledger import Entry, Ledger
 from jabba.persistence.verification.snapshot import Snapshot, taken
 from jabba.persistence.writes import Offsets
@@ -25,6 +26,7 @@ Tell = Callable[[str, int, int], None]
 _CHUNK_JOBS = 200
 _CHUNK_BYTES = 4 * 1024 * 1024
 _LOOK_SECONDS = 0.2
+_DAY_SECONDS = 24 * 60 * 60
 _LOWEST_ID, _HIGHEST_ID = UUID(int=0), UUID(int=2**128 - 1)
 
 Chunk = dict[UUID, list[Entry]]
@@ -71,6 +73,7 @@ class Verification:
         self._topics = settings.topics
         self._database = database
         self._clock = clock
+        self._keep_seconds = settings.keep_days * _DAY_SECONDS or math.inf
         self._tell = tell
         self._replay = Replay(settings)
         self._ledger = Ledger()
@@ -173,6 +176,8 @@ class Verification:
             if not projected and live == JobRows():
                 continue
             log = account(job, projected, live.job["digest"] if live.job else None)
+            if was_dropped(log.rows, live, 1000 * (self._clock.now() - self._keep_seconds)):
+                continue
             whole = beginning.has_all_of(log, live)
             report.jobs += 1
             report.jobs_in_part += not whole
