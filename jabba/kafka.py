@@ -18,7 +18,7 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
-from jabba import group_offsets
+from jabba import bootstrap, group_offsets
 from jabba.errors import Refused, Unavailable, WrongSecurity
 
 KafkaProtocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
@@ -29,6 +29,7 @@ _WITH_TLS = ("ca", "cert", "cert_key", "cert_key_password")
 _ASK_MILLISECONDS = 5000
 
 # Here, since whoever reaches Kafka gets its options from this module.
+bootstrap.insist_on_brokers()
 group_offsets.tell_errors()
 
 
