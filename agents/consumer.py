@@ -21,6 +21,10 @@ from jabba.settings import Settings
 logger = logging.getLogger(__name__)
 
 _PAUSED_POLL_SECONDS = 0.02
+
+_FETCH_WAIT_MILLISECONDS = 250
+"""A broker answers one request of a connection after the other: whatever else is asked waits behind a fetch."""
+
 _MEMBERSHIP_SECONDS = 1.0
 _THREAD_SECONDS = 3.0
 
@@ -38,8 +42,17 @@ class SteadyFlow(FlowControlEvent):
             super().resume()
 
 
-class _MortalThread(aiokafka.AIOKafkaConsumerThread):
-    """Ends in time, whatever becomes of its client: Faust's would be waited for, for a minute, if it fails."""
+class _PromptThread(aiokafka.AIOKafkaConsumerThread):
+    """Waits for messages a little at a time, and for the end of its client no longer than that makes sense.
+
+    Faust's would let a fetch wait for 1.5 s, and each question of a rebalance behind it; and would itself be waited
+    for, for a minute, if its client fails.
+    """
+
+    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = _FETCH_WAIT_MILLISECONDS  # noqa: SLF001 — Faust has no setting for it
+        return consumer
 
     async def on_thread_stop(self) -> None:
         """Do what Faust does, for as long as that makes sense."""
@@ -67,7 +80,7 @@ class PromptConsumer(aiokafka.Consumer):
         self._topics = topics
 
     def _new_consumer_thread(self) -> aiokafka.AIOKafkaConsumerThread:
-        return _MortalThread(self, loop=self.loop, beacon=self.beacon)
+        return _PromptThread(self, loop=self.loop, beacon=self.beacon)
 
     @aiokafka.Consumer.task
     async def _watch_membership(self) -> None:

@@ -69,8 +69,10 @@ async def found_of(consumer: Consumer, known: Mapping[TP, Known | None]) -> dict
     thread = consumer._thread  # type: ignore[attr-defined]  # noqa: SLF001 — Faust asks for no times
     client = thread._consumer  # noqa: SLF001 — see above
     places = [TopicPartition(*place) for place in known]
-    beginnings = await _in_thread(thread, client.beginning_offsets(places))
-    ends = await _in_thread(thread, client.end_offsets(places))
+    beginnings, ends = await asyncio.gather(
+        _in_thread(thread, client.beginning_offsets(places)), _in_thread(thread, client.end_offsets(places))
+    )
+    # Asked after the ends: of another log, what comes in between must not be passed over.
     moments = {TopicPartition(*place): one.latest + 1 for place, one in known.items() if one and one.latest}
     later = await _in_thread(thread, client.offsets_for_times(moments)) if moments else {}
     return {

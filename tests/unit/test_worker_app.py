@@ -2,12 +2,13 @@
 
 import time
 from contextlib import AsyncExitStack
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from faust.tables.manager import TableManager
 from faust.types import TP
 
+from agents.consumer import PromptConsumer
 from agents.worker import build
 from jabba.app import worker_app
 from jabba.settings import Settings
@@ -34,6 +35,15 @@ async def test_nothing_is_replayed_wherever_the_changelog_ends() -> None:
     place = TP("changelog", 0)
     recovery.active_highwaters[place], recovery.active_offsets[place] = 12, 7
     assert not recovery.need_recovery()
+
+
+async def test_a_fetch_that_waits_holds_up_no_question_for_long() -> None:
+    """Each of a dozen questions in a rebalance would wait for 1.5 s where no message comes."""
+    worker = build(Settings(), 4)
+    thread = cast("PromptConsumer", worker.consumer)._new_consumer_thread()
+    client = thread._create_worker_consumer(cast("Any", worker.transport))
+    assert client._fetch_max_wait_ms <= 250
+    await client.stop()
 
 
 async def test_the_lease_runs_out_while_the_machine_is_suspended(monkeypatch: pytest.MonkeyPatch) -> None:
