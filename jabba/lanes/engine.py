@@ -131,6 +131,8 @@ class Engine:
         for tracker, starts in ((self._tracker, slices), (self._commands, commands)):
             for partition, start in starts.items():
                 tracker.start(partition, start)
+        for partition, start in slices.items():
+            self._owned[partition].begin(start.end)
         # A partition to which no message comes forgets as well.
         self._committed.update({partition: start.offset for partition, start in slices.items()})
         self._started.set()

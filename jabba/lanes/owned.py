@@ -85,6 +85,7 @@ class OwnedPartition:
         self._adopted = Adopted()
         self._inherited_outcomes: dict[str, list[str]] = {}
         self._suspects_seen = self._generation = self._refusing = 0
+        self._taken_at: int | None = None
         self._background: set[asyncio.Task[None]] = set()
 
     @property
@@ -126,6 +127,11 @@ class OwnedPartition:
             self._wake_turn(job)
         if self._adopted.bytes or self._inherited_outcomes:
             self._spawn(self._clear_ended(store))
+
+    def begin(self, end: int) -> None:
+        """Note where the log ended when this owner began: no former one can have run what came behind that."""
+        if self._taken_at is None:
+            self._taken_at = end
 
     def forget_offsets(self) -> None:
         """Forget which offsets wait for lanes: the next generation reads them again, and each must count once."""
@@ -280,7 +286,8 @@ class OwnedPartition:
             await store.delete(left)
 
     def _new_lane(self, running: Running, store: Store) -> Lane:
-        suspect = store.crashes >= _CRASHES_TO_SUSPECT and self._suspects_seen < self._policy.suspects
+        old = self._taken_at is None or running.offset < self._taken_at
+        suspect = old and store.crashes >= _CRASHES_TO_SUSPECT and self._suspects_seen < self._policy.suspects
         self._suspects_seen += suspect
         seq = running.lane.seq if running.lane else 0
         return Lane(running.slice, running.offset, store, self._turns, self._shared, suspect=suspect, seq=seq)

@@ -5,6 +5,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from jabba.callbacks import TaskContext
+from jabba.lanes.answers import Answer
 from jabba.lanes.forgetting import Window
 from jabba.lanes.gate import Gate
 from jabba.lanes.lane import Shared
@@ -130,6 +132,43 @@ async def test_lanes_are_adopted_though_the_clock_is_set_back(gate: Gate) -> Non
             partition.tick(range(0))
             await asyncio.sleep(0)
     partition.lose()
+
+
+class Side(Runner):
+    """Notes how many callbacks run side by side at most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.running = self.most = 0
+
+    async def run(self, callback: Callback, context: TaskContext) -> Answer:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        answer = await super().run(callback, context)
+        self.running -= 1
+        return answer
+
+
+@pytest.mark.parametrize("end, most", [(0, 4), (2, 3), (4, 1)])
+async def test_what_came_after_a_partition_was_taken_cannot_have_ended_its_former_owners(
+    gate: Gate, end: int, most: int
+) -> None:
+    log, runner = Log(), Side()
+    for _ in range(2):
+        await log.taken(at_any_time)
+    partition = OwnedPartition(Shared(gate, Events(), runner, 1024, 3, lambda: 0.0), Room(10, 1000), Policy(), print)
+    partition.gate.open()
+    store = await log.taken(at_any_time)
+    assert store.crashes == 2
+    await partition.loaded(store)
+    partition.begin(end)
+    partition.begin(9)  # the next generation
+    for offset in range(4):
+        partition.start(one_task(), offset, 10)
+    async with asyncio.timeout(5):
+        while partition.lanes:  # noqa: ASYNC110 — lanes tell nobody that they have ended
+            await asyncio.sleep(0.001)
+    assert (runner.calls, runner.most) == (4, most)
 
 
 async def test_nothing_is_forgotten_while_others_load(gate: Gate) -> None:
