@@ -10,8 +10,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from agents.gaps import reread
 from jabba.kafka import KafkaAccess, KafkaSecurity
 from jabba.log import Log
+from jabba.log_reader import LogReader
 from jabba.topics import EMPTY_MESSAGE
 from tests.support.kafka import KafkaServer
+from tests.support.processes import eventually
 
 MESSAGES = 50
 
@@ -68,6 +70,12 @@ async def test_the_end_of_a_transaction_is_not_waited_for(access: KafkaAccess, t
         producer.transaction(),
     ):
         await producer.send_and_wait(topic, b"foreign", partition=1)
+
+    async def is_marked() -> bool:
+        async with LogReader(access, topic) as reader:
+            return (await reader.ends())[1] == MESSAGES + 2
+
+    await eventually(is_marked, what="end of the transaction, which its producer does not wait for")
     end = (MESSAGES + 1, EMPTY_MESSAGE)
     assert await read(access, topic, range(MESSAGES, MESSAGES + 2)) == [(MESSAGES, b"foreign"), end]
     assert await read(access, topic, range(MESSAGES + 1, MESSAGES + 2)) == [end]
