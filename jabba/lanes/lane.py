@@ -307,7 +307,7 @@ class Lane:
         return outcome
 
     def _send(self, text: bytes) -> None:
-        self._carried[text] = self._shared.events.send(self.slice.job, text)
+        self._carried.add(text, self._shared.events.send(self.slice.job, text))
 
     def _send_carried(self) -> None:
         for tag in self._record.large:
@@ -351,7 +351,7 @@ class Lane:
                     await self._tell_instead(text, answer)
                 elif isinstance(answer, BaseException):
                     raise answer
-                self._carried.pop(text, None)
+                self._carried.forget(text)
 
     async def _tell_instead(self, text: bytes, error: MessageTooLarge) -> None:
         outcome = event_from_json(strictjson.decode(text))
