@@ -8,8 +8,9 @@ BIN := .venv/bin
 SOURCES := $(wildcard jabba agents tables web demo migrations tests bench)
 # Two files at a time, each with servers of its own: most tests wait most of the time.
 PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
-LOCK := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
+LOCK := $(COMPILE) pyproject.toml
 
 .PHONY: help venv demo up test lint simulate searches faults format lock
 
@@ -70,3 +71,4 @@ lock: ## Resolve pyproject.toml again into requirements/*.txt (needs uv; UPGRADE
 		--output-file requirements/server.txt
 	$(LOCK) $(if $(UPGRADE),--upgrade) --extra embedded --group dev --constraint requirements/embedded.txt \
 		--output-file requirements/dev.txt
+	$(COMPILE) $(if $(UPGRADE),--upgrade) --group others --output-file requirements/others.txt
