@@ -5,9 +5,10 @@
     python -m bench.compare --others .venv-others/bin
     python -m bench.compare --only jabba
 
-Each system has its services and one worker process (Celery: and a child for each core, its default) to itself, is warmed
-up, and then given jobs of steps that do nothing. The work is done when all results can be asked for; Procrastinate keeps
-none. Everywhere a task survives the death of its worker: Celery acknowledges late, and Redis writes its log to a file.
+Each system has its services and one worker process (Celery: and a child for each core, its default) to itself, is
+warmed up, and then given jobs of steps that do nothing. The work is done when all results can be asked for;
+Procrastinate keeps none. Everywhere a task survives the death of its worker: Celery acknowledges late, and Redis writes
+its log to a file.
 """
 
 import argparse
