@@ -22,15 +22,15 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
 import psycopg
 from pydantic import SecretStr
 
+from bench.projection import processor_seconds
 from jabba import installation
 from jabba.embedded.database import EmbeddedDatabase
 from jabba.embedded.ports import free_port
@@ -66,7 +66,7 @@ class System:
     program: list[str]
     environment: dict[str, str]
     ended: Callable[[], int]
-    processes: list[int] = field(default_factory=list)
+    processes: list[int]
     chains: bool = True
     worker: ChildProcess | None = None
 
@@ -204,19 +204,14 @@ def asked(port: int, *commands: str) -> int:
 
 
 def used(processes: list[int]) -> float:
-    """Answer how many seconds of a core processes and their children have used, those that have ended included."""
-    spent = 0.0
-    for one in map(psutil.Process, processes):
-        for process in [one, *one.children(recursive=True)]:
-            with suppress(psutil.NoSuchProcess):
-                spent += sum(process.cpu_times()[:4] if process == one else process.cpu_times()[:2])
-    return spent
+    """Answer how many seconds of a core processes and their children have used."""
+    return sum(map(processor_seconds, processes))
 
 
 def measure(system: System, load: Load) -> tuple[float, float, float]:
     """Answer the seconds until all was submitted and done, and those of a core that it took beside the submitter."""
     before, spent = system.ended(), used(system.processes)
-    command = [*system.program, "submit", str(load.jobs), str(load.steps)]
+    command = [*system.program, str(load.jobs), str(load.steps)]
     environment = {**os.environ, **system.environment}
     done = subprocess.run(command, env=environment, cwd=_SIDES, check=True, capture_output=True, text=True)
     began, submitted = map(float, done.stdout.split())

@@ -91,9 +91,9 @@ def _joined(are_slices: bool, items: list[bytes]) -> bytes:  # noqa: FBT001 — 
     return slices.encode_message(items) if are_slices else encode_events(items)
 
 
-def processor_seconds(server: int) -> float:
-    """Answer the seconds of processor that PostgreSQL has had: other work on the machine alters them least."""
-    main = psutil.Process(server)
+def processor_seconds(pid: int) -> float:
+    """Answer the seconds of processor that a process and its children have had: other work alters them least."""
+    main = psutil.Process(pid)
     spent = 0.0
     for process in [*main.children(), main]:
         with suppress(psutil.NoSuchProcess):  # its parent has its seconds then

@@ -1,7 +1,7 @@
 """arq's side of ``bench.compare``: its worker's settings, and what submits to it.
 
     arq arq_side.WorkerSettings
-    python arq_side.py submit JOBS 1
+    python arq_side.py JOBS 1
 
 ``BROKER`` is the URL of Redis, which has its results, too.
 """
@@ -42,4 +42,4 @@ async def submit(jobs: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(submit(int(sys.argv[2])))
+    asyncio.run(submit(int(sys.argv[1])))

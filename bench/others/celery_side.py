@@ -1,7 +1,7 @@
 """Celery's side of ``bench.compare``: its worker's application, and what submits to it.
 
     celery --app celery_side worker
-    python celery_side.py submit JOBS STEPS
+    python celery_side.py JOBS STEPS
 
 ``BROKER`` and ``BACKEND`` are where its messages and results are.
 """
@@ -39,4 +39,4 @@ def main(jobs: int, steps: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[2]), int(sys.argv[3]))
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,6 +1,6 @@
 """Jabba's side of ``bench.compare``: its callback, and what submits.
 
-    python jabba_side.py submit JOBS STEPS
+    python jabba_side.py JOBS STEPS
 
 ``BROKER`` is where Kafka is.
 """
@@ -31,4 +31,4 @@ async def submit(jobs: int, steps: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(submit(int(sys.argv[2]), int(sys.argv[3])))
+    asyncio.run(submit(int(sys.argv[1]), int(sys.argv[2])))

@@ -2,7 +2,7 @@
 
     procrastinate --app procrastinate_side.app schema --apply
     procrastinate --app procrastinate_side.app worker
-    python procrastinate_side.py submit JOBS 1
+    python procrastinate_side.py JOBS 1
 
 ``BROKER`` is the URL of its database.
 """
@@ -35,4 +35,4 @@ async def submit(jobs: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(submit(int(sys.argv[2])))
+    asyncio.run(submit(int(sys.argv[1])))

@@ -48,11 +48,11 @@ class Upkeep:
         """Make, drop and count what there is to."""
         async with self._database:
             now = int(self._clock.now() * 1000)
-            expired = _days_before(now, self._keep_days)
+            expired = days_before(now, self._keep_days)
             await self._attempt("partitions are made", self._make(now, expired))
             if expired:
                 await self._attempt("expired jobs are dropped", self._drop(expired))
-            if old := _days_before(now, self._audit_days):
+            if old := days_before(now, self._audit_days):
                 await self._attempt("old entries of the audit are deleted", self._forget(old))
             await self._attempt("rows are counted", partitions.analyse_grown(self._database))
 
@@ -85,7 +85,7 @@ class Upkeep:
             last = await partitions.delete_ended(self._database, word, _moment(expired), last)
 
 
-def _days_before(now: int, days: int) -> int:
+def days_before(now: int, days: int) -> int:
     """Answer the moment so many days ago, in milliseconds as ``now``; 0 when it is for ever."""
     return now - days * _DAY if days else 0
 

@@ -1,7 +1,6 @@
 """Comparing all of the projection with all of the log, while both go on."""
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +11,7 @@ from jabba.errors import NotReady
 from jabba.persistence import queries
 from jabba.persistence.database import Database
 from jabba.persistence.replay import Replay
+from jabba.persistence.upkeep import days_before
 from jabba.persistence.verification.account import account, entries
 from jabba.persistence.verification.beginning import Beginning
 from jabba.persistence.verification.comparing import Difference, JobRows, contradictions, differences, was_dropped
@@ -26,7 +26,6 @@ Tell = Callable[[str, int, int], None]
 _CHUNK_JOBS = 200
 _CHUNK_BYTES = 4 * 1024 * 1024
 _LOOK_SECONDS = 0.2
-_DAY_SECONDS = 24 * 60 * 60
 _LOWEST_ID, _HIGHEST_ID = UUID(int=0), UUID(int=2**128 - 1)
 
 Chunk = dict[UUID, list[Entry]]
@@ -73,7 +72,7 @@ class Verification:
         self._topics = settings.topics
         self._database = database
         self._clock = clock
-        self._keep_seconds = settings.keep_days * _DAY_SECONDS or math.inf
+        self._keep_days = settings.keep_days
         self._tell = tell
         self._replay = Replay(settings)
         self._ledger = Ledger()
@@ -170,13 +169,14 @@ class Verification:
         found: Callable[[Difference], None],
     ) -> None:
         jobs, tasks = await snapshot.jobs(chunk), await snapshot.tasks(chunk)
+        expired = days_before(int(self._clock.now() * 1000), self._keep_days)
         for job, said in chunk.items():
             live = JobRows(jobs.get(job), tasks.get(job, {}))
             projected = [entry for entry in said if self._is_projected(entry)]
             if not projected and live == JobRows():
                 continue
             log = account(job, projected, live.job["digest"] if live.job else None)
-            if was_dropped(log.rows, live, 1000 * (self._clock.now() - self._keep_seconds)):
+            if was_dropped(log.rows, live, expired):
                 continue
             whole = beginning.has_all_of(log, live)
             report.jobs += 1
