@@ -15,7 +15,7 @@ from faust.types import TP
 from mode.utils.queues import FlowControlEvent
 
 from agents.starts import starts
-from jabba.lanes.lease import Lease
+from jabba.engine.lease import Lease
 from jabba.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -6,10 +6,10 @@ from typing import Any
 
 import faust
 
-from agents.gaps import Intake, Message, origin_of
-from agents.intake import PutAside, decoded, follow
-from jabba.commands import decode_commands
-from jabba.lanes.engine import Engine
+from agents.decoding import PutAside, decoded, follow
+from agents.replay import Intake, Message, origin_of
+from jabba.engine.engine import Engine
+from jabba.messages.commands import decode_commands
 from jabba.settings import Settings
 
 

@@ -9,10 +9,10 @@ import faust
 from faust.streams import Stream
 from faust.types import StreamT
 
-from agents.gaps import Intake, Message
-from jabba import dead_letters
-from jabba.dead_letters import dead_letter
-from jabba.models import explained
+from agents.replay import Intake, Message
+from jabba.jobs.models import explained
+from jabba.kafka import dead_letter_writer
+from jabba.kafka.dead_letter_writer import dead_letter
 
 logger = logging.getLogger(__name__)
 
@@ -42,5 +42,5 @@ async def decoded(message: Message, decode: Callable[[bytes], list[Content]], pu
     except ValueError as error:
         logger.warning("%s[%d] offset %d cannot be read", message.topic, message.partition, message.offset)
         letter = partial(dead_letter, message.topic, message.partition, message.offset, value, explained(error))
-        await dead_letters.put_aside(partial(put_aside, message.partition), letter)
+        await dead_letter_writer.put_aside(partial(put_aside, message.partition), letter)
         return []

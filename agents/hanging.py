@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from uuid import UUID
 
-from jabba.transports.places import Held, Places
+from jabba.callbacks.places import Held, Places
 
 logger = logging.getLogger(__name__)
 

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 
 from agents.hanging import Hanging
-from jabba.emitter import Emitter
-from jabba.lanes.engine import Engine
-from jabba.metrics import WORKER, Exposition
-from jabba.monitor import Fault, Monitor
+from jabba.callbacks.instrumented import MeasuredRunner
+from jabba.engine.engine import Engine
+from jabba.kafka.emitter import Emitter
+from jabba.monitoring.health_server import Fault, Monitor
+from jabba.monitoring.metrics import WORKER, Exposition
+from jabba.monitoring.watchdog import Watchdog
 from jabba.settings import Settings
-from jabba.transports.measured import MeasuredRunner
-from jabba.watchdog import Watchdog
 from tables.lanes import LaneTable
 
 Lag = Callable[[], dict[int, int]]

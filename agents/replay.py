@@ -5,12 +5,12 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import NamedTuple, Protocol
 
+from jabba.engine.engine import Origin
+from jabba.engine.offsets import Start
 from jabba.errors import Unavailable
-from jabba.kafka import KafkaAccess
-from jabba.lanes.engine import Origin
-from jabba.lanes.tracker import Start
-from jabba.log_reader import LogMessage, LogReader
-from jabba.topics import EMPTY_MESSAGE
+from jabba.kafka.reader import LogMessage, LogReader
+from jabba.kafka.security import KafkaAccess
+from jabba.messages.topics import EMPTY_MESSAGE
 
 logger = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
+from jabba.engine.offsets import Start
 from jabba.errors import Unavailable
-from jabba.kafka import KafkaAccess
-from jabba.lanes.tracker import Start
+from jabba.kafka.security import KafkaAccess
 
 _ASK_SECONDS = 10.0
 """How often Kafka is asked where the log ends, at most; its answer is waited for as long."""

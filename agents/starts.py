@@ -9,8 +9,8 @@ from aiokafka import TopicPartition
 from faust.transport.consumer import Consumer
 from faust.types import TP
 
-from jabba.lanes.tracker import Start
-from jabba.marks import Known, known_of
+from jabba.engine.offsets import Start
+from jabba.kafka.committed_offsets import Known, known_of
 
 logger = logging.getLogger(__name__)
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import faust
 
-from agents.gaps import Intake, Message, origin_of
-from agents.intake import PutAside, decoded, follow
-from jabba.lanes.engine import Engine
+from agents.decoding import PutAside, decoded, follow
+from agents.replay import Intake, Message, origin_of
+from jabba.engine.engine import Engine
+from jabba.messages.slices import decode_message
 from jabba.settings import Settings
-from jabba.slices import decode_message
 
 
 def attach(

@@ -23,34 +23,34 @@ from agents.consumer import (
     rejoin,
     uncommitted,
 )
-from agents.gaps import Intake, reread
 from agents.hanging import Hanging
-from agents.monitoring import monitor_of
-from agents.standstill import SILENT_SECONDS, Standstill, extent_of
+from agents.metrics import monitor_of
+from agents.replay import Intake, reread
+from agents.stall_detection import SILENT_SECONDS, Standstill, extent_of
 from agents.starts import found_of, is_another_log, starts
-from jabba import callbacks
-from jabba.app import JabbaApp, worker_app
+from jabba.callbacks import registry
+from jabba.callbacks.instrumented import MeasuredRunner
+from jabba.callbacks.local import LocalRunner
+from jabba.callbacks.places import Places
 from jabba.clock import SystemClock
-from jabba.dead_letters import UNKNOWN_OFFSET, dead_letter, put_aside
-from jabba.emitter import Emitter
+from jabba.concurrency.memory_budget import Room
+from jabba.engine.dedup_markers import Window
+from jabba.engine.engine import Engine
+from jabba.engine.gate import Gate
+from jabba.engine.lane import Shared
+from jabba.engine.lease import Lease
+from jabba.engine.policy import Policy
 from jabba.errors import NotReady
-from jabba.installation import REMEDY
-from jabba.lanes.engine import Engine
-from jabba.lanes.forgetting import Window
-from jabba.lanes.gate import Gate
-from jabba.lanes.lane import Shared
-from jabba.lanes.lease import Lease
-from jabba.lanes.policy import Policy
-from jabba.log import Log
-from jabba.marks import Known, marked
-from jabba.room import Room
+from jabba.faust_app import JabbaApp, worker_app
+from jabba.kafka.admin import REMEDY
+from jabba.kafka.committed_offsets import Known, marked
+from jabba.kafka.dead_letter_writer import UNKNOWN_OFFSET, dead_letter, put_aside
+from jabba.kafka.emitter import Emitter
+from jabba.kafka.writer import Log
+from jabba.messages.slices import Slice, encode_message
+from jabba.messages.topics import partition_of
+from jabba.monitoring.watchdog import Watchdog
 from jabba.settings import Settings
-from jabba.slices import Slice, encode_message
-from jabba.topics import partition_of
-from jabba.transports.local import LocalRunner
-from jabba.transports.measured import MeasuredRunner
-from jabba.transports.places import Places
-from jabba.watchdog import Watchdog
 from tables.lanes import LaneTable
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ _FINISH_SECONDS = 1.0
 
 def build(settings: Settings, partitions: int) -> JabbaApp:
     """Put a worker together; ``partitions`` is what each topic was created with."""
-    callbacks.load(settings.callbacks)
+    registry.load(settings.callbacks)
     app = worker_app(settings, partitions)
     app.flow_control = SteadyFlow()
     log = Log(settings.kafka_access, client_id=f"{settings.prefix}-worker")

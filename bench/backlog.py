@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import psutil
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from jabba import installation
+from jabba.kafka import admin
 from jabba.producer import Producer
 from jabba.settings import Settings
 from tests.support.kafka import BENCHMARK_JVM, KafkaServer
@@ -90,7 +90,7 @@ def measure(backlog: Backlog, seconds: float) -> None:
         directory = Path(name)
         with KafkaServer(directory / "kafka", jvm=BENCHMARK_JVM) as kafka:
             settings = Settings(kafka=kafka.bootstrap, callbacks=[_MODULE])
-            asyncio.run(installation.install(settings))
+            asyncio.run(admin.install(settings))
             began = time.monotonic()
             asyncio.run(submit(backlog, settings))
             submitted = time.monotonic() - began

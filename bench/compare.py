@@ -31,10 +31,10 @@ import psycopg
 from pydantic import SecretStr
 
 from bench.projection import processor_seconds
-from jabba import installation
-from jabba.embedded.database import EmbeddedDatabase
-from jabba.embedded.ports import free_port
-from jabba.persistence import migrations
+from jabba.database import migrations
+from jabba.kafka import admin
+from jabba.local.ports import free_port
+from jabba.local.postgres import EmbeddedDatabase
 from jabba.settings import Settings
 from tests.support.kafka import BENCHMARK_JVM, KafkaServer
 from tests.support.processes import CHECKOUT, ChildProcess, jabba_process, plain_environment
@@ -119,7 +119,7 @@ def jabba(house: House) -> System:
     module = "bench.others.jabba_side"
     settings = Settings(kafka=kafka.bootstrap, database=SecretStr(database), callbacks=[module])
     migrations.upgrade(database)
-    asyncio.run(installation.install(settings))
+    asyncio.run(admin.install(settings))
     environment = {"JABBA_KAFKA": kafka.bootstrap, "JABBA_DATABASE": database, "JABBA_CALLBACKS": module}
     roles = [house.jabba(role, environment).pid for role in ("worker", "projector")]
     return System(

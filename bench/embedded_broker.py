@@ -24,7 +24,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.protocol.api import RequestHeader_v1, ResponseHeader_v0
 from aiokafka.protocol.produce import ProduceRequest_v7, ProduceResponse_v7
 
-from jabba.embedded.broker import EmbeddedBroker
+from jabba.local.broker import EmbeddedBroker
 from tests.support.batches import batch_of
 from tests.support.kafka import BENCHMARK_JVM, KafkaServer
 

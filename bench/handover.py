@@ -21,10 +21,10 @@ import psutil
 from aiokafka import AIOKafkaProducer
 
 from bench.parked import reminder
-from jabba import ids
-from jabba.lanes.records import LaneName, LaneRecord, Stamp
+from jabba.engine.records import LaneName, LaneRecord, Stamp
+from jabba.jobs import ids
+from jabba.messages.topics import partition_of
 from jabba.settings import Settings
-from jabba.topics import partition_of
 from tests.fault.faults import restart_workers
 from tests.fault.house import House
 from tests.fault.load import Pace

@@ -6,10 +6,10 @@ from sqlalchemy import Index, text
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 from sqlalchemy.schema import CreateIndex
 
-from jabba.persistence import partitions
-from jabba.persistence.database import Database
-from jabba.persistence.schema import jobs, tasks
-from jabba.persistence.weeks import weeks_between
+from jabba.database import partitions
+from jabba.database.connection import Database
+from jabba.database.schema import jobs, tasks
+from jabba.database.weeks import weeks_between
 
 DAYS = 90
 _DAY = 24 * 3600 * 1000

@@ -20,9 +20,9 @@ from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from bench.search import SETTINGS
-from jabba.embedded.database import EmbeddedDatabase
-from jabba.persistence import migrations
-from jabba.persistence.schema import jobs, tasks
+from jabba.database import migrations
+from jabba.database.schema import jobs, tasks
+from jabba.local.postgres import EmbeddedDatabase
 
 _ROUNDS = 3
 _SCHEMA = "measured"

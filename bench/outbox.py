@@ -12,9 +12,10 @@ from pathlib import Path
 import psycopg2
 import psycopg2.extras
 
-from jabba import installation, outbox
-from jabba.embedded.ports import free_port
-from jabba.persistence.relay import Relay
+from jabba import outbox
+from jabba.kafka import admin
+from jabba.local.ports import free_port
+from jabba.outbox.relay import Relay
 from jabba.settings import Settings
 from tests.support.kafka import BENCHMARK_JVM, KafkaServer
 from tests.support.postgres import PostgresServer
@@ -68,7 +69,7 @@ async def measure(count: int) -> None:
         PostgresServer(Path(directory, "postgres")) as postgres,
     ):
         settings = Settings(kafka=kafka.bootstrap, web_port=free_port(), partitions=8)
-        await installation.install(settings)
+        await admin.install(settings)
         connection = psycopg2.connect(postgres.dsn)
         with connection, connection.cursor() as cursor:
             cursor.execute(outbox.DDL)

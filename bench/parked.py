@@ -13,17 +13,17 @@ from uuid import UUID
 
 import psutil
 
-from jabba import ids
-from jabba.lanes.gate import Gate
-from jabba.lanes.lane import Shared
-from jabba.lanes.owned import OwnedPartition
-from jabba.lanes.policy import Policy
-from jabba.lanes.records import LaneName, LaneRecord, Stamp
-from jabba.lanes.store import Batch, Changelog, Store
-from jabba.lifecycle import Strategy
-from jabba.models import Callback, TaskSpec
-from jabba.room import Room
-from jabba.slices import Slice
+from jabba.concurrency.memory_budget import Room
+from jabba.engine.changelog import Batch, Changelog, Store
+from jabba.engine.gate import Gate
+from jabba.engine.lane import Shared
+from jabba.engine.partition import OwnedPartition
+from jabba.engine.policy import Policy
+from jabba.engine.records import LaneName, LaneRecord, Stamp
+from jabba.jobs import ids
+from jabba.jobs.lifecycle import Strategy
+from jabba.jobs.models import Callback, TaskSpec
+from jabba.messages.slices import Slice
 
 _NOW = 1_800_000_000.0
 _TICKS = 50

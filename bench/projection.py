@@ -22,16 +22,18 @@ from aiokafka import AIOKafkaProducer
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from jabba import ids, installation, slices
-from jabba.embedded.database import EmbeddedDatabase
-from jabba.events import encode_event, encode_events
-from jabba.lifecycle import Strategy, TaskSucceeded, Version
-from jabba.models import JobSpec, Limits
-from jabba.persistence import migrations, queries
-from jabba.persistence.database import Database
-from jabba.persistence.projector import Projector
+from jabba.database import migrations, queries
+from jabba.database.connection import Database
+from jabba.jobs import ids
+from jabba.jobs.lifecycle import Strategy, TaskSucceeded, Version
+from jabba.jobs.models import JobSpec, Limits
+from jabba.kafka import admin
+from jabba.local.postgres import EmbeddedDatabase
+from jabba.messages import slices
+from jabba.messages.events import encode_event, encode_events
+from jabba.messages.topics import partition_of
+from jabba.projection.projector import Projector
 from jabba.settings import Settings
-from jabba.topics import partition_of
 from tests.support.kafka import BENCHMARK_JVM, KafkaServer
 
 _PROBES = 200
@@ -169,7 +171,7 @@ async def installed(kafka: KafkaServer, dsn: str) -> Settings:
     """Make topics of their own for a measurement."""
     prefix = f"b{uuid4().hex[:8]}"
     settings = Settings(kafka=kafka.bootstrap, database=SecretStr(dsn), prefix=prefix, partitions=4)
-    await installation.install(settings)
+    await admin.install(settings)
     return settings
 
 

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from jabba.filters import JOBS, TASKS, Collection, Search, parse_search, tasks_of_job
-from jabba.persistence import queries
-from jabba.persistence.database import Database
+from jabba.database import queries
+from jabba.database.connection import Database
+from jabba.search import JOBS, TASKS, Collection, Search, parse_search, tasks_of_job
 
 Document = dict[str, Any]
 NEWEST = [["desc", "inserted_at"]]

@@ -17,11 +17,11 @@ from pathlib import Path
 
 from bench.projection import LOADS, catch_up, installed
 from jabba.clock import SystemClock
-from jabba.embedded.database import EmbeddedDatabase
-from jabba.persistence import migrations
-from jabba.persistence.database import Database
-from jabba.persistence.rebuilding.rebuilding import Rebuild
-from jabba.persistence.verification.verifying import Verification
+from jabba.database import migrations
+from jabba.database.connection import Database
+from jabba.local.postgres import EmbeddedDatabase
+from jabba.projection.rebuild.rebuild import Rebuild
+from jabba.projection.verify.verify import Verification
 from jabba.settings import Settings
 from tests.support.kafka import BENCHMARK_JVM, KafkaServer
 

@@ -24,10 +24,10 @@ from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 from bench.history import load, set_indexes
 from bench.questions import QUESTIONS, Question, Samples, samples_of
 from jabba.clock import SystemClock
-from jabba.embedded.database import EmbeddedDatabase
-from jabba.filters import JOBS
-from jabba.persistence import migrations, queries
-from jabba.persistence.database import Database, Row, Statement
+from jabba.database import migrations, queries
+from jabba.database.connection import Database, Row, Statement
+from jabba.local.postgres import EmbeddedDatabase
+from jabba.search import JOBS
 
 SETTINGS = {"shared_buffers": "1GB", "maintenance_work_mem": "512MB", "max_wal_size": "8GB", "fsync": "off"}
 _SECONDS = 3600.0

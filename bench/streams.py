@@ -29,15 +29,16 @@ from uuid import UUID
 import psutil
 from pydantic import SecretStr
 
-from jabba import ids, installation
 from jabba.client import Client
 from jabba.client.sse import SentEvents
-from jabba.embedded.ports import free_port
-from jabba.emitter import Emitter
-from jabba.events import encode_event
-from jabba.lifecycle import TaskSucceeded, Version
-from jabba.log import Log
-from jabba.persistence import migrations
+from jabba.database import migrations
+from jabba.jobs import ids
+from jabba.jobs.lifecycle import TaskSucceeded, Version
+from jabba.kafka import admin
+from jabba.kafka.emitter import Emitter
+from jabba.kafka.writer import Log
+from jabba.local.ports import free_port
+from jabba.messages.events import encode_event
 from jabba.producer import Producer
 from jabba.settings import Settings
 from tests.support.kafka import BENCHMARK_JVM, KafkaServer
@@ -198,7 +199,7 @@ def main() -> None:
         settings = Settings(
             kafka=kafka.bootstrap, database=SecretStr(postgres.dsn), web_port=free_port(), access="open"
         )
-        asyncio.run(installation.install(settings))
+        asyncio.run(admin.install(settings))
         migrations.upgrade(postgres.dsn)
         print(" streams  RSS (MB)  each (kB)  RSS after (MB)  CPU quiet  CPU busy  p50 (ms)  p99 (ms)")
         for streams in given.streams:

@@ -30,9 +30,9 @@ import psutil
 from aiohttp import ClientSession
 from pydantic import SecretStr
 
-from jabba import installation
-from jabba.embedded.ports import free_port
-from jabba.persistence import migrations
+from jabba.database import migrations
+from jabba.kafka import admin
+from jabba.local.ports import free_port
 from jabba.settings import Settings
 from tests.support.kafka import BENCHMARK_JVM, KafkaServer
 from tests.support.keys import KEY, add_key
@@ -207,7 +207,7 @@ def own_web_process(access: Literal["keys", "open"]) -> Iterator[tuple[str, Call
     ):
         database = SecretStr(postgres.dsn)
         settings = Settings(kafka=kafka.bootstrap, database=database, web_port=free_port(), access=access)
-        asyncio.run(installation.install(settings))
+        asyncio.run(admin.install(settings))
         migrations.upgrade(postgres.dsn)
         add_key(postgres.dsn)
         with jabba_process("web", environment=settings.as_environ(), log=Path(scratch, "web.log")) as web:

@@ -22,9 +22,9 @@ from uuid import UUID
 import psutil
 from aiokafka import AIOKafkaConsumer
 
-from jabba import installation
-from jabba.events import decode_events
-from jabba.lifecycle import TaskFailed, TaskRescued, TaskSucceeded
+from jabba.jobs.lifecycle import TaskFailed, TaskRescued, TaskSucceeded
+from jabba.kafka import admin
+from jabba.messages.events import decode_events
 from jabba.producer import Producer
 from jabba.settings import Settings
 from tests.support.kafka import BENCHMARK_JVM, KafkaServer
@@ -101,7 +101,7 @@ def house(workers: int) -> Iterator[tuple[Settings, list[psutil.Process]]]:
         directory = Path(name)
         kafka = running.enter_context(KafkaServer(directory / "kafka", jvm=BENCHMARK_JVM))
         settings = Settings(kafka=kafka.bootstrap, callbacks=[_MODULE])
-        asyncio.run(installation.install(settings))
+        asyncio.run(admin.install(settings))
         environment = {"JABBA_KAFKA": kafka.bootstrap, "JABBA_CALLBACKS": _MODULE}
         processes = []
         for number in range(workers):

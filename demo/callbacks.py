@@ -8,7 +8,7 @@ from typing import Any
 import jabba
 from demo import report
 from demo.audit import audit
-from jabba import key_file
+from jabba.local import data_directory
 from jabba.settings import Settings
 
 AUDIT = "audit_distributions"
@@ -61,7 +61,7 @@ def verify_report(url: str) -> dict[str, Any] | tuple[str, dict[str, Any]]:
 
 def client_of(url: str) -> jabba.SyncClient:
     """Answer a client with the key of the ``jabba up`` that runs this worker."""
-    return jabba.SyncClient(url, key=key_file.key_for(Settings.from_environ(), url))
+    return jabba.SyncClient(url, key=data_directory.key_for(Settings.from_environ(), url))
 
 
 def findings(client: jabba.SyncClient, job: jabba.Job) -> list[report.Finding]:

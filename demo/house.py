@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO
 
 from demo import callbacks
-from jabba import key_file
-from jabba.embedded.child import command_of_child
+from jabba.local import data_directory
+from jabba.local.child import command_of_child
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 _STOP_SECONDS = 30
@@ -31,7 +31,7 @@ def running_jabba() -> Iterator[tuple[str, str | None]]:
         log = Path(directory, "up.log")
         with log.open("wb") as said, _process(Path(directory, "data"), said) as process:
             try:
-                yield _url(process, log), key_file.read(Path(directory, "data"))
+                yield _url(process, log), data_directory.read(Path(directory, "data"))
             finally:
                 process.terminate()
                 process.wait(_STOP_SECONDS)

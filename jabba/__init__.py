@@ -1,7 +1,6 @@
 """Jabba, an asynchronous job manager: submit a job from anywhere, it survives the death of any process."""
 
-from jabba import where
-from jabba.callbacks import TaskContext, callback, current_task
+from jabba.callbacks.registry import TaskContext, callback, current_task
 from jabba.client import Client, SyncClient
 from jabba.errors import (
     Conflict,
@@ -22,12 +21,13 @@ from jabba.errors import (
     Unavailable,
     WrongSecurity,
 )
-from jabba.kafka import KafkaSecurity
-from jabba.lifecycle import JobStatus, Strategy, TaskStatus
-from jabba.models import Callback, Job, JobEvent, Limits, Progress, Task, TaskSpec
-from jabba.pages import Count, Page
+from jabba.jobs.lifecycle import JobStatus, Strategy, TaskStatus
+from jabba.jobs.models import Callback, Job, JobEvent, Limits, Progress, Task, TaskSpec
+from jabba.jobs.pages import Count, Page
+from jabba.kafka.security import KafkaSecurity
 from jabba.producer import Producer, SyncProducer
-from jabba.submission import Delivery, Submitted
+from jabba.producer.submission import Delivery, Submitted
+from jabba.search import where
 
 __all__ = [
     "Callback",

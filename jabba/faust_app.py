@@ -17,11 +17,11 @@ from faust.tables.recovery import Recovery
 from faust.web.drivers.aiohttp import Web as AiohttpWeb
 from mode import ServiceT
 
-from jabba.callbacks import CALLBACK_THREADS
-from jabba.ending import ended, exit_beside_threads
-from jabba.kafka import KafkaSecurity
+from jabba.callbacks.registry import CALLBACK_THREADS
+from jabba.concurrency.cancellation import ended, exit_beside_threads
+from jabba.kafka.security import KafkaSecurity
 from jabba.settings import Settings
-from jabba.unreadable import Runner
+from web.http_errors import Runner
 
 logger = logging.getLogger(__name__)
 

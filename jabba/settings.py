@@ -22,12 +22,12 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from jabba import models
 from jabba.errors import JabbaError, WrongSecurity
-from jabba.kafka import KafkaAccess, KafkaProtocol, KafkaSecurity, SaslMechanism
-from jabba.models import Limits, field_path
+from jabba.jobs import models
+from jabba.jobs.models import Limits, field_path
+from jabba.kafka.security import KafkaAccess, KafkaProtocol, KafkaSecurity, SaslMechanism
+from jabba.messages.topics import Topics
 from jabba.service_links import service_links
-from jabba.topics import Topics
 
 PREFIX = "JABBA_"
 _LIMITS = Limits()

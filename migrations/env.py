@@ -1,8 +1,8 @@
-"""Alembic's entry: runs the migrations on the connection that ``jabba.persistence.migrations`` opened."""
+"""Alembic's entry: runs the migrations on the connection that ``jabba.database.migrations`` opened."""
 
 from alembic import context
 
-from jabba.persistence.schema import metadata
+from jabba.database.schema import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -17,9 +17,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from faust.types import TP, EventT
 
+from jabba.engine.changelog import Batch, Changelog, Store
 from jabba.errors import Unavailable
-from jabba.lanes.store import Batch, Changelog, Store
-from jabba.log import Log
+from jabba.kafka.writer import Log
 from jabba.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -9,13 +9,13 @@ from aiohttp import web
 from faust.web import View
 from multidict import CIMultiDict
 
-from jabba.access import ANYONE, Caller
+from jabba.auth.roles import ANYONE, Caller
 from jabba.errors import LimitExceeded, RequestError
-from jabba.unreadable import SERVER
-from web import answers, requests
-from web.answers import Answer
+from web import requests, responses
 from web.backends import Backends
+from web.http_errors import SERVER
 from web.operations import CALLER
+from web.responses import Answer
 
 logger = logging.getLogger(__name__)
 
@@ -53,9 +53,9 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         requests.refuse_cross_site(request.method, request.host, request.headers)
         return await handler(request)
     except Exception as error:
-        if not answers.is_expected(error):
+        if not responses.is_expected(error):
             logger.exception("%s %s", request.method, request.path)
-        return respond(answers.of_error(error))
+        return respond(responses.of_error(error))
 
 
 def respond(answer: Answer) -> web.Response:

@@ -8,11 +8,11 @@ from uuid import UUID
 from aiohttp.web import Request, Response
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
-from jabba.access import Permission
-from jabba.filters import DEFAULT_LIMIT
-from jabba.models import AuditEntry, ShortText, invalid
-from jabba.persistence import auditing
-from web import answers, schemas
+from jabba.auth.roles import Permission
+from jabba.database import audit
+from jabba.jobs.models import AuditEntry, ShortText, invalid
+from jabba.search import DEFAULT_LIMIT
+from web import responses, schemas
 from web.api import ApiView, backends, caller, respond
 from web.operations import Example, Operation, Parameter, operation
 from web.parameters import LIMIT, OFFSET
@@ -57,8 +57,8 @@ class Audit(ApiView):
         caller(request).require_every_type()
         asked = read_asked(request.query)
         since = None if asked.since is None else asked.since.astimezone(UTC)
-        found = await auditing.entries(backends(request).database, **asked.model_dump() | {"since": since})
-        return respond(answers.of_data(found))
+        found = await audit.entries(backends(request).database, **asked.model_dump() | {"since": since})
+        return respond(responses.of_data(found))
 
 
 def read_asked(query: Mapping[str, str]) -> Asked:

@@ -7,12 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from jabba import keys
-from jabba.access import Caller
+from jabba.auth import api_keys
+from jabba.auth.api_keys import Key
+from jabba.auth.roles import Caller
 from jabba.clock import Clock
 from jabba.errors import Unauthorized, Unavailable
-from jabba.keys import Key
-from web.questions import Questions
+from web.dataloader import Questions
 
 Find = Callable[[Iterable[str]], Awaitable[Mapping[str, Key]]]
 """Answers those of the keys, by id, that there are."""
@@ -69,7 +69,7 @@ class Keyring:
             Unauthorized: it is no key, or not valid any more.
             Unavailable: PostgreSQL cannot tell.
         """
-        key_id = keys.id_of(text)
+        key_id = api_keys.id_of(text)
         key = None if key_id is None else await self._key(key_id)
         if key is None or not key.is_text(text):
             raise Unauthorized("this key is not known")

@@ -9,30 +9,30 @@ from uuid import UUID
 
 from mode import Service
 
-from jabba import ids
-from jabba.access import ANYONE, EVERY_TYPE, Caller, TypeScope
+from jabba.auth.roles import ANYONE, EVERY_TYPE, Caller, TypeScope
 from jabba.clock import Clock, SystemClock
+from jabba.database import api_keys, queries, watching
+from jabba.database.connection import Database
 from jabba.errors import InvalidRequest, NotFound, Unavailable
-from jabba.log_reader import LogReader
-from jabba.models import Job
-from jabba.persistence import keys, queries, watching
-from jabba.persistence.database import Database
-from jabba.positions import Position
+from jabba.jobs import ids
+from jabba.jobs.models import Job
+from jabba.kafka.reader import LogReader
+from jabba.messages.positions import Position
 from jabba.producer import producer_of
+from jabba.producer.submission import Prepared, Submitted, prepare
 from jabba.settings import Settings
-from jabba.submission import Prepared, Submitted, prepare
-from web.endings import Endings
+from web.authenticate import Keyring, Seen
+from web.circuit_breaker import Outage, Send
 from web.gauges import Gauges
+from web.idempotency import Repeats
 from web.key_cache import KeyCache
-from web.keyring import Keyring, Seen
-from web.live.feed import Feed
-from web.live.known_jobs import KnownJobs
-from web.outage import Outage, Send
-from web.overview import Overview
+from web.process_metrics import ACCEPTED, REPEATED, Traffic
 from web.readiness import Probe, Readiness
-from web.repeats import Repeats
 from web.requests import decode_json
-from web.traffic import ACCEPTED, REPEATED, Traffic
+from web.stats_query import Overview
+from web.streams.feed import Feed
+from web.streams.job_cache import KnownJobs
+from web.wait_for_end import Endings
 from web.waiting import Fresh, Progress, until_answered
 
 LARGE_BODY_BYTES = 128 * 1024
@@ -243,5 +243,5 @@ class Backends(Service):
 
 
 def _keyring(settings: Settings, database: Database, clock: Clock) -> Keyring:
-    find = partial(keys.find, database)
+    find = partial(api_keys.find, database)
     return Keyring(find, clock, seconds=settings.key_seconds, outage_seconds=settings.key_outage_seconds)

@@ -7,17 +7,17 @@ from contextlib import aclosing
 
 from aiohttp.web import HTTPRequestTimeout, Request, StreamResponse
 
-from jabba.access import Caller, Permission
+from jabba.auth.roles import Caller, Permission
+from jabba.concurrency.memory_budget import Room
+from jabba.concurrency.ordered import in_order
 from jabba.errors import LimitExceeded, Unavailable
-from jabba.in_order import in_order
-from jabba.room import Room
-from web import answers, schemas
-from web.answers import Answer
+from web import responses, schemas
 from web.api import BODY_SECONDS, HEADERS, ApiView, admit, backends, caller
 from web.backends import Backends
-from web.lines import Line, Lines
+from web.circuit_breaker import Outage
+from web.ndjson import Line, Lines
 from web.operations import NDJSON, Example, Operation, operation
-from web.outage import Outage
+from web.responses import Answer
 
 logger = logging.getLogger(__name__)
 
@@ -90,9 +90,9 @@ async def _answer_lines(request: Request, response: StreamResponse) -> None:
             async for batch in batches:
                 await _write(response, b"".join(batch))
     except Exception as error:
-        if not answers.is_expected(error):
+        if not responses.is_expected(error):
             raise
-        await _write(response, _result(lines.number, answers.of_error(error)))
+        await _write(response, _result(lines.number, responses.of_error(error)))
 
 
 async def _write(response: StreamResponse, results: bytes) -> None:
@@ -103,11 +103,11 @@ async def _write(response: StreamResponse, results: bytes) -> None:
 async def _submitted(behind: Backends, line: Line, by: Caller, outage: Outage) -> Answer:
     try:
         text = _text(line, behind.settings.request_bytes)
-        return answers.of_submission(await behind.submit(text, by, outage.send))
+        return responses.of_submission(await behind.submit(text, by, outage.send))
     except Exception as error:
-        if not answers.is_expected(error):
+        if not responses.is_expected(error):
             logger.exception("line %d of a bulk submission", line.number)
-        return answers.of_error(error)
+        return responses.of_error(error)
 
 
 def _text(line: Line, limit: int) -> bytes:

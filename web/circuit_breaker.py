@@ -6,9 +6,9 @@ from contextlib import suppress
 from typing import Self
 from uuid import UUID
 
-from jabba.ending import ended
+from jabba.concurrency.cancellation import ended
 from jabba.errors import NotReady, Refused, Unavailable
-from jabba.submission import Prepared, Submitted
+from jabba.producer.submission import Prepared, Submitted
 
 Send = Callable[[Prepared], Awaitable[Submitted]]
 """Sends a job, and answers once Kafka has it; raises Unavailable when it did not acknowledge, or Refused."""

@@ -3,7 +3,7 @@
 from aiohttp.web import Request, Response
 from pydantic_core import to_json
 
-from jabba.access import Permission
+from jabba.auth.roles import Permission
 from web import docs_page, openapi, schemas
 from web.api import HEADERS, VIEWS, ApiView
 from web.operations import HTML, JSON, Operation, operation

@@ -13,20 +13,20 @@ from multidict import MultiMapping
 from pydantic import Field
 from pydantic_core import to_json
 
-from jabba import ids
-from jabba.access import Permission, TypeScope
+from jabba.auth.roles import Permission, TypeScope
 from jabba.errors import InvalidRequest, NotFound, Unauthorized, Unavailable
-from jabba.events import KINDS
-from jabba.filters import EVENTS
-from jabba.models import Job, JobEvent
+from jabba.jobs import ids
+from jabba.jobs.models import Job, JobEvent
+from jabba.messages.events import KINDS
+from jabba.search import EVENTS
 from web import requests, schemas
 from web.api import HEADERS, ApiView, admit, backends, caller
-from web.live.happenings import EventFilter, Happening
-from web.live.hub import Selection
-from web.live.marks import Mark, read_mark
-from web.live.streams import Stream, notice
 from web.operations import EVENT_STREAM, Example, Operation, Parameter, operation
 from web.parameters import FILTER, QUERY
+from web.streams.cursor import Mark, read_mark
+from web.streams.hub import Selection
+from web.streams.stream import Stream, notice
+from web.streams.stream_events import EventFilter, Happening
 
 logger = logging.getLogger(__name__)
 

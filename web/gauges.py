@@ -4,11 +4,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
-from jabba.backlog import Waiting
 from jabba.clock import Clock
-from jabba.ending import ended
+from jabba.concurrency.cancellation import ended
 from jabba.errors import Unavailable
-from jabba.metrics import Reading
+from jabba.kafka.lag import Waiting
+from jabba.monitoring.metrics import Reading
 from web.schemas import Stats
 
 logger = logging.getLogger(__name__)

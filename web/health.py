@@ -6,7 +6,7 @@ from datetime import datetime
 from aiohttp.web import Request, Response
 
 from jabba.errors import FieldError, Unavailable
-from web import answers, schemas
+from web import responses, schemas
 from web.api import ApiView, backends, respond
 from web.operations import Operation, operation
 
@@ -24,7 +24,7 @@ class Live(ApiView):
     )
     async def get(self, _request: Request) -> Response:
         """Answer 200."""
-        return respond(answers.of_data({"status": "live"}))
+        return respond(responses.of_data({"status": "live"}))
 
 
 class ReadyToSubmit(ApiView):
@@ -72,4 +72,4 @@ def _told(parts: Mapping[str, datetime | None]) -> Response:
     red = [FieldError(part, f"red since {since:%Y-%m-%dT%H:%M:%SZ}") for part, since in parts.items() if since]
     if red:
         raise Unavailable(f"not ready: {', '.join(one.field for one in red)}", red)
-    return respond(answers.of_data(dict.fromkeys(parts, "ok")))
+    return respond(responses.of_data(dict.fromkeys(parts, "ok")))

@@ -4,12 +4,12 @@ from collections import OrderedDict
 from functools import partial
 from uuid import UUID
 
+from jabba.database import queries
+from jabba.database.connection import Database
 from jabba.errors import Conflict
-from jabba.models import Job
-from jabba.persistence import queries
-from jabba.persistence.database import Database
-from jabba.submission import Prepared
-from web.questions import Questions
+from jabba.jobs.models import Job
+from jabba.producer.submission import Prepared
+from web.dataloader import Questions
 
 _REMEMBERED = 10_000
 """The last submissions of this process; PostgreSQL may not show them yet."""

@@ -2,13 +2,14 @@
 
 from aiohttp.web import Request, Response
 
-from jabba import filters, models
-from jabba.access import Permission
+from jabba import search
+from jabba.auth.roles import Permission
+from jabba.database import queries
 from jabba.errors import Conflict, InvalidRequest, LimitExceeded, NotFound, RequestError, Unavailable
-from jabba.models import Job
-from jabba.persistence import queries
-from jabba.positions import read_position
-from web import answers, requests, schemas
+from jabba.jobs import models
+from jabba.jobs.models import Job
+from jabba.messages.positions import read_position
+from web import requests, responses, schemas
 from web.api import ApiView, backends, caller, read_body, read_search, respond
 from web.operations import Example, Operation, operation
 from web.parameters import AFTER, COUNT, CURSOR, FILTER, LIMIT, OFFSET, QUERY, WAIT, of_fields
@@ -48,7 +49,7 @@ class Jobs(ApiView):
     async def post(self, request: Request) -> Response:
         """Answer 201 with the job and its position once it is accepted."""
         body = await read_body(request, backends(request).settings.request_bytes)
-        return respond(answers.of_submission(await backends(request).submit(body, caller(request))))
+        return respond(responses.of_submission(await backends(request).submit(body, caller(request))))
 
     @operation(
         Operation(
@@ -56,14 +57,14 @@ class Jobs(ApiView):
             "The newest first, those with these very values that meet the conditions in `q`.",
             answer=schemas.Paged[Job],
             needs=Permission.SEARCH,
-            parameters=(QUERY, *of_fields(filters.JOBS), CURSOR, OFFSET, LIMIT, COUNT),
+            parameters=(QUERY, *of_fields(search.JOBS), CURSOR, OFFSET, LIMIT, COUNT),
             example=Example({"q": "status:PENDING meta.order>10", "type": "shipping", "limit": "10"}),
             more_parameters=True,
         )
     )
     async def get(self, request: Request) -> Response:
         """Answer a page of jobs, newest first."""
-        return await _page(request, requests.read_list(request.query.items(), filters.JOBS))
+        return await _page(request, requests.read_list(request.query.items(), search.JOBS))
 
 
 class JobById(ApiView):
@@ -94,7 +95,7 @@ class JobById(ApiView):
         if seconds and job.ended_at is None:
             ended = await backends(request).ended(job.id, seconds)
             job = ended or await backends(request).job(job.id, None, caller(request).types)
-        return respond(answers.of_data(job))
+        return respond(responses.of_data(job))
 
 
 class ProgressOfJob(ApiView):
@@ -118,7 +119,7 @@ class ProgressOfJob(ApiView):
         progress = await queries.get_progress(backends(request).database, job, caller(request).types)
         if progress is None:
             raise NotFound(f"there is no job {job}")
-        return respond(answers.of_data(progress))
+        return respond(responses.of_data(progress))
 
 
 class TasksOfJob(ApiView):
@@ -142,10 +143,10 @@ class TasksOfJob(ApiView):
         """Answer the tasks."""
         query = request.query
         written = query.get("filter"), query.getall("q", [])
-        conditions = requests.read_conditions(*written, filters.TASKS)
-        search = filters.tasks_of_job(requests.read_job_id(id), conditions, **requests.read_paging(query))
+        conditions = requests.read_conditions(*written, search.TASKS)
+        of_job = search.tasks_of_job(requests.read_job_id(id), conditions, **requests.read_paging(query))
         await _job(request, id)
-        return respond(answers.of_page(await queries.search_tasks(backends(request).database, search)))
+        return respond(responses.of_page(await queries.search_tasks(backends(request).database, of_job)))
 
 
 class JobSearch(ApiView):
@@ -160,7 +161,7 @@ class JobSearch(ApiView):
             "The jobs that meet every condition.",
             answer=schemas.Paged[Job],
             needs=Permission.SEARCH,
-            body=filters.JOBS,
+            body=search.JOBS,
             errors=(InvalidRequest, LimitExceeded, Unavailable),
             example=Example(
                 body={
@@ -174,7 +175,7 @@ class JobSearch(ApiView):
     )
     async def post(self, request: Request) -> Response:
         """Answer a page of jobs."""
-        return await _page(request, filters.parse_search(await read_search(request), filters.JOBS))
+        return await _page(request, search.parse_search(await read_search(request), search.JOBS))
 
 
 class Tasks(ApiView):
@@ -189,14 +190,14 @@ class Tasks(ApiView):
             "The newest first, those with these very values that meet the conditions in `q`.",
             answer=schemas.Paged[models.Task],
             needs=Permission.SEARCH,
-            parameters=(QUERY, *of_fields(filters.TASKS), CURSOR, OFFSET, LIMIT, COUNT),
+            parameters=(QUERY, *of_fields(search.TASKS), CURSOR, OFFSET, LIMIT, COUNT),
             example=Example({"q": "status:FAILED,RESCUED job.type:audit_*", "count": "true"}),
             more_parameters=True,
         )
     )
     async def get(self, request: Request) -> Response:
         """Answer a page of tasks, newest first."""
-        return await _page(request, requests.read_list(request.query.items(), filters.TASKS))
+        return await _page(request, requests.read_list(request.query.items(), search.TASKS))
 
 
 class TaskSearch(ApiView):
@@ -211,20 +212,20 @@ class TaskSearch(ApiView):
             "The tasks that meet every condition.",
             answer=schemas.Paged[models.Task],
             needs=Permission.SEARCH,
-            body=filters.TASKS,
+            body=search.TASKS,
             errors=(InvalidRequest, LimitExceeded, Unavailable),
             example=Example(body={"filter": [["status", "equal", "FAILED"]], "cursor": [0, 10]}),
         )
     )
     async def post(self, request: Request) -> Response:
         """Answer a page of tasks."""
-        return await _page(request, filters.parse_search(await read_search(request), filters.TASKS))
+        return await _page(request, search.parse_search(await read_search(request), search.TASKS))
 
 
-async def _page(request: Request, search: filters.Search) -> Response:
+async def _page(request: Request, wanted: search.Search) -> Response:
     """Answer what a search finds, of the types that the caller's key is limited to."""
-    find = queries.search_jobs if search.collection is filters.JOBS else queries.search_tasks
-    return respond(answers.of_page(await find(backends(request).database, within(search, caller(request).types))))
+    find = queries.search_jobs if wanted.collection is search.JOBS else queries.search_tasks
+    return respond(responses.of_page(await find(backends(request).database, within(wanted, caller(request).types))))
 
 
 async def _job(request: Request, text: str) -> Job:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from web.keyring import Seen
+from web.authenticate import Seen
 
 logger = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 from aiohttp import web
 from aiohttp.web import Request, Response
 
-from jabba.access import Permission
-from jabba.metrics import CONTENT_TYPE
+from jabba.auth.roles import Permission
+from jabba.monitoring.metrics import CONTENT_TYPE
 from web.api import HEADERS, ApiView, Handler, backends, caller
 from web.operations import TEXT, Operation, operation
 

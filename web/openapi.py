@@ -10,11 +10,11 @@ from faust.web import View
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from jabba import filters
-from jabba.access import Permission, roles_with
+from jabba import search
+from jabba.auth.roles import Permission, roles_with
 from jabba.errors import Forbidden, RequestError, Unauthorized
-from jabba.filters import Collection
-from web import schemas, search_forms
+from jabba.search import Collection
+from web import schemas, search_schema
 from web.operations import JSON, Operation, Parameter, operations_of
 
 VERSION = "3.1.0"
@@ -78,14 +78,14 @@ class _Components:
     def schema(self, what: Any, mode: Literal["validation", "serialization"]) -> Document:
         """Answer the schema of a type, or of a collection's search; what it refers to becomes a component."""
         if isinstance(what, Collection):
-            self.schemas |= search_forms.components()
-            return {"$ref": _REFERENCE.format(model=search_forms.search_of(what))}
-        if isinstance(what, filters.Field):
-            return search_forms.value_of(what)
+            self.schemas |= search_schema.components()
+            return {"$ref": _REFERENCE.format(model=search_schema.search_of(what))}
+        if isinstance(what, search.Field):
+            return search_schema.value_of(what)
         made = TypeAdapter(what).json_schema(ref_template=_REFERENCE, mode=mode, schema_generator=_Plain)
         self.schemas |= made.pop("$defs", {})
         if "JsonValue" in self.schemas:
-            self.schemas["JsonValue"] = search_forms.JSON_VALUE
+            self.schemas["JsonValue"] = search_schema.JSON_VALUE
         if not isinstance(what, type) or not issubclass(what, BaseModel) or issubclass(what, schemas.Data):
             return {key: value for key, value in made.items() if key != "title"}
         self.schemas[what.__name__] = made
@@ -101,7 +101,7 @@ class _Plain(GenerateJsonSchema):
 
     def dict_schema(self, schema: Any) -> Document:
         """Answer the schema of a map."""
-        return super().dict_schema(schema) | {"propertyNames": search_forms.TEXT}
+        return super().dict_schema(schema) | {"propertyNames": search_schema.TEXT}
 
 
 def _described(view: type[View], method: str, operation: Operation, components: _Components) -> Document:

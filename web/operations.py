@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from aiohttp.web import Request, RequestKey, StreamResponse
 
-from jabba.access import Caller, Permission
+from jabba.auth.roles import Caller, Permission
 from jabba.errors import InvalidRequest, RequestError, Unavailable
 from web import requests
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from jabba.filters import DEFAULT_LIMIT, MAX_LIMIT, Collection, Kind
+from jabba.search import DEFAULT_LIMIT, MAX_LIMIT, Collection, Kind
 from web.operations import Parameter
 from web.requests import MAX_WAIT_SECONDS
 from web.schemas import CursorText, Limit, Offset, PositionText, Text

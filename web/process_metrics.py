@@ -3,10 +3,10 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 
+from jabba.database.connection import Database
 from jabba.errors import InternalError, RequestError
-from jabba.figures import Durations
-from jabba.metrics import WEB, Exposition, Reading
-from jabba.persistence.database import Database
+from jabba.monitoring.histogram import Durations
+from jabba.monitoring.metrics import WEB, Exposition, Reading
 
 OTHER = "other"
 """The route of what no route answers: anyone may ask for anything, and each name would be kept for ever."""

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
-from jabba import strictjson
 from jabba.errors import FieldError, Forbidden, InvalidRequest, NotFound, RequestError, Unauthorized
-from jabba.filters import (
+from jabba.jobs import json_codec
+from jabba.search import (
     DEFAULT_LIMIT,
     MAX_LIMIT,
     MAX_OFFSET,
@@ -37,7 +37,7 @@ def decode_json(body: bytes) -> Any:
     if not body.strip():
         raise RequestError("the body is empty; it must be JSON")
     try:
-        return strictjson.decode(body)
+        return json_codec.decode(body)
     except ValueError as error:
         raise RequestError(f"the body is not JSON: {error}") from error
 
@@ -114,7 +114,7 @@ def read_conditions(listed: str | None, texts: list[str], collection: Collection
         InvalidRequest: names the parameter and the place in it.
     """
     try:
-        conditions = None if listed is None else strictjson.decode(listed)
+        conditions = None if listed is None else json_codec.decode(listed)
     except ValueError as error:
         raise InvalidRequest.at("filter", f"is not JSON: {error}") from error
     mistakes = [FieldError(f"q{place}", said) for text in texts for place, said in _mistakes(collection, query=text)]

@@ -10,8 +10,8 @@ from multidict import MultiDict
 from pydantic_core import to_json
 
 from jabba.errors import InternalError, NotReady, Refused, RequestError, Unauthorized, Unavailable, request_errors
-from jabba.pages import Page
-from jabba.submission import Submitted
+from jabba.jobs.pages import Page
+from jabba.producer.submission import Submitted
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 

@@ -6,13 +6,13 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from jabba.backlog import Waiting
+from jabba.database.statistics import Oldest, Recent
 from jabba.errors import request_errors
-from jabba.filters import MAX_LIMIT, MAX_OFFSET
-from jabba.lifecycle import JobStatus
-from jabba.models import Callback, Job, Meta, ShortText
-from jabba.pages import Count
-from jabba.persistence.statistics import Oldest, Recent
+from jabba.jobs.lifecycle import JobStatus
+from jabba.jobs.models import Callback, Job, Meta, ShortText
+from jabba.jobs.pages import Count
+from jabba.kafka.lag import Waiting
+from jabba.search import MAX_LIMIT, MAX_OFFSET
 
 Content = TypeVar("Content")
 Item = TypeVar("Item")

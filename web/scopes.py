@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from jabba.access import TypeScope
-from jabba.filters import JOBS, Comparison, Condition, Group, Join, Related, Rule, Search, bounds_of_prefix
+from jabba.auth.roles import TypeScope
+from jabba.search import JOBS, Comparison, Condition, Group, Join, Related, Rule, Search, bounds_of_prefix
 
 _TYPE = JOBS.fields["type"]
 

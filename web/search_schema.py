@@ -1,10 +1,10 @@
-"""The language of searches as JSON Schema, made from the tables of ``jabba.filters``."""
+"""The language of searches as JSON Schema, made from the tables of ``jabba.search``."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from jabba import filters
-from jabba.filters import Collection, Field, Join, Kind, Rule
+from jabba import search
+from jabba.search import Collection, Field, Join, Kind, Rule
 
 Schema = dict[str, Any]
 
@@ -54,7 +54,7 @@ def search_of(collection: Collection) -> str:
 def components() -> dict[str, Schema]:
     """Answer the forms of all searches, with what they refer to."""
     forms = {"JsonValue": JSON_VALUE, "ConditionInJson": {"anyOf": [*_in_json(TEXT), _nested(TEXT, "ConditionInJson")]}}
-    for collection in (filters.JOBS, filters.TASKS):
+    for collection in (search.JOBS, search.TASKS):
         forms[_condition_on(collection.name)] = {"anyOf": list(_conditions_on(collection))}
         forms[search_of(collection)] = _search(collection)
     return forms
@@ -82,8 +82,8 @@ def _conditions_of(field: Field) -> Iterator[Schema]:
     held = value_of(field)
     or_null = {"anyOf": [held, {"type": "null"}]}
     yield _condition(name, _EQUAL, or_null)
-    yield _condition(name, filters.ONE_OF, _few(or_null))
-    yield _condition(name, filters.ORDERED, held)
+    yield _condition(name, search.ONE_OF, _few(or_null))
+    yield _condition(name, search.ORDERED, held)
     if field.kind is Kind.TEXT:
         yield _condition(name, [Rule.LIKE], TEXT)
 
@@ -91,23 +91,23 @@ def _conditions_of(field: Field) -> Iterator[Schema]:
 def _in_json(name: Schema) -> Iterator[Schema]:
     anything = {"$ref": "#/components/schemas/JsonValue"}
     yield _condition(name, (*_EQUAL, Rule.CONTAINS), anything)
-    yield _condition(name, filters.ONE_OF, _few(anything))
-    yield _condition(name, filters.ORDERED, {"anyOf": [{"type": "number"}, TEXT]})
+    yield _condition(name, search.ONE_OF, _few(anything))
+    yield _condition(name, search.ORDERED, {"anyOf": [{"type": "number"}, TEXT]})
     yield _condition(name, [Rule.LIKE], TEXT)
 
 
 def _search(collection: Collection) -> Schema:
     fields = [*collection.fields, "started_at"]
     order = _exactly({"enum": ["asc", "desc"]}, {"enum": fields})
-    limit: Schema = {"type": "integer", "minimum": 1, "maximum": filters.MAX_LIMIT}
-    offset: Schema = {"type": "integer", "minimum": 0, "maximum": filters.MAX_OFFSET}
+    limit: Schema = {"type": "integer", "minimum": 1, "maximum": search.MAX_LIMIT}
+    offset: Schema = {"type": "integer", "minimum": 0, "maximum": search.MAX_OFFSET}
     cursor: Schema = {"anyOf": [_exactly({"anyOf": [offset, _TOKEN]}, limit), _TOKEN]}
     return {
         "type": "object",
         "description": _ABOUT.format(collection.name),
         "properties": {
-            "filter": _or_null(_list_of(_reference(_condition_on(collection.name)), filters.MAX_CONDITIONS)),
-            "query": _or_null(TEXT | {"maxLength": filters.MAX_TEXT, "description": _QUERY}),
+            "filter": _or_null(_list_of(_reference(_condition_on(collection.name)), search.MAX_CONDITIONS)),
+            "query": _or_null(TEXT | {"maxLength": search.MAX_TEXT, "description": _QUERY}),
             "order_by": _or_null(_list_of(order, len(collection.fields))),
             "cursor": _or_null(cursor),
             "count": {"type": ["boolean", "null"]},
@@ -121,7 +121,7 @@ def _condition(name: Schema, rules: Iterable[Rule], value: Schema) -> Schema:
 
 
 def _nested(name: Schema, condition: str) -> Schema:
-    return _exactly(name, {"type": "null"}, _list_of(_reference(condition), filters.MAX_CONDITIONS))
+    return _exactly(name, {"type": "null"}, _list_of(_reference(condition), search.MAX_CONDITIONS))
 
 
 def _exactly(*items: Schema) -> Schema:
@@ -129,7 +129,7 @@ def _exactly(*items: Schema) -> Schema:
 
 
 def _few(item: Schema) -> Schema:
-    return _list_of(item, filters.MAX_VALUES)
+    return _list_of(item, search.MAX_VALUES)
 
 
 def _list_of(item: Schema, most: int) -> Schema:

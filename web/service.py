@@ -5,13 +5,13 @@ import logging
 from collections.abc import Awaitable
 from typing import cast
 
-from jabba import granted
-from jabba.app import WebApp, WebServer, web_app
 from jabba.clock import Clock
+from jabba.database import migrations
 from jabba.errors import Refused, Unavailable
-from jabba.persistence import migrations
+from jabba.faust_app import WebApp, WebServer, web_app
+from jabba.kafka import granted
+from jabba.kafka.acls import rights_of
 from jabba.producer import producer_of
-from jabba.rights import rights_of
 from jabba.settings import Settings
 from web.api import BACKENDS, OPEN_PATHS, VIEWS, answer_errors
 from web.backends import Backends

@@ -2,9 +2,9 @@
 
 from aiohttp.web import Request, Response
 
-from jabba.access import Permission
+from jabba.auth.roles import Permission
 from jabba.errors import Forbidden, Unavailable
-from web import answers, schemas
+from web import responses, schemas
 from web.api import ApiView, backends, caller, respond
 from web.operations import Operation, operation
 
@@ -29,4 +29,4 @@ class StatsNow(ApiView):
     async def get(self, request: Request) -> Response:
         """Answer it; not to a key that is limited to some types, for it is about all."""
         caller(request).require_every_type()
-        return respond(answers.of_data(await backends(request).stats.get()))
+        return respond(responses.of_data(await backends(request).stats.get()))

@@ -6,13 +6,13 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from jabba.backlog import Backlog, Waiting
 from jabba.clock import Clock
+from jabba.database import queries, statistics
+from jabba.database.connection import Database
+from jabba.database.statistics import Recent
 from jabba.errors import FieldError, Unavailable
-from jabba.pages import Count
-from jabba.persistence import queries, statistics
-from jabba.persistence.database import Database
-from jabba.persistence.statistics import Recent
+from jabba.jobs.pages import Count
+from jabba.kafka.lag import Backlog, Waiting
 from jabba.settings import Settings
 from web.schemas import Missing, Stats, StatsOfJobs
 

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from uuid import UUID
 
-from jabba.models import Job
-from web.questions import Questions
+from jabba.jobs.models import Job
+from web.dataloader import Questions
 
 Ask = Callable[[Iterable[UUID]], Awaitable[Mapping[UUID, Job]]]
 """Answers those of the jobs that have ended."""

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Generic, TypeVar
 
-from jabba.ending import ended
-from jabba.positions import Position
+from jabba.concurrency.cancellation import ended
+from jabba.messages.positions import Position
 
 Answer = TypeVar("Answer")
 Offsets = Mapping[int, int]

@@ -11,7 +11,7 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from jabba.access import Caller, Role, TypeScope
+from jabba.auth.roles import Caller, Role, TypeScope
 from jabba.errors import Unauthorized
 
 _ID_BYTES = 6

@@ -1,1 +1,1 @@
-"""How a callback is invoked."""
+"""Calling user code: the contract of a transport, its implementations, and what a result means."""

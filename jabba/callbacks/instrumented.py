@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Callable, Collection
 
-from jabba.callbacks import TaskContext
-from jabba.figures import Durations
-from jabba.lanes.answers import Answer
-from jabba.lanes.ports import Runner
-from jabba.lifecycle import TaskFailed, TaskRescued, TaskSucceeded
-from jabba.models import Callback
-from jabba.transports.places import Held
+from jabba.callbacks.places import Held
+from jabba.callbacks.registry import TaskContext
+from jabba.callbacks.results import Answer
+from jabba.engine.ports import Runner
+from jabba.jobs.lifecycle import TaskFailed, TaskRescued, TaskSucceeded
+from jabba.jobs.models import Callback
+from jabba.monitoring.histogram import Durations
 
 _WORDS = {TaskSucceeded: "succeeded", TaskFailed: "failed", TaskRescued: "rescued"}
 _CANCELLED = "cancelled"

@@ -9,12 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from jabba import callbacks
-from jabba.callbacks import TaskContext
-from jabba.lanes import answers
-from jabba.lanes.answers import Answer
-from jabba.models import Callback
-from jabba.transports.places import Held, Places
+from jabba.callbacks import registry, results
+from jabba.callbacks.places import Held, Places
+from jabba.callbacks.registry import TaskContext
+from jabba.callbacks.results import Answer
+from jabba.jobs.models import Callback
 
 SERVICE = "local"
 
@@ -27,7 +26,7 @@ class LocalRunner:
     """
 
     def __init__(self, threads: int, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=callbacks.CALLBACK_THREADS)
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=registry.CALLBACK_THREADS)
         self._monotonic = monotonic
         # Both are changed in threads, one operation at a time.
         self._held: dict[object, Held] = {}
@@ -37,26 +36,26 @@ class LocalRunner:
     async def run(self, callback: Callback, context: TaskContext) -> Answer:
         """Invoke a callback and answer how it went; only a cancellation is raised."""
         if callback.service != SERVICE:
-            return answers.failed(f"unknown service {callback.service!r}: only {SERVICE!r} is configured")
-        function = callbacks.find(callback.module, callback.function)
+            return results.failed(f"unknown service {callback.service!r}: only {SERVICE!r} is configured")
+        function = registry.find(callback.module, callback.function)
         if function is None:
-            return answers.failed(
+            return results.failed(
                 f"unknown callback {callback.module}.{callback.function}: no loaded module registers it "
                 "with @jabba.callback"
             )
         try:
-            return answers.returned(await self._invoke(function, callback, context))
+            return results.returned(await self._invoke(function, callback, context))
         except BaseException as error:
             if _is_cancelled(error):
                 raise
-            return answers.raised(error)
+            return results.raised(error)
 
     def close(self) -> None:
         """Let threads end by themselves; those that still run are not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _invoke(self, function: Callable[..., Any], callback: Callback, context: TaskContext) -> Any:
-        callbacks.enter_task(context)
+        registry.enter_task(context)
         if inspect.iscoroutinefunction(function):
             return await function(*callback.args)
         step = object()

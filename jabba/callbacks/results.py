@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from jabba import strictjson
 from jabba.errors import InvalidRequest, MessageTooLarge, TaskError
-from jabba.events import event_as_json
-from jabba.lifecycle import Outcome, TaskFailed, TaskRescued, TasksAborted, TaskSucceeded, Version
+from jabba.jobs import json_codec
+from jabba.jobs.lifecycle import Outcome, TaskFailed, TaskRescued, TasksAborted, TaskSucceeded, Version
+from jabba.messages.events import event_as_json
 
 _LONGEST_TEXT = 10_000
 """Characters of a ``repr`` or an exception's text that are kept."""
@@ -57,7 +57,7 @@ def succeeded(result: Any) -> Answer:
 def failed(result: Any) -> Answer:
     """Make the answer of a failure."""
     if isinstance(result, str):
-        return Answer(TaskFailed, {"error": strictjson.storable(result[:_LONGEST_TEXT])})
+        return Answer(TaskFailed, {"error": json_codec.storable(result[:_LONGEST_TEXT])})
     return Answer(TaskFailed, result if isinstance(result, dict) else {"error": _shown(result)})
 
 
@@ -85,20 +85,20 @@ def encode(answer: Answer, task: TaskPlace, version: Version, limit: int) -> Enc
     """
     event = answer.event(task.job, task.index, version, task.attempt, answer.result, type=task.type)
     try:
-        text = strictjson.encode(event_as_json(event))
-        strictjson.refuse_deep(answer.result, "", text)
+        text = json_codec.encode(event_as_json(event))
+        json_codec.refuse_deep(answer.result, "", text)
     except InvalidRequest as error:
         return _refused(f"the result {error.message}", event)
     except Exception as error:  # noqa: BLE001 — a map of a foreign class may raise anything
         return _refused(f"the result cannot be read: {_shown(error)}", event)
-    if len(text) > limit and (size := len(strictjson.encode(answer.result))) > limit:
+    if len(text) > limit and (size := len(json_codec.encode(answer.result))) > limit:
         return _refused(f"the result has {size:,} bytes of JSON, and the limit is {limit:,}", event)
     return Encoded(event, text)
 
 
 def encode_aborted(event: TasksAborted) -> Encoded:
     """Give the wire form of tasks that will never run."""
-    return Encoded(event, strictjson.encode(event_as_json(event)))
+    return Encoded(event, json_codec.encode(event_as_json(event)))
 
 
 def too_large(error: MessageTooLarge, event: Outcome) -> Encoded:
@@ -109,9 +109,9 @@ def too_large(error: MessageTooLarge, event: Outcome) -> Encoded:
 def _refused(reason: str, event: Outcome) -> Encoded:
     attempt = getattr(event, "attempt", 1)
     refused = TaskFailed(
-        event.job, event.index, event.version, attempt, {"error": strictjson.storable(reason)}, type=event.type
+        event.job, event.index, event.version, attempt, {"error": json_codec.storable(reason)}, type=event.type
     )
-    return Encoded(refused, strictjson.encode(event_as_json(refused)))
+    return Encoded(refused, json_codec.encode(event_as_json(refused)))
 
 
 def _is_word(value: Any, word: str) -> bool:
@@ -121,6 +121,6 @@ def _is_word(value: Any, word: str) -> bool:
 
 def _shown(value: Any, how: Callable[[Any], str] = repr) -> str:
     try:
-        return strictjson.storable(how(value)[:_LONGEST_TEXT])
+        return json_codec.storable(how(value)[:_LONGEST_TEXT])
     except BaseException as error:  # noqa: BLE001 — a foreign __repr__ or __str__ may raise anything
         return f"<{type(value).__name__} whose {how.__name__} raises {type(error).__name__}>"

@@ -6,7 +6,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from jabba.cli import jobs, keys, letters, projections, roles, search, stats, watching
+from jabba.cli import dead_letters, jobs, keys, processes, projections, search, stats, watching
 from jabba.errors import JabbaError, MissingExtra, NotReady, RequestError, Unavailable
 from jabba.settings import SettingsError
 
@@ -66,15 +66,15 @@ def jabba() -> None:
 
 
 for command in (
-    roles.up,
-    roles.init,
-    roles.reconcile,
+    processes.up,
+    processes.init,
+    processes.reconcile,
     projections.verify,
     projections.rebuild,
-    roles.worker,
-    roles.web,
-    roles.projector,
-    roles.outbox,
+    processes.worker,
+    processes.web,
+    processes.projector,
+    processes.outbox,
     jobs.submit,
     jobs.get,
     search.search,
@@ -83,6 +83,6 @@ for command in (
     stats.stats,
 ):
     jabba.add_command(command)
-jabba.add_command(letters.dead_letters)
+jabba.add_command(dead_letters.dead_letters)
 jabba.add_command(keys.keys)
 jabba.add_command(keys.audit)

@@ -6,10 +6,12 @@ from typing import TypeVar
 
 import click
 
-from jabba import granted, key_file
-from jabba.cli import logs, options, show
-from jabba.letters import DeadLetters, Letter
-from jabba.rights import Process, rights_of
+from jabba.cli import options, output
+from jabba.kafka import granted
+from jabba.kafka.acls import Process, rights_of
+from jabba.kafka.dead_letters import DeadLetters, Letter
+from jabba.local import data_directory
+from jabba.monitoring import logs
 from jabba.settings import Settings
 
 Answer = TypeVar("Answer")
@@ -32,7 +34,7 @@ def list_(limit: int, kafka: str | None, *, as_json: bool) -> None:
         return sorted(found, key=lambda letter: letter.at, reverse=True)[:limit]
 
     found = _with("dead-letters list", kafka, work)
-    show.as_json([letter.as_json() for letter in found]) if as_json else show.letters(found)
+    output.as_json([letter.as_json() for letter in found]) if as_json else output.letters(found)
 
 
 @dead_letters.command("show")
@@ -42,7 +44,7 @@ def list_(limit: int, kafka: str | None, *, as_json: bool) -> None:
 def show_(place: str, kafka: str | None, *, as_json: bool) -> None:
     """Show a dead letter and the message in it."""
     letter = _with("dead-letters list", kafka, lambda letters: letters.get(place))
-    show.as_json(letter.as_json()) if as_json else show.letter(letter)
+    output.as_json(letter.as_json()) if as_json else output.letter(letter)
 
 
 @dead_letters.command
@@ -55,7 +57,7 @@ def retry(place: str, kafka: str | None) -> None:
 
 
 def _with(process: Process, kafka: str | None, work: Callable[[DeadLetters], Awaitable[Answer]]) -> Answer:
-    settings = key_file.with_places(Settings.from_environ(kafka=kafka))
+    settings = data_directory.with_places(Settings.from_environ(kafka=kafka))
     logs.to_standard_error("error")
 
     async def run() -> Answer:

@@ -6,15 +6,17 @@ from typing import Any, TypeVar
 
 import click
 
-from jabba import key_file, strictjson
-from jabba.cli import bars, logs, options, show
+from jabba.cli import options, output, progress
 from jabba.client import Client
 from jabba.errors import Unavailable
-from jabba.lifecycle import JobStatus
-from jabba.models import Job
-from jabba.pages import Count
+from jabba.jobs import json_codec
+from jabba.jobs.lifecycle import JobStatus
+from jabba.jobs.models import Job
+from jabba.jobs.pages import Count
+from jabba.local import data_directory
+from jabba.monitoring import logs
+from jabba.producer.submission import Submitted
 from jabba.settings import Settings
-from jabba.submission import Submitted
 
 Answer = TypeVar("Answer")
 
@@ -45,7 +47,7 @@ def submit(context: click.Context, file: Any, url: str | None, *, wait: bool, as
         return await _until_ended(client, submitted, quiet=as_json) if wait else submitted.job
 
     job = ask(url, work)
-    show.as_json(job) if as_json else show.job(job)
+    output.as_json(job) if as_json else output.job(job)
     if wait and job.status != JobStatus.PROCESSED:
         context.exit(1)
 
@@ -60,12 +62,12 @@ def get(job_id: str, url: str | None, *, as_json: bool) -> None:
     async def work(client: Client) -> None:
         job = await client.get_job(job_id)
         if as_json:
-            show.as_json(job)
+            output.as_json(job)
         else:
             progress = await client.get_progress(job_id)
-            show.job(job, progress)
+            output.job(job, progress)
             tasks = await client.get_tasks(job_id, cursor=(0, _TASKS_SHOWN))
-            show.tasks(tasks, Count(value=progress.total, exact=True))
+            output.tasks(tasks, Count(value=progress.total, exact=True))
 
     ask(url, work)
 
@@ -76,7 +78,7 @@ def ask(url: str | None, work: Callable[[Client], Awaitable[Answer]]) -> Answer:
     settings = Settings.from_environ(url=url)
 
     async def converse() -> Answer:
-        async with Client(settings.url, key=key_file.key_for(settings, settings.url)) as client:
+        async with Client(settings.url, key=data_directory.key_for(settings, settings.url)) as client:
             return await work(client)
 
     return asyncio.run(converse())
@@ -84,7 +86,7 @@ def ask(url: str | None, work: Callable[[Client], Awaitable[Answer]]) -> Answer:
 
 def _read(file: Any) -> Any:
     try:
-        return strictjson.decode(file.read())
+        return json_codec.decode(file.read())
     except ValueError as error:
         name = getattr(file, "name", "<stdin>").replace("<stdin>", "standard input")
         raise click.UsageError(f"{name} is not JSON: {error}") from error
@@ -93,7 +95,7 @@ def _read(file: Any) -> Any:
 async def _until_ended(client: Client, submitted: Submitted, *, quiet: bool) -> Job:
     """Show how far the job has come until it has ended; a web process that is away meanwhile is asked again."""
     pause = _FIRST_PAUSE_SECONDS
-    with bars.Advance(submitted.job.type, quiet=quiet) as advance:
+    with progress.Advance(submitted.job.type, quiet=quiet) as advance:
         while True:
             try:
                 job = await client.get_job(submitted.id, after=submitted.position)

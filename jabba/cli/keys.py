@@ -9,12 +9,13 @@ from uuid import UUID
 
 import click
 
-from jabba import key_file
-from jabba.access import Role, TypeScope
-from jabba.cli import logs, moments, options, show
+from jabba.auth.api_keys import new_key
+from jabba.auth.roles import Role, TypeScope
+from jabba.cli import moments, options, output
 from jabba.clock import SystemClock
 from jabba.errors import NotFound
-from jabba.keys import new_key
+from jabba.local import data_directory
+from jabba.monitoring import logs
 from jabba.settings import Settings
 
 Answer = TypeVar("Answer")
@@ -43,7 +44,7 @@ def create(
     key, text = new_key(Role(role), now, types=TypeScope.parse(types), name=name, expires_at=ends)
     _with(database, lambda store, opened: store.create(opened, key))
     if as_json:
-        show.as_json(show.key_as_json(key, now) | {"key": text})
+        output.as_json(output.key_as_json(key, now) | {"key": text})
     else:
         click.echo(text)
         click.echo(f"Key {key.id} for the role {key.role}; it is shown this once and kept nowhere", err=True)
@@ -56,9 +57,9 @@ def list_(database: str | None, *, as_json: bool) -> None:
     """List keys, newest first."""
     found = _with(database, lambda store, opened: store.every(opened))
     if as_json:
-        show.as_json([show.key_as_json(key, _now()) for key in found])
+        output.as_json([output.key_as_json(key, _now()) for key in found])
     else:
-        show.keys(found, _now())
+        output.keys(found, _now())
 
 
 @keys.command
@@ -84,21 +85,21 @@ def audit(
 ) -> None:
     """Show who changed what: submissions and keys, newest first."""
     begin = None if since is None else moments.ago(since, _now())
-    auditing = importlib.import_module("jabba.persistence.auditing")
+    auditing = importlib.import_module("jabba.database.audit")
     found = _with(database, lambda _, opened: auditing.entries(opened, job=job, key=key, since=begin, limit=limit))
-    show.as_json(found) if as_json else show.audit(found)
+    output.as_json(found) if as_json else output.audit(found)
 
 
 def _with(database: str | None, work: Callable[[Any, Any], Awaitable[Answer]]) -> Answer:
     """Do something with the keys of a database whose schema is the one that this code needs."""
-    settings = key_file.with_places(Settings.from_environ(database=database))
+    settings = data_directory.with_places(Settings.from_environ(database=database))
     logs.to_standard_error("error")
     dsn = settings.database.get_secret_value()
-    importlib.import_module("jabba.persistence.migrations").check(dsn)
-    store = importlib.import_module("jabba.persistence.keys")
+    importlib.import_module("jabba.database.migrations").check(dsn)
+    store = importlib.import_module("jabba.database.api_keys")
 
     async def run() -> Answer:
-        async with importlib.import_module("jabba.persistence.database").Database(dsn, size=1) as opened:
+        async with importlib.import_module("jabba.database.connection").Database(dsn, size=1) as opened:
             return await work(store, opened)
 
     return asyncio.run(run())

@@ -16,18 +16,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from jabba.auth.api_keys import Key
 from jabba.errors import FieldError
-from jabba.keys import Key
-from jabba.letters import Letter
-from jabba.lifecycle import JobStatus, TaskStatus
-from jabba.models import AuditEntry, Callback, Job, JobEvent, Progress, Task
-from jabba.pages import Count
+from jabba.jobs.lifecycle import JobStatus, TaskStatus
+from jabba.jobs.models import AuditEntry, Callback, Job, JobEvent, Progress, Task
+from jabba.jobs.pages import Count
+from jabba.kafka.dead_letters import Letter
 from jabba.settings import Settings
 
 if TYPE_CHECKING:
-    from jabba.persistence.rebuilding.rebuilding import Rebuilt
-    from jabba.persistence.verification.comparing import Difference
-    from jabba.persistence.verification.verifying import Report
+    from jabba.projection.rebuild.rebuild import Rebuilt
+    from jabba.projection.verify.compare import Difference
+    from jabba.projection.verify.verify import Report
 
 _NAME_WIDTH = len("projector")
 _COLORS = {"up": "yellow", "web": "cyan", "projector": "magenta"}

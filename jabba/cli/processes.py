@@ -13,12 +13,14 @@ from typing import Any
 
 import click
 
-from jabba import callbacks, installation
 from jabba import outbox as outboxes
-from jabba.cli import logs, options, show
+from jabba.callbacks import registry
+from jabba.cli import options, output
 from jabba.clock import SystemClock
-from jabba.embedded.ports import check_port, free_port
 from jabba.errors import NotReady
+from jabba.kafka import admin
+from jabba.local.ports import check_port, free_port
+from jabba.monitoring import logs
 from jabba.settings import Settings, SettingsError
 
 
@@ -28,14 +30,14 @@ from jabba.settings import Settings, SettingsError
 def init(**given: str | None) -> None:
     """Prepare Kafka and PostgreSQL: topics, first offsets, schema. Doing it again changes nothing."""
     settings = settings_of_role(given)
-    asyncio.run(installation.install(settings))
+    asyncio.run(admin.install(settings))
     click.echo(f"Kafka at {settings.kafka} is ready: topics {settings.prefix}-*")
     dsn = settings.database.get_secret_value()
-    migrations = importlib.import_module("jabba.persistence.migrations")
+    migrations = importlib.import_module("jabba.database.migrations")
     before = migrations.current(dsn)
     migrations.upgrade(dsn)
     after = migrations.current(dsn)
-    importlib.import_module("jabba.persistence.upkeep").keep_up(settings, SystemClock())
+    importlib.import_module("jabba.projection.retention").keep_up(settings, SystemClock())
     click.echo(f"PostgreSQL is ready: schema {after}" + ("" if before == after else f", was {before or 'empty'}"))
 
 
@@ -50,9 +52,9 @@ def reconcile(*, yes: bool, **given: str | None) -> None:
     any worker, web or projector.
     """
     settings = settings_of_role(given)
-    asyncio.run(installation.check(settings, "reconcile"))
+    asyncio.run(admin.check(settings, "reconcile"))
     check_schema(settings)
-    module = importlib.import_module("jabba.reconcile")
+    module = importlib.import_module("jabba.local.reconcile")
     jobs = asyncio.run(module.unfinished(settings))
     for job in jobs:
         click.echo(job)
@@ -68,9 +70,9 @@ def reconcile(*, yes: bool, **given: str | None) -> None:
 def worker(**given: Any) -> None:
     """Run the callbacks of submitted tasks. Needs Kafka, not PostgreSQL."""
     settings = settings_of_role(given)
-    callbacks.check(settings.callbacks)
+    registry.check(settings.callbacks)
     _check_metrics_port(settings)
-    partitions = asyncio.run(installation.check(settings, "worker"))
+    partitions = asyncio.run(admin.check(settings, "worker"))
     _run_app("agents.worker", settings, partitions)
 
 
@@ -94,11 +96,11 @@ def projector(**given: Any) -> None:
     """Write what happens to PostgreSQL, where it can be searched."""
     settings = settings_of_role(given)
     _check_metrics_port(settings)
-    asyncio.run(installation.check(settings, "projector"))
+    asyncio.run(admin.check(settings, "projector"))
     check_schema(settings)
-    app = importlib.import_module("jabba.app")
+    app = importlib.import_module("jabba.faust_app")
     app.quiet_libraries(settings.log_level)
-    app.run_service(importlib.import_module("jabba.persistence.projector").Projector(settings))
+    app.run_service(importlib.import_module("jabba.projection.projector").Projector(settings))
 
 
 @click.command
@@ -118,13 +120,13 @@ def outbox(*, ddl: bool, **given: Any) -> None:
     if not source:
         raise SettingsError("JABBA_OUTBOX: is missing: the URL of the database that the outbox is in")
     _check_metrics_port(settings)
-    importlib.import_module("jabba.app").quiet_libraries(settings.log_level)
+    importlib.import_module("jabba.faust_app").quiet_libraries(settings.log_level)
     asyncio.run(_relay(source, settings))
 
 
 async def _relay(source: str, settings: Settings) -> None:
     """Run a relay until SIGINT or SIGTERM."""
-    async with importlib.import_module("jabba.persistence.relay").Relay(source, settings) as relay:
+    async with importlib.import_module("jabba.outbox.relay").Relay(source, settings) as relay:
         for one in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(one, relay.stop)
         await relay.check()
@@ -148,10 +150,10 @@ def up(workers: int, **given: Any) -> None:
     """
     if given["web_port"] == 0:
         given["web_port"] = free_port()
-    settings = settings_of_role(given, lambda line: show.said("up", line))
+    settings = settings_of_role(given, lambda line: output.said("up", line))
     own_broker, own_database = (name not in settings.model_fields_set for name in ("kafka", "database"))
-    house = importlib.import_module("jabba.up")
-    house.run(house.House(settings, workers, own_broker, own_database), show.said, show.announced)
+    house = importlib.import_module("jabba.local.up")
+    house.run(house.House(settings, workers, own_broker, own_database), output.said, output.announced)
 
 
 def settings_of_role(given: dict[str, Any], say: Callable[[str], None] | None = None) -> Settings:
@@ -163,7 +165,7 @@ def settings_of_role(given: dict[str, Any], say: Callable[[str], None] | None = 
 
 def _run_app(module: str, settings: Settings, *arguments: Any) -> None:
     """Build an application of the checkout and run it to its end."""
-    app = importlib.import_module("jabba.app")
+    app = importlib.import_module("jabba.faust_app")
     app.quiet_libraries(settings.log_level)
     app.run_app(_from_checkout(module).build(settings, *arguments))
 
@@ -182,4 +184,4 @@ def _check_metrics_port(settings: Settings) -> None:
 
 def check_schema(settings: Settings) -> None:
     """Refuse to go on with another schema than this code needs."""
-    importlib.import_module("jabba.persistence.migrations").check(settings.database.get_secret_value())
+    importlib.import_module("jabba.database.migrations").check(settings.database.get_secret_value())

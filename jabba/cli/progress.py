@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bar
 
 from jabba.clock import Clock, SystemClock
-from jabba.models import Progress
+from jabba.jobs.models import Progress
 
 _LINE_SECONDS = 10.0
 

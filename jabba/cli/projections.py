@@ -6,11 +6,13 @@ from typing import Any
 
 import click
 
-from jabba import granted, key_file
-from jabba.cli import bars, logs, options, show
-from jabba.cli.roles import check_schema
+from jabba.cli import options, output, progress
+from jabba.cli.processes import check_schema
 from jabba.clock import SystemClock
-from jabba.rights import Process, rights_of
+from jabba.kafka import granted
+from jabba.kafka.acls import Process, rights_of
+from jabba.local import data_directory
+from jabba.monitoring import logs
 from jabba.settings import Settings
 
 _STATEMENT_SECONDS = 60.0
@@ -31,22 +33,22 @@ def verify(context: click.Context, /, wait: float, *, as_json: bool, **given: st
     too far behind to tell, or there is no room to sort the log.
     """
     settings = _prepared("verify", given)
-    verifying = importlib.import_module("jabba.persistence.verification.verifying")
-    database = importlib.import_module("jabba.persistence.database").Database
+    verifying = importlib.import_module("jabba.projection.verify.verify")
+    database = importlib.import_module("jabba.database.connection").Database
 
     def told(difference: Any) -> None:
         bar.stop()
-        show.as_line(difference) if as_json else show.difference(difference)
+        output.as_line(difference) if as_json else output.difference(difference)
 
-    async def work(bar: bars.Work) -> Any:
+    async def work(bar: progress.Work) -> Any:
         dsn = settings.database.get_secret_value()
         async with database(dsn, size=1, statement_seconds=_STATEMENT_SECONDS) as opened:
             verification = verifying.Verification(settings, opened, SystemClock(), bar.tell)
             return await verification.run(wait, told)
 
-    with bars.Work() as bar:
+    with progress.Work() as bar:
         report = asyncio.run(work(bar))
-    show.as_line(report.as_json()) if as_json else show.verified(report)
+    output.as_line(report.as_json()) if as_json else output.verified(report)
     if report.differences:
         context.exit(_DIFFERENT)
     if report.waiting:
@@ -66,19 +68,19 @@ def rebuild(context: click.Context, /, *, yes: bool, keep: bool, **given: str | 
     they are. Ends with 1, and swaps nothing, if the new projection is not what the log says.
     """
     settings = _prepared("rebuild", given)
-    module = importlib.import_module("jabba.persistence.rebuilding.rebuilding")
+    module = importlib.import_module("jabba.projection.rebuild.rebuild")
 
     def told(difference: Any) -> None:
         bar.stop()
-        show.difference(difference)
+        output.difference(difference)
 
-    async def work(bar: bars.Work) -> Any:
+    async def work(bar: progress.Work) -> Any:
         async with module.Rebuild(settings, SystemClock(), bar.tell) as opened:
             return await opened.run(told, swap=yes, keep=keep)
 
-    with bars.Work() as bar:
+    with progress.Work() as bar:
         rebuilt = asyncio.run(work(bar))
-    show.rebuilt(rebuilt)
+    output.rebuilt(rebuilt)
     if not yes:
         click.echo("nothing was changed; --yes swaps", err=True)
     if rebuilt.report.differences:
@@ -88,7 +90,9 @@ def rebuild(context: click.Context, /, *, yes: bool, keep: bool, **given: str | 
 def _prepared(process: Process, given: dict[str, Any]) -> Settings:
     """Read the settings, and look whether the schema is the one that this code needs, and Kafka may be read."""
     logs.errors_only()
-    settings = key_file.with_places(Settings.from_environ(**{name: value or None for name, value in given.items()}))
+    settings = data_directory.with_places(
+        Settings.from_environ(**{name: value or None for name, value in given.items()})
+    )
     check_schema(settings)
     asyncio.run(granted.check(settings.kafka_access, rights_of(process, settings.topics)))
     return settings

@@ -7,12 +7,12 @@ from uuid import UUID
 
 import click
 
-from jabba.cli import options, show
-from jabba.cli.again import again, option, until_interrupted
+from jabba.cli import options, output
 from jabba.cli.jobs import ask
+from jabba.cli.watch_option import again, option, until_interrupted
 from jabba.client import Client, Order
 from jabba.errors import InvalidRequest
-from jabba.filters import MAX_LIMIT
+from jabba.search import MAX_LIMIT
 
 _SHOWN = 20
 _TASKS_SHOWN = 50
@@ -74,7 +74,7 @@ def tasks(job: UUID, query: tuple[str, ...], limit: int, url: str | None, *, as_
 
     async def work(client: Client) -> None:
         found = await client.get_tasks(job, text, cursor=(0, limit), count=not as_json)
-        show.as_json(found) if as_json else show.tasks(found, found.total)
+        output.as_json(found) if as_json else output.tasks(found, found.total)
 
     with _pointing_into(text, "q"):
         ask(url, work)
@@ -86,7 +86,7 @@ def _pointing_into(text: str, name: str = "query") -> Iterator[None]:
     try:
         yield
     except InvalidRequest as error:
-        show.places(text, name, error.fields)
+        output.places(text, name, error.fields)
         raise
 
 
@@ -127,10 +127,10 @@ class _Search:
         async def work(client: Client) -> None:
             page = await self._page(client, limit)
             if self._as_json:
-                show.as_json(page)
+                output.as_json(page)
             else:
                 self._show_part(page, begun=False)
-                show.more(page.next is not None)
+                output.more(page.next is not None)
 
         return work
 
@@ -138,7 +138,7 @@ class _Search:
         """Do it, and tell how many there are in all."""
         await work(client)
         total = (await self._page(client, 1, count=True)).total
-        show.total(total, "tasks" if self._of_tasks else "jobs")
+        output.total(total, "tasks" if self._of_tasks else "jobs")
 
     async def _page(self, client: Client, limit: int, *, count: bool = False) -> Any:
         look_for = client.search_tasks if self._of_tasks else client.search_jobs
@@ -147,8 +147,8 @@ class _Search:
     def _show_part(self, found: list[Any], *, begun: bool) -> None:
         if self._as_json:
             for one in found:
-                show.as_line(one)
+                output.as_line(one)
         elif self._of_tasks:
-            show.tasks(found, headed=not begun)
+            output.tasks(found, headed=not begun)
         else:
-            show.jobs(found, headed=not begun)
+            output.jobs(found, headed=not begun)

@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from jabba.cli import options, show
-from jabba.cli.again import again, option, until_interrupted
+from jabba.cli import options, output
 from jabba.cli.jobs import ask
+from jabba.cli.watch_option import again, option, until_interrupted
 from jabba.client import Client
 
 
@@ -21,11 +21,11 @@ def stats(url: str | None, *, watch: bool, as_json: bool) -> None:
     async def draw(client: Client) -> None:
         found = await client.get_stats()
         if not as_json:
-            show.facts(lines(found))
+            output.facts(lines(found))
         elif watch:
-            show.as_line(found)
+            output.as_line(found)
         else:
-            show.as_json(found)
+            output.as_json(found)
 
     if watch:
         with until_interrupted(0):

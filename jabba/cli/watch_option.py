@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import click
 
-from jabba.cli import show
+from jabba.cli import output
 from jabba.errors import Unavailable
 
 PAUSE_SECONDS = 2.0
@@ -36,9 +36,9 @@ def until_interrupted(code: int) -> Iterator[None]:
 async def again(draw: Callable[[], Awaitable[None]], *, clear: bool) -> NoReturn:
     """Draw for ever; a web process that is away meanwhile is asked again."""
     while True:
-        with show.redrawn(clear=clear):
+        with output.redrawn(clear=clear):
             try:
                 await draw()
             except Unavailable as error:
-                show.trouble(str(error))
+                output.trouble(str(error))
         await asyncio.sleep(PAUSE_SECONDS)

@@ -7,13 +7,13 @@ from uuid import UUID
 
 import click
 
-from jabba.cli import options, show
-from jabba.cli.again import INTERRUPTED, until_interrupted
+from jabba.cli import options, output
 from jabba.cli.jobs import ask
+from jabba.cli.watch_option import INTERRUPTED, until_interrupted
 from jabba.client import Client
 from jabba.errors import InvalidRequest, Unavailable
-from jabba.lifecycle import FINAL, JobStatus
-from jabba.models import JobEvent
+from jabba.jobs.lifecycle import FINAL, JobStatus
+from jabba.jobs.models import JobEvent
 
 
 @click.command
@@ -51,7 +51,7 @@ def _watch_jobs(ids: Iterable[UUID], url: str | None, *, as_json: bool) -> bool:
     """Show the events of jobs until they have ended; answer whether all of them succeeded."""
 
     async def work(client: Client) -> list[bool]:
-        with show.Courses(quiet=as_json) as courses:
+        with output.Courses(quiet=as_json) as courses:
             jobs = dict.fromkeys(ids)
             return await asyncio.gather(*(_follow(client, job, courses, as_json=as_json) for job in jobs))
 
@@ -64,16 +64,16 @@ def _watch_all(query: str, url: str | None, *, as_json: bool) -> None:
     async def work(client: Client) -> None:
         async with aclosing(client.watch(filter=query)) as events:
             async for event in events:
-                show.as_line(event) if as_json else show.happening(event)
+                output.as_line(event) if as_json else output.happening(event)
 
     try:
         ask(url, work)
     except InvalidRequest as error:
-        show.places(query, "q", error.fields)
+        output.places(query, "q", error.fields)
         raise
 
 
-async def _follow(client: Client, job: UUID, courses: show.Courses, *, as_json: bool) -> bool:
+async def _follow(client: Client, job: UUID, courses: output.Courses, *, as_json: bool) -> bool:
     """Show the events of a job; answer whether it succeeded."""
     courses.begin(job, await _total(client, job))
     ended: set[int] = set()
@@ -81,7 +81,7 @@ async def _follow(client: Client, job: UUID, courses: show.Courses, *, as_json: 
         async for event in events:
             ended.update(_ended(event))
             if as_json:
-                show.as_line(event)
+                output.as_line(event)
             else:
                 courses.tell(event, len(ended))
             if event.final is not None:

@@ -7,16 +7,16 @@ from typing import Any, Self
 from urllib.parse import quote
 from uuid import UUID
 
-from jabba import ids
 from jabba.client import many, searching, watching
 from jabba.client.connection import Connection
 from jabba.client.forms import Cursor, Filter, Order
 from jabba.clock import SystemClock
 from jabba.errors import InvalidRequest, Unavailable
-from jabba.models import Job, JobEvent, Progress, Task
-from jabba.pages import Page
-from jabba.positions import Position, read_position, write_position
-from jabba.submission import Delivery, StrategyName, Submitted, TaskForm, document_of
+from jabba.jobs import ids
+from jabba.jobs.models import Job, JobEvent, Progress, Task
+from jabba.jobs.pages import Page
+from jabba.messages.positions import Position, read_position, write_position
+from jabba.producer.submission import Delivery, StrategyName, Submitted, TaskForm, document_of
 
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 2.0

@@ -9,8 +9,8 @@ from typing import Any
 
 import aiohttp
 
-from jabba import strictjson
 from jabba.errors import FieldError, Forbidden, InternalError, RequestError, Unauthorized, Unavailable, request_errors
+from jabba.jobs import json_codec
 
 _FIRST_PAUSE_SECONDS = 0.1
 _PAUSE_GROWTH = 3.0
@@ -46,7 +46,7 @@ class Connection:
 
     async def post(self, path: str, document: Any, *, retries: int | None = None) -> Any:
         """Send a document that may be sent again without harm."""
-        body = strictjson.encode(document)
+        body = json_codec.encode(document)
         return await self._request("POST", path, body, retries)
 
     @asynccontextmanager

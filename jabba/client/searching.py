@@ -8,8 +8,8 @@ from pydantic_core import to_json
 
 from jabba.client.connection import Connection
 from jabba.client.forms import Cursor, Filter, Order, listed
-from jabba.models import Job, Task
-from jabba.pages import Count, Page
+from jabba.jobs.models import Job, Task
+from jabba.jobs.pages import Count, Page
 
 Item = TypeVar("Item")
 

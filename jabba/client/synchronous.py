@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 from uuid import UUID
 
-from jabba.background import BackgroundLoop
 from jabba.client.asynchronous import Client
 from jabba.client.forms import Cursor, Filter, Order
-from jabba.models import Job, JobEvent, Progress, Task
-from jabba.pages import Page
-from jabba.positions import Position
-from jabba.submission import Delivery, StrategyName, Submitted, TaskForm, in_pieces
+from jabba.concurrency.background_loop import BackgroundLoop
+from jabba.jobs.models import Job, JobEvent, Progress, Task
+from jabba.jobs.pages import Page
+from jabba.messages.positions import Position
+from jabba.producer.submission import Delivery, StrategyName, Submitted, TaskForm, in_pieces
 
 
 class SyncClient:

@@ -9,13 +9,13 @@ from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
-from jabba import strictjson
 from jabba.client.connection import Connection
 from jabba.client.forms import Filter, listed
 from jabba.client.sse import SentEvent, SentEvents
 from jabba.errors import Unauthorized, Unavailable
-from jabba.lifecycle import Version
-from jabba.models import JobEvent
+from jabba.jobs import json_codec
+from jabba.jobs.lifecycle import Version
+from jabba.jobs.models import JobEvent
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ async def _sent(connection: Connection, query: Mapping[str, str], events: SentEv
 
 
 def _as_json(conditions: Sequence[Any]) -> dict[str, str]:
-    return {"filter": strictjson.encode(conditions).decode()} if conditions else {}
+    return {"filter": json_codec.encode(conditions).decode()} if conditions else {}
 
 
 class _News:

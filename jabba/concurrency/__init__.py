@@ -1,0 +1,1 @@
+"""Small asyncio tools: batching, ordered mapping, memory budgets, cancellation."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from jabba.ending import ended
+from jabba.concurrency.cancellation import ended
 from jabba.errors import MessageTooLarge
 
 MAX_GROUP_BYTES = 512 * 1024

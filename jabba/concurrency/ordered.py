@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from typing import Generic, TypeVar
 
-from jabba.room import Room
+from jabba.concurrency.memory_budget import Room
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -1,0 +1,1 @@
+"""PostgreSQL: connections, schema, migrations and every query of the API."""

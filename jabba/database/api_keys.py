@@ -5,12 +5,12 @@ from datetime import datetime
 
 from sqlalchemy import ARRAY, Text, bindparam, cast, func, insert, select, update
 
-from jabba.access import Role, TypeScope
-from jabba.keys import Key
-from jabba.persistence import auditing
-from jabba.persistence.auditing import Action
-from jabba.persistence.database import Database, Row
-from jabba.persistence.schema import keys
+from jabba.auth.api_keys import Key
+from jabba.auth.roles import Role, TypeScope
+from jabba.database import audit
+from jabba.database.audit import Action
+from jabba.database.connection import Database, Row
+from jabba.database.schema import keys
 
 
 async def create(database: Database, key: Key) -> None:
@@ -18,14 +18,14 @@ async def create(database: Database, key: Key) -> None:
     row = {column.name: getattr(key, column.name) for column in keys.columns}
     async with database.transaction() as transaction:
         await transaction.execute(_INSERT, row | {"types": list(key.types.patterns)})
-        await auditing.add_of_key(transaction, Action.CREATE_KEY, key.id, key.created_at)
+        await audit.add_of_key(transaction, Action.CREATE_KEY, key.id, key.created_at)
 
 
 async def revoke(database: Database, key: str, at: datetime) -> Key | None:
     """Revoke a key; answer it as it is now, or None when there is none. One that was revoked before stays so."""
     async with database.transaction() as transaction:
         if await transaction.execute(_REVOKE, {"key": key, "at": at}):
-            await auditing.add_of_key(transaction, Action.REVOKE_KEY, key, at)
+            await audit.add_of_key(transaction, Action.REVOKE_KEY, key, at)
     return (await find(database, [key])).get(key)
 
 

@@ -10,11 +10,11 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, MetaData, Select, Table, Text, bindparam, delete, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import Insert, insert
 
-from jabba import ids
-from jabba.models import AuditEntry
-from jabba.persistence.database import Database, Transaction
-from jabba.persistence.incoming import incoming_rows
-from jabba.persistence.schema import audit, keys
+from jabba.database.bulk_rows import incoming_rows
+from jabba.database.connection import Database, Transaction
+from jabba.database.schema import audit, keys
+from jabba.jobs import ids
+from jabba.jobs.models import AuditEntry
 
 
 class Action(StrEnum):

@@ -15,8 +15,8 @@ from sqlalchemy import Dialect, SelectBase, TextClause, UpdateBase
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 from sqlalchemy.sql.compiler import Compiled
 
-from jabba import strictjson
 from jabba.errors import JabbaError, Unavailable
+from jabba.jobs import json_codec
 from jabba.settings import SettingsError
 
 Row = dict[str, Any]
@@ -147,7 +147,7 @@ class Database:
 
     async def _prepare(self, connection: aiopg.Connection) -> None:
         try:
-            psycopg2.extras.register_default_jsonb(connection.raw, loads=strictjson.decode)
+            psycopg2.extras.register_default_jsonb(connection.raw, loads=json_codec.decode)
             async with connection.cursor() as cursor:
                 await cursor.execute(self._set_up())
         except BaseException:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from itertools import product
 from typing import Any
 
-from jabba.filters import Below, Condition, Member, Rule
+from jabba.search import Below, Condition, Member, Rule
 
 _MOST = 8
 """With more documents than these, reading the rows is the lesser work."""

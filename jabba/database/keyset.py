@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Text, and_, cast, false, literal, or_, tru
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.selectable import FromClause
 
-from jabba.filters import Kind, Order
+from jabba.search import Kind, Order
 
 Boolean = ColumnElement[bool]
 

@@ -13,8 +13,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
+from jabba.database.connection import checked, forbidden
 from jabba.errors import NotReady, Unavailable
-from jabba.persistence.database import checked, forbidden
 
 COMMAND = "python -m jabba init"
 

@@ -27,9 +27,9 @@ from sqlalchemy import (
     text,
 )
 
-from jabba.persistence.database import Database, Transaction
-from jabba.persistence.schema import jobs, tasks
-from jabba.persistence.weeks import Week
+from jabba.database.connection import Database, Transaction
+from jabba.database.schema import jobs, tasks
+from jabba.database.weeks import Week
 
 logger = logging.getLogger(__name__)
 

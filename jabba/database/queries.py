@@ -8,15 +8,15 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, ColumnElement, Double, Table, Text, Uuid, and_, bindparam, cast, delete, func, select
 
-from jabba.access import EVERY_TYPE, TypeScope
+from jabba.auth.roles import EVERY_TYPE, TypeScope
+from jabba.database.connection import Database, Overdue, Row
+from jabba.database.schema import jobs, projection_offsets, tasks
+from jabba.database.search_sql import KEY, compile_matches, compile_search
 from jabba.errors import TooExpensive
-from jabba.filters import Search, write_token
-from jabba.lifecycle import FINAL, UNSUCCESSFUL, Strategy
-from jabba.models import Job, JobSpec, Progress, Task, TaskSpec
-from jabba.pages import Count, Page
-from jabba.persistence.database import Database, Overdue, Row
-from jabba.persistence.schema import jobs, projection_offsets, tasks
-from jabba.persistence.searching import KEY, compile_matches, compile_search
+from jabba.jobs.lifecycle import FINAL, UNSUCCESSFUL, Strategy
+from jabba.jobs.models import Job, JobSpec, Progress, Task, TaskSpec
+from jabba.jobs.pages import Count, Page
+from jabba.search import Search, write_token
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ What belongs to none of them is in ``jobs_default`` and ``tasks_default``.
 from sqlalchemy import BigInteger, Column, DateTime, Index, Integer, MetaData, Table, Text, Uuid, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from jabba.persistence.trigrams import trigrams
+from jabba.database.trigrams import trigrams
 
 metadata = MetaData()
 

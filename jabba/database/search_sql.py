@@ -31,8 +31,14 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.selectable import FromClause
 
-from jabba import strictjson
-from jabba.filters import (
+from jabba.database.containment import documents
+from jabba.database.keyset import behind, direction_of
+from jabba.database.schema import jobs, tasks
+from jabba.database.trigrams import SHORTEST, trigrams, trigrams_of_part
+from jabba.database.weeks import Week
+from jabba.jobs import json_codec
+from jabba.jobs.lifecycle import UNSUCCESSFUL, JobStatus
+from jabba.search import (
     ONE_OF,
     Below,
     Comparison,
@@ -47,12 +53,6 @@ from jabba.filters import (
     Rule,
     Search,
 )
-from jabba.lifecycle import UNSUCCESSFUL, JobStatus
-from jabba.persistence.containment import documents
-from jabba.persistence.keyset import behind, direction_of
-from jabba.persistence.schema import jobs, tasks
-from jabba.persistence.trigrams import SHORTEST, trigrams, trigrams_of_part
-from jabba.persistence.weeks import Week
 
 Boolean = ColumnElement[bool]
 Json = ColumnElement[Any]
@@ -346,7 +346,7 @@ def _pattern(text: str) -> str:
 
 
 def _json(value: Any) -> Json:
-    return cast(literal(strictjson.encode(value).decode(), Text), JSONB)
+    return cast(literal(json_codec.encode(value).decode(), Text), JSONB)
 
 
 def _bound(value: Any) -> ColumnElement[Any]:

@@ -12,10 +12,10 @@ from uuid import UUID
 
 from sqlalchemy import Double, bindparam, func, select
 
-from jabba.lifecycle import JobStatus
-from jabba.pages import Count
-from jabba.persistence.database import Database, Row
-from jabba.persistence.schema import jobs
+from jabba.database.connection import Database, Row
+from jabba.database.schema import jobs
+from jabba.jobs.lifecycle import JobStatus
+from jabba.jobs.pages import Count
 
 MOST = 20_000
 """So many jobs at most are looked at."""

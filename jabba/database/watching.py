@@ -5,10 +5,10 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, Text, Uuid, bindparam, cast, func, literal, select
 
-from jabba.filters import JOBS_OF_EVENTS
-from jabba.models import Job
-from jabba.persistence.database import Database
-from jabba.persistence.schema import jobs
+from jabba.database.connection import Database
+from jabba.database.schema import jobs
+from jabba.jobs.models import Job
+from jabba.search import JOBS_OF_EVENTS
 
 
 async def ended_jobs(database: Database, ids: Iterable[UUID]) -> dict[UUID, Job]:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from jabba.lanes.ports import is_acknowledged
+from jabba.engine.ports import is_acknowledged
 
 CARRIED_BYTES = 1024 * 1024
 """With more than this, a lane starts no step: it keeps them in memory, and each of its records names them."""

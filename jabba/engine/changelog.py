@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TypeVar
 
+from jabba.engine.records import Claim, Folded, Parting, Stamp
 from jabba.errors import JabbaError, Unavailable
-from jabba.lanes.records import Claim, Folded, Parting, Stamp
 
 logger = logging.getLogger(__name__)
 

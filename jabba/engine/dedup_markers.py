@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from jabba.lanes.records import LaneRecord
-from jabba.lanes.store import Store, Unreadable
+from jabba.engine.changelog import Store, Unreadable
+from jabba.engine.records import LaneRecord
 
 logger = logging.getLogger(__name__)
 

@@ -8,16 +8,16 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
-from jabba.commands import Command
-from jabba.ending import ended
-from jabba.lanes.gate import Retired
-from jabba.lanes.lane import Shared
-from jabba.lanes.owned import OwnedPartition, Together
-from jabba.lanes.policy import Policy
-from jabba.lanes.ports import Table
-from jabba.lanes.tracker import AckTracker, Start
-from jabba.room import Room
-from jabba.slices import Slice
+from jabba.concurrency.cancellation import ended
+from jabba.concurrency.memory_budget import Room
+from jabba.engine.gate import Retired
+from jabba.engine.lane import Shared
+from jabba.engine.offsets import AckTracker, Start
+from jabba.engine.partition import OwnedPartition, Together
+from jabba.engine.policy import Policy
+from jabba.engine.ports import Table
+from jabba.messages.commands import Command
+from jabba.messages.slices import Slice
 
 logger = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from jabba.lanes.gate import NEVER, Gate
-from jabba.lanes.store import Store
+from jabba.engine.changelog import Store
+from jabba.engine.gate import NEVER, Gate
 
 logger = logging.getLogger(__name__)
 

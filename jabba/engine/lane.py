@@ -5,21 +5,21 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
-from jabba import ids, strictjson
-from jabba.callbacks import TaskContext
+from jabba.callbacks import results
+from jabba.callbacks.registry import TaskContext
+from jabba.callbacks.results import Answer, Encoded, TaskPlace
+from jabba.engine.carried import Carried
+from jabba.engine.changelog import Store
+from jabba.engine.gate import Gate
+from jabba.engine.parking import Parked
+from jabba.engine.ports import Events, Runner
+from jabba.engine.records import LaneName, LaneRecord, outcome_tag
+from jabba.engine.turns import Turns, job_record
 from jabba.errors import JabbaError, MessageTooLarge
-from jabba.events import encode_event, event_from_json
-from jabba.lanes import answers
-from jabba.lanes.answers import Answer, Encoded, TaskPlace
-from jabba.lanes.carried import Carried
-from jabba.lanes.gate import Gate
-from jabba.lanes.parking import Parked
-from jabba.lanes.ports import Events, Runner
-from jabba.lanes.records import LaneName, LaneRecord, outcome_tag
-from jabba.lanes.store import Store
-from jabba.lanes.turns import Turns, job_record
-from jabba.lifecycle import TASK_TRANSITIONS, UNSUCCESSFUL, Outcome, Strategy, TasksAborted, TaskStarted, Version
-from jabba.slices import Slice
+from jabba.jobs import ids, json_codec
+from jabba.jobs.lifecycle import TASK_TRANSITIONS, UNSUCCESSFUL, Outcome, Strategy, TasksAborted, TaskStarted, Version
+from jabba.messages.events import encode_event, event_from_json
+from jabba.messages.slices import Slice
 
 logger = logging.getLogger(__name__)
 
@@ -189,7 +189,7 @@ class Lane:
             index = str(self.slice.first + position)
             crashes = self._record.suspects.get(index, 0)
             if crashes >= self._shared.crash_limit:
-                await self._end(position, answers.failed(f"crash_loop: it ended its worker {crashes} times"))
+                await self._end(position, results.failed(f"crash_loop: it ended its worker {crashes} times"))
                 return
             async with self._writing:
                 suspects = self._record.suspects | {index: crashes + 1}
@@ -219,7 +219,7 @@ class Lane:
         await self._end(position, answer)
 
     async def _end(self, position: int, answer: Answer) -> None:
-        outcome = answers.encode(answer, self._place(position), self._next_version(), self._shared.result_bytes)
+        outcome = results.encode(answer, self._place(position), self._next_version(), self._shared.result_bytes)
         await self._put_on_record(outcome)
 
     def _place(self, position: int) -> TaskPlace:
@@ -238,7 +238,7 @@ class Lane:
         index = self.slice.first + position
         count = len(self.slice.tasks) - position
         aborted = TasksAborted(self.slice.job, index, self._next_version(), count, type=self.slice.type)
-        await self._put_on_record(answers.encode_aborted(aborted))
+        await self._put_on_record(results.encode_aborted(aborted))
 
     async def _put_on_record(self, outcome: Encoded) -> None:
         """Record an outcome, together with all others of this lane that came while the last write was under way."""
@@ -258,7 +258,7 @@ class Lane:
                 await self._write_record(group)
             except MessageTooLarge as error:
                 large = set(self._large.values())
-                group = [one if one.text in large else answers.too_large(error, one.event) for one in group]
+                group = [one if one.text in large else results.too_large(error, one.event) for one in group]
                 await self._write_record(group)
             for recorded in group:
                 self._send(recorded.text)
@@ -302,7 +302,7 @@ class Lane:
         try:
             await self._store.put(self._name.outcome_key(tag), outcome.text)
         except MessageTooLarge as error:
-            return answers.too_large(error, outcome.event)
+            return results.too_large(error, outcome.event)
         self._large[tag] = outcome.text
         return outcome
 
@@ -322,7 +322,7 @@ class Lane:
 
         Its record may have come so late that an owner in between has run the step once more, and has said so.
         """
-        outcome = event_from_json(strictjson.decode(text))
+        outcome = event_from_json(json_codec.decode(text))
         if not isinstance(outcome, Outcome) or outcome.version.epoch == self._store.epoch:
             return text
         return encode_event(replace(outcome, version=self._next_version()))
@@ -354,10 +354,10 @@ class Lane:
                 self._carried.forget(text)
 
     async def _tell_instead(self, text: bytes, error: MessageTooLarge) -> None:
-        outcome = event_from_json(strictjson.decode(text))
+        outcome = event_from_json(json_codec.decode(text))
         if not isinstance(outcome, Outcome):
             raise error
-        failed = answers.too_large(error, replace(outcome, version=self._next_version()))
+        failed = results.too_large(error, replace(outcome, version=self._next_version()))
         if len(failed.text) >= len(text):
             # Kafka would not take this either.
             raise error

@@ -6,16 +6,16 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice, takewhile
 
-from jabba.commands import CloseJob
-from jabba.events import encode_event
-from jabba.lanes.adopted import Adopted
-from jabba.lanes.forgetting import Markers
-from jabba.lanes.gate import Retired
-from jabba.lanes.handover import HandOver
-from jabba.lanes.lane import OTHER_JOB, Lane, OtherJob, Shared
-from jabba.lanes.parking import Parked, Parking
-from jabba.lanes.policy import Policy
-from jabba.lanes.records import (
+from jabba.concurrency.memory_budget import Room
+from jabba.engine.adopted import Adopted
+from jabba.engine.changelog import Store, Unreadable
+from jabba.engine.dedup_markers import Markers
+from jabba.engine.gate import Retired
+from jabba.engine.handover import HandOver
+from jabba.engine.lane import OTHER_JOB, Lane, OtherJob, Shared
+from jabba.engine.parking import Parked, Parking
+from jabba.engine.policy import Policy
+from jabba.engine.records import (
     LANE_PREFIX,
     OUTCOME_PREFIX,
     SLICE_PREFIX,
@@ -26,12 +26,12 @@ from jabba.lanes.records import (
     lane_key_of,
     slice_key_of,
 )
-from jabba.lanes.running import Running
-from jabba.lanes.store import Store, Unreadable
-from jabba.lanes.turns import Turns
-from jabba.lifecycle import JobClosed, Strategy, Version
-from jabba.room import Room
-from jabba.slices import Slice
+from jabba.engine.running import Running
+from jabba.engine.turns import Turns
+from jabba.jobs.lifecycle import JobClosed, Strategy, Version
+from jabba.messages.commands import CloseJob
+from jabba.messages.events import encode_event
+from jabba.messages.slices import Slice
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from jabba.lanes.forgetting import Window
+from jabba.engine.dedup_markers import Window
 
 
 @dataclass(frozen=True, slots=True)

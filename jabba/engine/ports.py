@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 from uuid import UUID
 
-from jabba.callbacks import TaskContext
-from jabba.lanes.answers import Answer
-from jabba.lanes.store import Store
-from jabba.models import Callback
+from jabba.callbacks.registry import TaskContext
+from jabba.callbacks.results import Answer
+from jabba.engine.changelog import Store
+from jabba.jobs.models import Callback
 
 
 class Table(Protocol):

@@ -5,9 +5,9 @@ from functools import cache
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 
-from jabba import strictjson
-from jabba.lifecycle import Outcome
-from jabba.slices import Slice
+from jabba.jobs import json_codec
+from jabba.jobs.lifecycle import Outcome
+from jabba.messages.slices import Slice
 
 
 class LaneName(NamedTuple):
@@ -115,7 +115,7 @@ class LaneRecord:
             "failed": self.failed,
         }
         if self.ended is not None:
-            return strictjson.encode(told)
+            return json_codec.encode(told)
         told |= {
             "done": f"{self.done:x}",
             "large": self.large,
@@ -124,7 +124,7 @@ class LaneRecord:
             "turn": self.turn,
             "suspects": self.suspects,
         }
-        return strictjson.encode(told)[:-1] + b',"outcomes":[' + b",".join(self.outcomes) + b"]}"
+        return json_codec.encode(told)[:-1] + b',"outcomes":[' + b",".join(self.outcomes) + b"]}"
 
     @classmethod
     def decode(cls, text: bytes) -> Self:
@@ -138,7 +138,7 @@ class LaneRecord:
             seq=found["seq"],
             done=int(found["done"], 16),
             failed=found["failed"],
-            outcomes=tuple(strictjson.encode(outcome) for outcome in found["outcomes"]),
+            outcomes=tuple(json_codec.encode(outcome) for outcome in found["outcomes"]),
             large=tuple(found["large"]),
             adopted=found["adopted"],
             due=found["due"],
@@ -158,7 +158,7 @@ def is_marker(text: bytes) -> bool:
 
 def _decode(text: bytes) -> Any:
     """Read a record of this version: what a newer one says of its work may mean something else."""
-    found = strictjson.decode(text)
+    found = json_codec.decode(text)
     if found["v"] != 1:
         raise ValueError(f"it is of version {found['v']}")
     return found
@@ -178,7 +178,7 @@ class JobRecord:
 
     def encode(self) -> bytes:
         """Answer the wire form."""
-        return strictjson.encode({"v": 1, "n_slices": self.n_slices, "next": self.next, "failed": self.failed})
+        return json_codec.encode({"v": 1, "n_slices": self.n_slices, "next": self.next, "failed": self.failed})
 
     @classmethod
     def decode(cls, text: bytes) -> Self:
@@ -207,7 +207,7 @@ class Claim:
 
     def encode(self) -> bytes:
         """Answer the wire form."""
-        return strictjson.encode({"v": 1, "since": self.since, "crashes": self.crashes})
+        return json_codec.encode({"v": 1, "since": self.since, "crashes": self.crashes})
 
     @classmethod
     def decode(cls, text: bytes) -> Self:
@@ -229,7 +229,7 @@ class Parting:
 
     def encode(self) -> bytes:
         """Answer the wire form."""
-        return strictjson.encode({"v": 1, "clean": self.clean, "finishing": self.finishing})
+        return json_codec.encode({"v": 1, "clean": self.clean, "finishing": self.finishing})
 
     @classmethod
     def decode(cls, text: bytes) -> Self:

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from jabba.lanes.lane import Lane
-from jabba.slices import Slice
+from jabba.engine.lane import Lane
+from jabba.messages.slices import Slice
 
 _NO_OFFSET = -1
 """The offset of a lane that starts from the table: its record knows the true one."""

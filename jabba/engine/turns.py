@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
-from jabba.lanes.records import JobRecord, LaneName
-from jabba.lanes.store import Store
-from jabba.slices import Slice
+from jabba.engine.changelog import Store
+from jabba.engine.records import JobRecord, LaneName
+from jabba.messages.slices import Slice
 
 
 class Turns:

@@ -1,0 +1,1 @@
+"""What a job is: its models, statuses, ids and JSON."""

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
 from jabba.errors import FieldError, InvalidRequest, LimitExceeded
-from jabba.lifecycle import STATUS_AFTER, JobStatus, Strategy, TaskStatus
+from jabba.jobs.lifecycle import STATUS_AFTER, JobStatus, Strategy, TaskStatus
 
 Meta = dict[str, JsonValue]
 ShortText = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]

@@ -1,0 +1,1 @@
+"""Kafka: connection settings, writing, reading, topics, ACLs and dead letters."""

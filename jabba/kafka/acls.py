@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Literal, NamedTuple
 
-from jabba.topics import Topics
+from jabba.messages.topics import Topics
 
 Process = Literal[
     "init",

@@ -11,14 +11,14 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
 
-from jabba import granted
 from jabba.errors import NotReady, Unavailable
-from jabba.kafka import KafkaAccess
-from jabba.log import MAX_MESSAGE_BYTES, Log
-from jabba.marks import marked
-from jabba.rights import Operation, Process, Right, rights_of
+from jabba.kafka import granted
+from jabba.kafka.acls import Operation, Process, Right, rights_of
+from jabba.kafka.committed_offsets import marked
+from jabba.kafka.security import KafkaAccess
+from jabba.kafka.writer import MAX_MESSAGE_BYTES, Log
+from jabba.messages.topics import EMPTY_MESSAGE, Topics
 from jabba.settings import Settings
-from jabba.topics import EMPTY_MESSAGE, Topics
 
 logger = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 import base64
 from collections.abc import Awaitable, Callable
 
-from jabba import strictjson
 from jabba.errors import MessageTooLarge
+from jabba.jobs import json_codec
 
 KEPT_BYTES = 5 * 512 * 1024
 """More of a message is not kept, since its letter is a third larger; the origin says where the whole one stands."""
@@ -38,11 +38,11 @@ def dead_letter(
     """
     letter = {
         "v": 1,
-        "reason": strictjson.storable(reason[:_REASON_CHARACTERS]),
+        "reason": json_codec.storable(reason[:_REASON_CHARACTERS]),
         "topic": topic,
         "partition": partition,
         "offset": offset,
         "size": None if value is None else len(value),
         "value": None if value is None else base64.b64encode(value[:kept]).decode(),
     }
-    return strictjson.encode(letter)
+    return json_codec.encode(letter)

@@ -10,12 +10,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
-from jabba import strictjson
-from jabba.dead_letters import UNKNOWN_OFFSET
 from jabba.errors import NotFound, NotReady
-from jabba.installation import COMMAND, partition_counts
-from jabba.log import Log
-from jabba.positions import read_position
+from jabba.jobs import json_codec
+from jabba.kafka.admin import COMMAND, partition_counts
+from jabba.kafka.dead_letter_writer import UNKNOWN_OFFSET
+from jabba.kafka.writer import Log
+from jabba.messages.positions import read_position
 from jabba.settings import Settings
 
 _POLL_MILLISECONDS = 200
@@ -41,7 +41,7 @@ class Letter:
     @classmethod
     def read(cls, record: ConsumerRecord) -> Self:
         """Read a message of the topic."""
-        found = strictjson.decode(record.value)
+        found = json_codec.decode(record.value)
         value = base64.b64decode(found["value"] or "")
         origin = found["topic"], found["partition"], found["offset"]
         size = found["size"] if found["size"] is not None else 0

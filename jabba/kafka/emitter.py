@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
-from jabba.events import encode_events
-from jabba.grouping import GroupCommit
-from jabba.topics import partition_of
+from jabba.concurrency.group_commit import GroupCommit
+from jabba.messages.events import encode_events
+from jabba.messages.topics import partition_of
 
 Append = Callable[[int, bytes], Awaitable[int]]
 """Appends a message to a partition of the events topic and answers its offset, however long that takes."""

@@ -18,8 +18,8 @@ from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
 from jabba.errors import Refused, Unavailable
-from jabba.kafka import KafkaAccess
-from jabba.rights import Operation, Right
+from jabba.kafka.acls import Operation, Right
+from jabba.kafka.security import KafkaAccess
 
 _ASK_SECONDS = 10.0
 _RETRY_SECONDS = 0.2

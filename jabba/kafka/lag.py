@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 
 from jabba.clock import Clock
 from jabba.errors import Unavailable
-from jabba.log_reader import LogReader
+from jabba.kafka.reader import LogReader
 from jabba.settings import Settings
 
 _LOOKED_AT = 16

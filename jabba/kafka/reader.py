@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from jabba.errors import Unavailable
-from jabba.kafka import KafkaAccess
+from jabba.kafka.security import KafkaAccess
 
 _FETCH_WAIT_MILLISECONDS = 50
 """aiokafka asks a broker once at a time: while it waits for more of one partition, the others' news wait too."""

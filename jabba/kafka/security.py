@@ -18,8 +18,8 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
-from jabba import bootstrap, group_offsets
 from jabba.errors import Refused, Unavailable, WrongSecurity
+from jabba.kafka import aiokafka_patches, group_offsets
 
 KafkaProtocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
 SaslMechanism = Literal["plain", "scram-sha-256", "scram-sha-512"]
@@ -29,7 +29,7 @@ _WITH_TLS = ("ca", "cert", "cert_key", "cert_key_password")
 _ASK_MILLISECONDS = 5000
 
 # Here, since whoever reaches Kafka gets its options from this module.
-bootstrap.insist_on_brokers()
+aiokafka_patches.insist_on_brokers()
 group_offsets.tell_errors()
 
 

@@ -16,11 +16,11 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.metadata import MetadataRequest
 
-from jabba.connection import Connection
 from jabba.errors import MessageTooLarge, NotReady, Refused, Unavailable
-from jabba.granted import lacking
-from jabba.kafka import KafkaAccess
-from jabba.rights import Operation, Right
+from jabba.kafka.acls import Operation, Right
+from jabba.kafka.connection import Connection
+from jabba.kafka.granted import lacking
+from jabba.kafka.security import KafkaAccess
 
 logger = logging.getLogger(__name__)
 

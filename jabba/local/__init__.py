@@ -1,1 +1,1 @@
-"""The parts that Jabba brings along, so that a machine with only Python runs all of it."""
+"""Everything on one machine: `jabba up` with its own broker and PostgreSQL."""

@@ -16,9 +16,9 @@ from time import sleep
 from typing import IO
 
 from jabba.clock import Clock, SystemClock
-from jabba.embedded.child import command_of_child
-from jabba.embedded.ports import free_port
 from jabba.errors import JabbaError, MissingExtra
+from jabba.local.child import command_of_child
+from jabba.local.ports import free_port
 
 _INSTALL = "the embedded database is not installed: in Jabba's checkout, pip install '.[embedded]'"
 

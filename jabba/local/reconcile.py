@@ -3,16 +3,16 @@
 import sys
 from uuid import UUID
 
+from jabba.database import queries
+from jabba.database.connection import Database
+from jabba.database.queries import Unfinished
 from jabba.errors import NotFound, NotReady
-from jabba.models import Limits
-from jabba.persistence import queries
-from jabba.persistence.database import Database
-from jabba.persistence.lag import is_ahead
-from jabba.persistence.queries import Unfinished
+from jabba.jobs.models import Limits
+from jabba.messages.slices import Rerun, cut
 from jabba.producer import producer_of
+from jabba.producer.submission import Prepared
+from jabba.projection.lag import is_ahead
 from jabba.settings import Settings
-from jabba.slices import Rerun, cut
-from jabba.submission import Prepared
 
 _STATEMENT_SECONDS = 60.0
 

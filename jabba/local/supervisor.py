@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from jabba.clock import Clock, SystemClock
-from jabba.embedded.child import command_of_child
+from jabba.local.child import command_of_child
 
 SUPERVISOR = "up"
 """The name under which the supervisor itself speaks."""

@@ -11,18 +11,20 @@ from pathlib import Path
 
 import aiohttp
 
-from jabba import callbacks, installation, key_file
-from jabba.access import EVERY_TYPE, Role
+from jabba.auth.api_keys import id_of, new_key
+from jabba.auth.roles import EVERY_TYPE, Role
+from jabba.callbacks import registry
 from jabba.clock import SystemClock
-from jabba.embedded.broker import EmbeddedBroker
-from jabba.embedded.database import EmbeddedDatabase
-from jabba.embedded.ports import check_port, is_free
-from jabba.keys import id_of, new_key
-from jabba.persistence import keys, migrations
-from jabba.persistence.database import Database
-from jabba.reconcile import reconcile
+from jabba.database import api_keys, migrations
+from jabba.database.connection import Database
+from jabba.kafka import admin
+from jabba.local import data_directory
+from jabba.local.broker import EmbeddedBroker
+from jabba.local.ports import check_port, is_free
+from jabba.local.postgres import EmbeddedDatabase
+from jabba.local.reconcile import reconcile
+from jabba.local.supervisor import SUPERVISOR, Program, Say, Supervisor
 from jabba.settings import Settings, SettingsError
-from jabba.supervisor import SUPERVISOR, Program, Say, Supervisor
 
 Announce = Callable[[str, Settings], None]
 """Told the URL and the settings that everything runs on once the web process is ready."""
@@ -52,7 +54,7 @@ def run(house: House, say: Say, announce: Announce) -> None:
     """
     if house.own_broker and house.settings.kafka_protocol != "plaintext":
         raise SettingsError("JABBA_KAFKA_PROTOCOL: the embedded broker speaks plaintext; --kafka names another one")
-    callbacks.check(house.settings.callbacks)
+    registry.check(house.settings.callbacks)
     check_port(house.settings.web_host, house.settings.web_port)
     broker = _broker(house.settings.data) if house.own_broker else None
     with _parts(house, broker, say) as settings:
@@ -126,7 +128,7 @@ class _Running:
         self._supervisor.start(*(self._program(name, "worker", number) for number, name in enumerate(names, 1)))
         self._supervisor.start(self._program("web", "web"))
         await self._web_is_ready()
-        key_file.write_places(self._settings.data, url_of(self._settings), self._settings)
+        data_directory.write_places(self._settings.data, url_of(self._settings), self._settings)
         self._announce(url_of(self._settings), self._settings)
 
     async def _start_broker(self, broker: EmbeddedBroker) -> None:
@@ -141,7 +143,7 @@ class _Running:
             await asyncio.sleep(_READY_POLL_SECONDS)
 
     async def _initialise(self) -> None:
-        await installation.install(self._settings)
+        await admin.install(self._settings)
         await asyncio.to_thread(migrations.upgrade, self._settings.database.get_secret_value())
         if self._broker is not None and _mark_of_new_log(self._broker).exists():
             count = await reconcile(self._settings)
@@ -155,12 +157,12 @@ class _Running:
         """Make an admin's key, unless the one that is kept is valid in this database."""
         data = self._settings.data
         async with Database(self._settings.database.get_secret_value(), size=1) as database:
-            if not await _is_valid(database, key_file.read(data)):
+            if not await _is_valid(database, data_directory.read(data)):
                 now = datetime.fromtimestamp(SystemClock().now(), UTC)
                 key, text = new_key(Role.ADMIN, now, types=EVERY_TYPE, name=_NAME_OF_KEY)
-                await keys.create(database, key)
-                key_file.write(data, text)
-        self._say(SUPERVISOR, f"the key is in {key_file.path_of(data)}")
+                await api_keys.create(database, key)
+                data_directory.write(data, text)
+        self._say(SUPERVISOR, f"the key is in {data_directory.path_of(data)}")
 
     async def _web_is_ready(self) -> None:
         async with aiohttp.ClientSession() as session:
@@ -178,7 +180,7 @@ class _Running:
 
 def _broker(data: Path) -> EmbeddedBroker:
     """Make the broker, at its port of the last time if that is free: services need not be told anew where it is."""
-    last = (key_file.kafka(data) or "").rpartition(":")[2]
+    last = (data_directory.kafka(data) or "").rpartition(":")[2]
     return EmbeddedBroker(data / "broker", port=int(last) if last.isdecimal() and is_free(int(last)) else None)
 
 
@@ -197,7 +199,7 @@ async def _is_valid(database: Database, text: str | None) -> bool:
     key_id = id_of(text or "")
     if text is None or key_id is None:
         return False
-    found = (await keys.find(database, [key_id])).get(key_id)
+    found = (await api_keys.find(database, [key_id])).get(key_id)
     return found is not None and found.is_text(text) and not found.is_over(SystemClock().now())
 
 

@@ -1,0 +1,1 @@
+"""What Kafka carries: topics, slices, events, commands and positions."""

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from jabba.lifecycle import Strategy
+from jabba.jobs.lifecycle import Strategy
 
 
 class CloseJob(BaseModel):

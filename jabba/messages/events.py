@@ -3,8 +3,8 @@
 from typing import Any
 from uuid import UUID
 
-from jabba import ids, strictjson
-from jabba.lifecycle import (
+from jabba.jobs import ids, json_codec
+from jabba.jobs.lifecycle import (
     Event,
     JobClosed,
     TaskFailed,
@@ -69,7 +69,7 @@ def encode_events(events: list[bytes]) -> bytes:
 
 def encode_event(event: Event | JobClosed) -> bytes:
     """Answer an event's wire form as bytes."""
-    return strictjson.encode(event_as_json(event))
+    return json_codec.encode(event_as_json(event))
 
 
 def decode_events(text: bytes) -> list[Event | JobClosed]:
@@ -78,7 +78,7 @@ def decode_events(text: bytes) -> list[Event | JobClosed]:
     Raises:
         ValueError: it is none.
     """
-    documents = strictjson.decode(text)
+    documents = json_codec.decode(text)
     if not isinstance(documents, list):
         message = "not a list of events"
         raise ValueError(message)  # noqa: TRY004 — a reader treats every wrong message alike

@@ -7,10 +7,10 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from jabba import strictjson
 from jabba.errors import FieldError, LimitExceeded
-from jabba.lifecycle import Strategy
-from jabba.models import JobSpec, Limits, Meta, ShortText, TaskSpec
+from jabba.jobs import json_codec
+from jabba.jobs.lifecycle import Strategy
+from jabba.jobs.models import JobSpec, Limits, Meta, ShortText, TaskSpec
 
 MAX_TASKS = 100
 MAX_BYTES = 512 * 1024
@@ -125,8 +125,8 @@ def cut(
         InvalidRequest: an argument or meta cannot be stored as JSON, or is too deep.
         LimitExceeded: an argument or meta is larger than its limit.
     """
-    meta = _bounded("meta", strictjson.encode(spec.meta, "meta"), limits.meta_bytes)
-    strictjson.refuse_deep(spec.meta, "meta", meta)
+    meta = _bounded("meta", json_codec.encode(spec.meta, "meta"), limits.meta_bytes)
+    json_codec.refuse_deep(spec.meta, "meta", meta)
     tasks = [_encoded_task(number, task, limits) for number, task in enumerate(spec.tasks)]
     digest, run = (rerun.digest, rerun.run) if rerun else (_digest(spec, meta, tasks), 0)
     parts = list(_runs(tasks))
@@ -151,14 +151,14 @@ def _known(part: range, rerun: Rerun | None) -> dict[str, Any]:
 
 def _encoded_task(number: int, task: TaskSpec, limits: Limits) -> bytes:
     path = f"tasks[{number}]"
-    text = strictjson.encode_model(task, path)
-    strictjson.refuse_deep(task.callback.args, f"{path}.callback.args", text)
-    strictjson.refuse_deep(task.meta, f"{path}.meta", text)
+    text = json_codec.encode_model(task, path)
+    json_codec.refuse_deep(task.callback.args, f"{path}.callback.args", text)
+    json_codec.refuse_deep(task.meta, f"{path}.meta", text)
     if len(text) > limits.task_args_bytes:
-        args = strictjson.encode(task.callback.args, f"{path}.callback.args")
+        args = json_codec.encode(task.callback.args, f"{path}.callback.args")
         _bounded(f"{path}.callback.args", args, limits.task_args_bytes)
     if len(text) > limits.meta_bytes and task.meta:
-        _bounded(f"{path}.meta", strictjson.encode(task.meta, f"{path}.meta"), limits.meta_bytes)
+        _bounded(f"{path}.meta", json_codec.encode(task.meta, f"{path}.meta"), limits.meta_bytes)
     return text
 
 
@@ -170,7 +170,7 @@ def _bounded(path: str, text: bytes, limit: int) -> bytes:
 
 
 def _digest(spec: JobSpec, meta: bytes, tasks: list[bytes]) -> str:
-    digest = hashlib.sha256(strictjson.encode([spec.type, spec.name, spec.strategy]))
+    digest = hashlib.sha256(json_codec.encode([spec.type, spec.name, spec.strategy]))
     for part in (meta, *tasks):
         digest.update(len(part).to_bytes(8))
         digest.update(part)
@@ -190,4 +190,4 @@ def _runs(tasks: list[bytes]) -> Iterator[range]:
 def _head(head: dict[str, Any], first: dict[str, Any]) -> bytes:
     if head["k"] == 0:
         head |= first
-    return strictjson.encode(head)[:-1] + b',"tasks":['
+    return json_codec.encode(head)[:-1] + b',"tasks":['

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from aiokafka.partitioner import murmur2
 
-from jabba.events import decode_events, encode_event, encode_events, event_as_json, event_from_json
+from jabba.messages.events import decode_events, encode_event, encode_events, event_as_json, event_from_json
 
 EMPTY_MESSAGE = b"[]"
 """The first message of every partition: without it, a rebalance may lose the backlog of a partition at offset 0."""

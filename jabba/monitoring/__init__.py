@@ -1,0 +1,1 @@
+"""Metrics, logs, the health server and the watchdog."""

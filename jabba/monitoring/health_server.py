@@ -5,7 +5,7 @@ from typing import Self
 
 from aiohttp import web
 
-from jabba.metrics import CONTENT_TYPE, Exposition
+from jabba.monitoring.metrics import CONTENT_TYPE, Exposition
 
 _STOP_SECONDS = 1.0
 

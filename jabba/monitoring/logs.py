@@ -36,7 +36,7 @@ class Repetitions:
 
     def __call__(self, record: logging.LogRecord) -> bool:
         """Answer whether a record is told; one that stands for others says for how many."""
-        if record.name.partition(".")[0] != "aiokafka" and record.name != "jabba.log":
+        if record.name.partition(".")[0] != "aiokafka" and record.name != "jabba.kafka.writer":
             return True
         said = record.name, record.getMessage()
         told = self._told.get(said)

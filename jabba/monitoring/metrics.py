@@ -18,7 +18,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from jabba.figures import Durations
+from jabba.monitoring.histogram import Durations
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 

@@ -8,11 +8,11 @@ from typing import Self
 from uuid import UUID
 
 from jabba.errors import Unavailable
-from jabba.kafka import KafkaAccess
-from jabba.log_reader import LogMessage, LogReader
-from jabba.slices import decode_message
-from jabba.submission import Prepared
-from jabba.topics import partition_of
+from jabba.kafka.reader import LogMessage, LogReader
+from jabba.kafka.security import KafkaAccess
+from jabba.messages.slices import decode_message
+from jabba.messages.topics import partition_of
+from jabba.producer.submission import Prepared
 
 _JOB = re.compile(rb'"job":"([0-9a-f-]{36})"')
 _FETCH_BYTES = 8 * 1024 * 1024

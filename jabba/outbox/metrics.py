@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from jabba.ending import ended
+from jabba.concurrency.cancellation import ended
+from jabba.database.connection import Database
 from jabba.errors import JabbaError
-from jabba.metrics import RELAY, Exposition
-from jabba.monitor import Fault, Monitor
-from jabba.persistence.database import Database
-from jabba.persistence.outbox_rows import OutboxRows, Waiting
+from jabba.monitoring.health_server import Fault, Monitor
+from jabba.monitoring.metrics import RELAY, Exposition
+from jabba.outbox.table import OutboxRows, Waiting
 from jabba.settings import Settings
 
 _LOOK_SECONDS = 5.0

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, TypedDict, Unpack
 from uuid import UUID
 
-from jabba import strictjson
 from jabba.clock import SystemClock
-from jabba.models import Job, JobSpec, Limits
-from jabba.submission import TaskForm, document_of, prepare
+from jabba.jobs import json_codec
+from jabba.jobs.models import Job, JobSpec, Limits
+from jabba.producer.submission import TaskForm, document_of, prepare
 
 TABLE = "jabba_outbox"
 
@@ -98,7 +98,7 @@ def prepared(
     limits = options.pop("limits", None) or Limits()
     spec = JobSpec.parse(document_of(tasks, type, **options), limits)
     job = prepare(spec, limits, SystemClock().now()).job
-    return Added(job.id, job, strictjson.encode_model(spec.model_copy(update={"id": job.id}), "").decode())
+    return Added(job.id, job, json_codec.encode_model(spec.model_copy(update={"id": job.id}), "").decode())
 
 
 def add(

@@ -12,18 +12,19 @@ from contextlib import suppress
 from typing import NamedTuple, Self
 from uuid import UUID
 
-from jabba import granted, ids, strictjson
 from jabba.clock import SystemClock
+from jabba.database.connection import Database, Transaction, TransactionLost
 from jabba.errors import MessageTooLarge, NotReady, RequestError, Unavailable
-from jabba.models import Limits
-from jabba.persistence.database import Database, Transaction, TransactionLost
-from jabba.persistence.outbox_figures import Figures, monitored
-from jabba.persistence.outbox_rows import OutboxRows, Row
+from jabba.jobs import ids, json_codec
+from jabba.jobs.models import Limits
+from jabba.kafka import granted
+from jabba.kafka.acls import rights_of
+from jabba.outbox.find_in_log import Sought, sightings
+from jabba.outbox.metrics import Figures, monitored
+from jabba.outbox.table import OutboxRows, Row
 from jabba.producer import producer_of
-from jabba.rights import rights_of
+from jabba.producer.submission import Prepared, prepare
 from jabba.settings import Settings
-from jabba.sightings import Sought, sightings
-from jabba.submission import Prepared, prepare
 
 logger = logging.getLogger(__name__)
 
@@ -215,7 +216,7 @@ class Relay:
 
 
 def _read(job: UUID, text: str, limits: Limits, now: float) -> Prepared:
-    document = strictjson.decode(text)
+    document = json_codec.decode(text)
     if not isinstance(document, dict) or document.get("id") != str(job):
         raise ValueError("the row holds another job than its id says")
     # The id may be as old as it likes, and still be none of the future.

@@ -28,8 +28,8 @@ from sqlalchemy import (
     update,
 )
 
+from jabba.database.connection import Database, Transaction
 from jabba.errors import NotReady
-from jabba.persistence.database import Database, Transaction
 
 # An outbox is empty whenever the planner looks at it: it would sort all that waits, for every batch, after an outage.
 _BY_INDEX = text("SET LOCAL enable_sort = off")

@@ -6,19 +6,20 @@ from contextlib import aclosing
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 
-from jabba import granted, slices
-from jabba.background import BackgroundLoop
 from jabba.clock import Clock, SystemClock
+from jabba.concurrency.background_loop import BackgroundLoop
+from jabba.concurrency.group_commit import GroupCommit
+from jabba.concurrency.memory_budget import Room
+from jabba.concurrency.ordered import in_order
 from jabba.errors import MessageTooLarge, Refused, RequestError, Unavailable
-from jabba.grouping import GroupCommit
-from jabba.in_order import in_order
-from jabba.kafka import KafkaAccess, KafkaSecurity
-from jabba.log import Log
-from jabba.models import Limits
-from jabba.rights import rights_of
-from jabba.room import Room
-from jabba.settings import Settings
-from jabba.submission import (
+from jabba.jobs.models import Limits
+from jabba.kafka import granted
+from jabba.kafka.acls import rights_of
+from jabba.kafka.security import KafkaAccess, KafkaSecurity
+from jabba.kafka.writer import Log
+from jabba.messages import slices
+from jabba.messages.topics import Topics, partition_of
+from jabba.producer.submission import (
     Delivery,
     Prepared,
     StrategyName,
@@ -30,7 +31,7 @@ from jabba.submission import (
     in_pieces,
     prepare,
 )
-from jabba.topics import Topics, partition_of
+from jabba.settings import Settings
 
 MAX_WAITING_BYTES = 256 * 1024 * 1024
 """More than this is not queued for Kafka; a submission that would go beyond is refused, and may be sent again."""

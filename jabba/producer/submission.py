@@ -8,11 +8,12 @@ from itertools import islice
 from typing import Any, Literal
 from uuid import UUID
 
-from jabba import ids, slices
 from jabba.errors import RequestError
-from jabba.lifecycle import JobStatus, Strategy
-from jabba.models import Callback, Job, JobSpec, Limits, TaskSpec
-from jabba.positions import write_position
+from jabba.jobs import ids
+from jabba.jobs.lifecycle import JobStatus, Strategy
+from jabba.jobs.models import Callback, Job, JobSpec, Limits, TaskSpec
+from jabba.messages import slices
+from jabba.messages.positions import write_position
 
 BareCallback = tuple[str, str, str] | tuple[str, str, str, Sequence[Any]] | list[Any]
 """``(service, module, function, args)``, as a tuple or a list; without args there are none."""

@@ -1,1 +1,1 @@
-"""The projection: what PostgreSQL keeps of the log, who writes it there, and every question it answers."""
+"""The projection: writes slices and events of the log to PostgreSQL, verifies and rebuilds it."""

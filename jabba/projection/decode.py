@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from jabba import strictjson
-from jabba.events import decode_events, event_from_json
-from jabba.models import explained
-from jabba.persistence.projection import Content, Fact
-from jabba.slices import Slice, decode_message
+from jabba.jobs import json_codec
+from jabba.jobs.models import explained
+from jabba.messages.events import decode_events, event_from_json
+from jabba.messages.slices import Slice, decode_message
+from jabba.projection.fold import Content, Fact
 
 _BATCH_BYTES = 1024 * 1024
 """Larger batches are written in parts: they would be no faster (a thousand facts are enough), and what is behind them
@@ -103,7 +103,7 @@ class Intake:
 
 def _documents(value: bytes | None) -> list[Any] | None:
     try:
-        documents = strictjson.decode(value or b"")
+        documents = json_codec.decode(value or b"")
     except ValueError:
         return None
     return documents if isinstance(documents, list) else None

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from jabba import ids
-from jabba.lifecycle import (
+from jabba.jobs import ids
+from jabba.jobs.lifecycle import (
     FINAL,
     TASK_TRANSITIONS,
     Event,
@@ -20,8 +20,8 @@ from jabba.lifecycle import (
     Version,
     precursors,
 )
-from jabba.models import TaskSpec
-from jabba.slices import Slice
+from jabba.jobs.models import TaskSpec
+from jabba.messages.slices import Slice
 
 MAX_INDEX = 10_000_000
 """An event about a task beyond this is none of ours: no job has so many."""

@@ -4,15 +4,15 @@ import asyncio
 import logging
 
 from jabba.clock import Clock
-from jabba.commands import CloseJob, encode_commands
+from jabba.database import queries
+from jabba.database.connection import Database
+from jabba.database.queries import Incomplete
 from jabba.errors import Unavailable
-from jabba.log import Log
-from jabba.persistence import queries
-from jabba.persistence.database import Database
-from jabba.persistence.lag import behind
-from jabba.persistence.queries import Incomplete
+from jabba.kafka.writer import Log
+from jabba.messages.commands import CloseJob, encode_commands
+from jabba.messages.topics import partition_of
+from jabba.projection.lag import behind
 from jabba.settings import Settings
-from jabba.topics import partition_of
 
 logger = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from jabba.kafka import KafkaAccess
-from jabba.persistence import queries
-from jabba.persistence.database import Database
+from jabba.database import queries
+from jabba.database.connection import Database
+from jabba.kafka.security import KafkaAccess
 
 
 async def log_ends(access: KafkaAccess, topic: str) -> Mapping[int, int]:

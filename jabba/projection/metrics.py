@@ -6,9 +6,9 @@ from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from jabba.clock import Clock, SystemClock
-from jabba.figures import Durations
-from jabba.metrics import PROJECTOR, Exposition
-from jabba.monitor import Fault, Monitor
+from jabba.monitoring.health_server import Fault, Monitor
+from jabba.monitoring.histogram import Durations
+from jabba.monitoring.metrics import PROJECTOR, Exposition
 from jabba.settings import Settings
 
 

@@ -13,18 +13,18 @@ from aiokafka.structs import ConsumerRecord
 from mode import Service
 
 from jabba.clock import SystemClock
-from jabba.dead_letters import dead_letter, put_aside
-from jabba.ending import ended
+from jabba.concurrency.cancellation import ended
+from jabba.database import queries
+from jabba.database.connection import Database
 from jabba.errors import Unavailable
-from jabba.log import Log
-from jabba.persistence import queries
-from jabba.persistence.closing import Closing
-from jabba.persistence.database import Database
-from jabba.persistence.figures import Figures, monitor_of
-from jabba.persistence.intake import Fault, Intake, Message, Place, parts
-from jabba.persistence.upkeep import Upkeep
-from jabba.persistence.writer import Writer
-from jabba.persistence.writes import Offsets, WentBack, look_back
+from jabba.kafka.dead_letter_writer import dead_letter, put_aside
+from jabba.kafka.writer import Log
+from jabba.projection.decode import Fault, Intake, Message, Place, parts
+from jabba.projection.incomplete_jobs import Closing
+from jabba.projection.metrics import Figures, monitor_of
+from jabba.projection.retention import Upkeep
+from jabba.projection.statements import Offsets, WentBack, look_back
+from jabba.projection.writer import Writer
 from jabba.settings import Settings
 
 logger = logging.getLogger(__name__)

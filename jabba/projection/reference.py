@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from jabba import ids
-from jabba.lifecycle import (
+from jabba.jobs import ids
+from jabba.jobs.lifecycle import (
     FINAL,
     TASK_TRANSITIONS,
     UNSUCCESSFUL,
@@ -19,8 +19,8 @@ from jabba.lifecycle import (
     job_status,
     precursors,
 )
-from jabba.persistence.projection import Batch
-from jabba.persistence.writes import HAPPENED, JOB_COLUMNS, SPECIFIED, TASK_COLUMNS, TOLD_BY_SLICES
+from jabba.projection.fold import Batch
+from jabba.projection.statements import HAPPENED, JOB_COLUMNS, SPECIFIED, TASK_COLUMNS, TOLD_BY_SLICES
 
 Row = dict[str, Any]
 """A row by column name; moments are milliseconds since the epoch."""

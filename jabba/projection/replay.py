@@ -5,9 +5,9 @@ from contextlib import AsyncExitStack
 from typing import Self
 
 from jabba.errors import Unavailable
-from jabba.log_reader import LogReader
-from jabba.persistence.intake import Message, Place
-from jabba.persistence.writes import Offsets
+from jabba.kafka.reader import LogReader
+from jabba.projection.decode import Message, Place
+from jabba.projection.statements import Offsets
 from jabba.settings import Settings
 
 

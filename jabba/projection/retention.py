@@ -9,10 +9,10 @@ from uuid import UUID
 import psycopg2
 
 from jabba.clock import Clock
+from jabba.database import audit, partitions
+from jabba.database.connection import Database, TransactionLost
+from jabba.database.weeks import weeks_between
 from jabba.errors import Unavailable
-from jabba.persistence import auditing, partitions
-from jabba.persistence.database import Database, TransactionLost
-from jabba.persistence.weeks import weeks_between
 from jabba.settings import LEAST_KEEP_DAYS, Settings
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Upkeep:
         await self._delete(partitions.DEFAULT, expired)
 
     async def _forget(self, old: int) -> None:
-        await auditing.forget(self._database, _moment(old))
+        await audit.forget(self._database, _moment(old))
 
     async def _delete(self, word: str, expired: int) -> None:
         last: UUID | None = UUID(int=0)

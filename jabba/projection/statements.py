@@ -26,13 +26,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, Insert, insert
 from sqlalchemy.sql.selectable import CTE
 
+from jabba.database import audit
+from jabba.database.bulk_rows import encoded, incoming_rows
+from jabba.database.connection import Row, Transaction
+from jabba.database.schema import jobs, projection_offsets, tasks
 from jabba.errors import JabbaError
-from jabba.lifecycle import FINAL, TASK_TRANSITIONS, UNSUCCESSFUL, JobStatus, Strategy, TaskStatus, precursors
-from jabba.persistence import auditing
-from jabba.persistence.database import Row, Transaction
-from jabba.persistence.incoming import encoded, incoming_rows
-from jabba.persistence.projection import Batch
-from jabba.persistence.schema import jobs, projection_offsets, tasks
+from jabba.jobs.lifecycle import FINAL, TASK_TRANSITIONS, UNSUCCESSFUL, JobStatus, Strategy, TaskStatus, precursors
+from jabba.projection.fold import Batch
 
 Offsets = Mapping[tuple[str, int], int]
 """Per topic and partition the offset of the message that comes next."""
@@ -83,7 +83,7 @@ async def write(transaction: Transaction, batch: Batch, offsets: Offsets, needed
     rows = {"tasks": encoded(batch.task_values()), "offsets": _encoded_offsets(offsets)}
     counted = await transaction.execute(WRITE_TASKS, rows | span)
     if batch.submitted:
-        await transaction.execute(auditing.ADD_SUBMISSIONS, {"submissions": encoded(batch.audit_values())})
+        await transaction.execute(audit.ADD_SUBMISSIONS, {"submissions": encoded(batch.audit_values())})
     stepped = batch.stepped | {row["id"] for row in counted if row["goes_on"]}
     if stepped:
         await transaction.execute(MAKE_NEXT_DUE, {"jobs": "{" + ",".join(sorted(map(str, stepped))) + "}"} | span)

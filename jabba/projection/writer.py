@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import psycopg2
 
+from jabba.database.connection import Database, TransactionLost
 from jabba.errors import Unavailable
-from jabba.persistence.database import Database, TransactionLost
-from jabba.persistence.intake import Fault, Item
-from jabba.persistence.projection import ImpossibleFact, fold
-from jabba.persistence.writes import NO_OFFSETS, Offsets, write
+from jabba.projection.decode import Fault, Item
+from jabba.projection.fold import ImpossibleFact, fold
+from jabba.projection.statements import NO_OFFSETS, Offsets, write
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,8 @@ others: inside a JSON field (``meta``), on what belongs to an item (``tasks``, `
 and ``not``.
 """
 
-from jabba.filters.language import (
+from jabba.search.cursor import MAX_LIMIT, MAX_OFFSET, write_token
+from jabba.search.language import (
     DEFAULT_LIMIT,
     EVENTS,
     JOBS,
@@ -34,11 +35,10 @@ from jabba.filters.language import (
     Search,
     taken_for_group,
 )
-from jabba.filters.matching import Item, meets, relates
-from jabba.filters.paging import MAX_LIMIT, MAX_OFFSET, write_token
-from jabba.filters.parsing import parse_conditions, parse_search, tasks_of_job
-from jabba.filters.text_writing import write_text
-from jabba.filters.values import bounds_of_prefix, written
+from jabba.search.matching import Item, meets, relates
+from jabba.search.parser import parse_conditions, parse_search, tasks_of_job
+from jabba.search.text_writer import write_text
+from jabba.search.values import bounds_of_prefix, written
 
 __all__ = [
     "DEFAULT_LIMIT",

@@ -4,7 +4,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from jabba.filters.language import ONE_OF, Rule
+from jabba.search.language import ONE_OF, Rule
 
 MISSING = object()
 """What stands in JSON under a key that is not there."""

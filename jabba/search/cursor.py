@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from jabba import strictjson
 from jabba.errors import InvalidRequest
-from jabba.filters.language import DEFAULT_LIMIT, Kind, Order, Rule, Search
-from jabba.filters.values import integer, list_of, read_value, text
-from jabba.filters.writing import write_conditions, write_order
+from jabba.jobs import json_codec
+from jabba.search.language import DEFAULT_LIMIT, Kind, Order, Rule, Search
+from jabba.search.serialize import write_conditions, write_order
+from jabba.search.values import integer, list_of, read_value, text
 
 MAX_LIMIT = 1000
 MAX_OFFSET = 2**31 - 1
@@ -64,7 +64,7 @@ def begin_at(search: Search, cursor: Cursor) -> Search:
 
 def write_token(search: Search, values: Sequence[Any]) -> str:
     """Write the token of the page behind an item with these values of the search's keys; JSON comes as its text."""
-    said = strictjson.encode([search.limit, *values])
+    said = json_codec.encode([search.limit, *values])
     return base64.urlsafe_b64encode(_digest(search, said) + said).rstrip(b"=").decode()
 
 
@@ -74,7 +74,7 @@ def _read_token(search: Search, token: str) -> tuple[int, tuple[Any, ...]]:
         digest, said = packed[:_DIGEST_BYTES], packed[_DIGEST_BYTES:]
         if digest != _digest(search, said):
             raise InvalidRequest.at("cursor", _NO_TOKEN)
-        limit, *values = list_of(strictjson.decode(said), "cursor")
+        limit, *values = list_of(json_codec.decode(said), "cursor")
         after = tuple(_read_key(key, value) for key, value in zip(search.keys, values, strict=True))
         return _limit(limit), after
     except (ValueError, InvalidRequest) as error:
@@ -84,12 +84,12 @@ def _read_token(search: Search, token: str) -> tuple[int, tuple[Any, ...]]:
 def _read_key(key: Order, value: Any) -> Any:
     if key.field.kind is not Kind.JSON or value is None:
         return read_value(value, "cursor", key.field, Rule.EQUAL)
-    return strictjson.encode(strictjson.decode(text(value, "cursor"))).decode()
+    return json_codec.encode(json_codec.decode(text(value, "cursor"))).decode()
 
 
 def _digest(search: Search, said: bytes) -> bytes:
     conditions = write_conditions(search.conditions, search.collection)
-    binding = strictjson.encode([search.collection.name, conditions, write_order(search.keys)])
+    binding = json_codec.encode([search.collection.name, conditions, write_order(search.keys)])
     return hashlib.sha256(binding + b"\n" + said).digest()[:_DIGEST_BYTES]
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Any
 
-from jabba.events import KINDS
-from jabba.lifecycle import JobStatus, Strategy, TaskStatus
+from jabba.jobs.lifecycle import JobStatus, Strategy, TaskStatus
+from jabba.messages.events import KINDS
 
 DEFAULT_LIMIT = 50
 MAX_CONDITIONS = 100

@@ -3,18 +3,8 @@
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from jabba.filters.comparing import MISSING, compares, json_compares
-from jabba.filters.language import (
-    Below,
-    Comparison,
-    Condition,
-    Group,
-    Inside,
-    Join,
-    Kind,
-    Member,
-    Related,
-)
+from jabba.search.comparing import MISSING, compares, json_compares
+from jabba.search.language import Below, Comparison, Condition, Group, Inside, Join, Kind, Member, Related
 
 
 class Item(Protocol):

@@ -5,7 +5,8 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from jabba.errors import FieldError, InvalidRequest
-from jabba.filters.language import (
+from jabba.search.cursor import Cursor, begin_at, read_cursor
+from jabba.search.language import (
     COLLECTIONS,
     MAX_CONDITIONS,
     MAX_DEPTH,
@@ -26,17 +27,8 @@ from jabba.filters.language import (
     Rule,
     Search,
 )
-from jabba.filters.paging import Cursor, begin_at, read_cursor
-from jabba.filters.text import read_text
-from jabba.filters.values import (
-    list_of,
-    listed,
-    read_json_value,
-    read_value,
-    refused,
-    shown,
-    text,
-)
+from jabba.search.text_parser import read_text
+from jabba.search.values import list_of, listed, read_json_value, read_value, refused, shown, text
 
 _ALIASES = {"started_at": "inserted_at"}
 _PARTS = ("filter", "query", "order_by", "cursor", "count")

@@ -4,10 +4,10 @@ import re
 from json import JSONDecodeError, JSONDecoder
 from typing import Any, NamedTuple
 
-from jabba import strictjson
 from jabba.errors import InvalidRequest
-from jabba.filters.language import MAX_VALUES
-from jabba.filters.values import shown
+from jabba.jobs import json_codec
+from jabba.search.language import MAX_VALUES
+from jabba.search.values import shown
 
 SPECIAL = r"\s,()\""
 """What ends a bare value, as the inside of a character class."""
@@ -129,7 +129,7 @@ class Scanner:
         """Take JSON; its errors are placed where they are in the text."""
         try:
             _, end = _JSON.raw_decode(self._text, self.at)
-            decoded = strictjson.decode(self._text[self.at : end])
+            decoded = json_codec.decode(self._text[self.at : end])
         except JSONDecodeError as error:
             raise self.refusal(f"is no JSON: {error.msg}", min(error.pos, len(self._text))) from error
         except (ValueError, RecursionError) as error:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from jabba.filters.language import (
+from jabba.search.language import (
     COLLECTIONS,
     Below,
     Collection,

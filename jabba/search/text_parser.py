@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from jabba import strictjson
 from jabba.errors import InvalidRequest
-from jabba.filters.language import (
+from jabba.jobs import json_codec
+from jabba.search.language import (
     COLLECTIONS,
     MAX_CONDITIONS,
     MAX_DEPTH,
@@ -20,9 +20,9 @@ from jabba.filters.language import (
     Rule,
     taken_for_group,
 )
-from jabba.filters.scanning import Scanner, Value
-from jabba.filters.values import bounds_of_prefix, written
-from jabba.filters.writing import Written
+from jabba.search.scanner import Scanner, Value
+from jabba.search.serialize import Written
+from jabba.search.values import bounds_of_prefix, written
 
 GROUPS = {"any": "or", "all": "and", "not": "not"}
 """``any(…)``, ``all(…)`` and ``not(…)``, and how the groups are called in conditions."""
@@ -259,7 +259,7 @@ def _json_of(value: Value) -> Any:
     if not value.is_bare:
         return value.content
     try:
-        return strictjson.decode(value.content)
+        return json_codec.decode(value.content)
     except ValueError:
         return value.content
 

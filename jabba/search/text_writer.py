@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from jabba import strictjson
-from jabba.filters.language import COLLECTIONS, ONE_OF, Collection, Condition, Kind, Rule
-from jabba.filters.scanning import SPECIAL
-from jabba.filters.text import GROUPS, KEYWORDS, OPERATORS, Context
-from jabba.filters.writing import Written, write_conditions
+from jabba.jobs import json_codec
+from jabba.search.language import COLLECTIONS, ONE_OF, Collection, Condition, Kind, Rule
+from jabba.search.scanner import SPECIAL
+from jabba.search.serialize import Written, write_conditions
+from jabba.search.text_parser import GROUPS, KEYWORDS, OPERATORS, Context
 
 _PLAIN_NAME = re.compile(rf"[^{SPECIAL}:=!<>~@.\-][^{SPECIAL}:=!<>~@.]*")
 _PLAIN_VALUE = re.compile(rf"(?!null$)[^{SPECIAL}=<>~*\[{{][^{SPECIAL}]*(?<!\*)")
@@ -80,11 +80,11 @@ def _value(value: Any, *, is_json: bool) -> str:
 
 def _reads_as_json(value: str) -> bool:
     try:
-        strictjson.decode(value)
+        json_codec.decode(value)
     except ValueError:
         return False
     return True
 
 
 def _json(value: Any) -> str:
-    return strictjson.encode(value).decode()
+    return json_codec.encode(value).decode()

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from jabba import strictjson
 from jabba.errors import FieldError, InvalidRequest
-from jabba.filters.language import MAX_VALUES, ONE_OF, ORDERED, Field, Kind, Rule
+from jabba.jobs import json_codec
+from jabba.search.language import MAX_VALUES, ONE_OF, ORDERED, Field, Kind, Rule
 
 _LAST = chr(0x10FFFF)
 _INTEGER = re.compile(r"-?\d{1,400}", re.ASCII)
@@ -63,7 +63,7 @@ def text(value: Any, path: str) -> str:
     """Answer a text that can be stored."""
     if not isinstance(value, str):
         raise InvalidRequest.at(path, f"{shown(value)} is not {Kind.TEXT.value}")
-    strictjson.encode(value, path)
+    json_codec.encode(value, path)
     return value
 
 
@@ -140,7 +140,7 @@ def _written_moment(value: Any, path: str) -> datetime:
 
 
 def _json(value: Any, path: str) -> Any:
-    strictjson.encode(value, path)
+    json_codec.encode(value, path)
     return value
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from jabba.filters import Join, Rule, bounds_of_prefix, taken_for_group
+from jabba.search import Join, Rule, bounds_of_prefix, taken_for_group
 
 __all__ = ["Condition", "all_of", "any_of", "jobs", "key", "tasks"]
 

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from jabba import Callback, Client, TaskContext, outbox
-from jabba.transports.local import LocalRunner
+from jabba.callbacks.local import LocalRunner
 from tests.support.processes import CHECKOUT, plain_environment
 from tests.support.up import Up
 

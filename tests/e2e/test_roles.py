@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from jabba.embedded.broker import EmbeddedBroker
-from jabba.embedded.ports import free_port
+from jabba.local.broker import EmbeddedBroker
+from jabba.local.ports import free_port
 from tests.support.postgres import PostgresServer
 from tests.support.processes import ChildProcess, jabba_process
 

@@ -142,7 +142,7 @@ async def tasks_of(client: Client, job: Job) -> list[Task]:
     return await client.get_tasks(job.id)
 
 
-@pytest.mark.parametrize("role", ["worker", "projector", "web", "jabba.embedded.broker"])
+@pytest.mark.parametrize("role", ["worker", "projector", "web", "jabba.local.broker"])
 async def test_a_child_that_is_killed_is_started_again(up: Up, role: str) -> None:
     first = up.child(role)
     name = "broker" if "broker" in role else role

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from pydantic import SecretStr
 
-from jabba.embedded.ports import free_port
+from jabba.local.ports import free_port
 from jabba.settings import Settings
 from tests.fault.executions import VARIABLE, ExecutionLog
 from tests.fault.plans import MODULE

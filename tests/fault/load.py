@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Self
 from uuid import UUID
 
-from jabba.background import BackgroundLoop
 from jabba.client import Client
+from jabba.concurrency.background_loop import BackgroundLoop
 from jabba.errors import Unavailable
 from jabba.producer import Producer
 from tests.fault.plans import Plan, Planner

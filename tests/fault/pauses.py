@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from jabba.lifecycle import Strategy
+from jabba.jobs.lifecycle import Strategy
 from tests.fault.executions import Execution
 from tests.fault.load import Accepted
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from jabba import ids
-from jabba.lifecycle import JobStatus, Strategy, TaskStatus
-from jabba.slices import MAX_TASKS, partition_key
-from jabba.topics import partition_of
+from jabba.jobs import ids
+from jabba.jobs.lifecycle import JobStatus, Strategy, TaskStatus
+from jabba.messages.slices import MAX_TASKS, partition_key
+from jabba.messages.topics import partition_of
 
 MODULE = "tests.fault.steps"
 

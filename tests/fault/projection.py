@@ -9,11 +9,11 @@ from uuid import UUID
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from sqlalchemy import select
 
+from jabba.database.connection import Database, Row
+from jabba.database.schema import jobs, tasks
 from jabba.errors import Unavailable
-from jabba.events import decode_events
-from jabba.lifecycle import FINAL, TASK_TRANSITIONS, Event, JobClosed, TasksAborted
-from jabba.persistence.database import Database, Row
-from jabba.persistence.schema import jobs, tasks
+from jabba.jobs.lifecycle import FINAL, TASK_TRANSITIONS, Event, JobClosed, TasksAborted
+from jabba.messages.events import decode_events
 from jabba.settings import Settings
 
 _AT_A_TIME = 500

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from jabba import SyncClient
-from jabba.models import Job
+from jabba.jobs.models import Job
 from tests.fault.executions import Execution
 from tests.fault.house import READY_SECONDS, House, wait_until
 from tests.fault.plans import MODULE

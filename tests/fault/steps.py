@@ -10,7 +10,7 @@ from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import GroupAuthorizationFailedError
 
 import jabba
-from jabba.lanes.engine import Engine
+from jabba.engine.engine import Engine
 from tests.fault.executions import Journal
 
 _journal = Journal.of_this_process()

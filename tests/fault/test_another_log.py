@@ -10,9 +10,10 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from jabba import Job, Producer, installation
-from jabba.installation import topic_configs
-from jabba.marks import marked
+from jabba import Job, Producer
+from jabba.kafka import admin
+from jabba.kafka.admin import topic_configs
+from jabba.kafka.committed_offsets import marked
 from jabba.settings import Settings
 from tests.fault.executions import VARIABLE, Execution, ExecutionLog
 from tests.fault.house import READY_SECONDS
@@ -32,7 +33,7 @@ async def settings(kafka: KafkaServer) -> Settings:
     made = Settings(
         kafka=kafka.bootstrap, prefix=f"anew-{uuid4().hex[:8]}", partitions=2, callbacks=[MODULE], commit_seconds=0.5
     )
-    await installation.install(made)
+    await admin.install(made)
     return made
 
 

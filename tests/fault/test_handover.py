@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from jabba import SyncClient, ids
+from jabba import SyncClient
 from jabba.clock import SystemClock
-from jabba.lifecycle import Strategy
-from jabba.models import Job
-from jabba.slices import partition_key
-from jabba.topics import partition_of
+from jabba.jobs import ids
+from jabba.jobs.lifecycle import Strategy
+from jabba.jobs.models import Job
+from jabba.messages.slices import partition_key
+from jabba.messages.topics import partition_of
 from tests.fault.house import READY_SECONDS, House, wait_until
 from tests.fault.single import Seen, call, step, wait_for_all
 from tests.support.kafka import KafkaServer

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from jabba import SyncClient
-from jabba.commands import encode_commands
-from jabba.log import Log
-from jabba.models import Job
+from jabba.jobs.models import Job
+from jabba.kafka.writer import Log
+from jabba.messages.commands import encode_commands
 from tests.fault.house import READY_SECONDS, House, wait_until
 from tests.fault.plans import MODULE
 from tests.fault.single import Seen, call, step, wait_for_all

@@ -6,8 +6,8 @@ from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
-from jabba.lifecycle import FINAL, UNSUCCESSFUL, Strategy, TaskStatus
-from jabba.persistence.database import Row
+from jabba.database.connection import Row
+from jabba.jobs.lifecycle import FINAL, UNSUCCESSFUL, Strategy, TaskStatus
 from tests.fault.executions import Execution
 from tests.fault.load import Accepted
 from tests.fault.plans import Plan

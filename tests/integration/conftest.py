@@ -8,11 +8,11 @@ import pytest
 from aiohttp import ClientSession
 from pydantic import SecretStr
 
-from jabba import installation
 from jabba.client import Client
-from jabba.persistence import migrations
-from jabba.persistence.database import Database
-from jabba.persistence.projector import Projector
+from jabba.database import migrations
+from jabba.database.connection import Database
+from jabba.kafka import admin
+from jabba.projection.projector import Projector
 from jabba.settings import Settings
 from tests.support.http import serving
 from tests.support.kafka import KafkaServer
@@ -52,7 +52,7 @@ async def installed(kafka: KafkaServer, migrated: str) -> Settings:
     settings = Settings(
         kafka=kafka.bootstrap, database=SecretStr(migrated), prefix=f"p{uuid4().hex[:12]}", partitions=2
     )
-    await installation.install(settings)
+    await admin.install(settings)
     return settings
 
 
@@ -73,7 +73,7 @@ async def settings(kafka: KafkaServer, migrated: str, unused_tcp_port: int, opti
         web_port=unused_tcp_port,
         **given,
     )
-    await installation.install(made)
+    await admin.install(made)
     return made
 
 

@@ -11,17 +11,17 @@ import pytest
 from click.testing import CliRunner, Result
 from pydantic import SecretStr
 
-from jabba import slices
-from jabba.access import EVERY_TYPE, Role
+from jabba.auth.api_keys import hash_of, id_of, new_key
+from jabba.auth.roles import EVERY_TYPE, Role
 from jabba.cli.commands import jabba
-from jabba.keys import hash_of, id_of, new_key
-from jabba.models import AuditEntry, Limits
-from jabba.persistence import auditing, keys, migrations
-from jabba.persistence.database import Database
-from jabba.persistence.schema import metadata
-from jabba.persistence.upkeep import Upkeep
+from jabba.database import api_keys, audit, migrations
+from jabba.database.connection import Database
+from jabba.database.schema import metadata
+from jabba.jobs.models import AuditEntry, Limits
+from jabba.messages import slices
+from jabba.messages.slices import Rerun, Slice, decode_message, encode_message
+from jabba.projection.retention import Upkeep
 from jabba.settings import Settings, SettingsError
-from jabba.slices import Rerun, Slice, decode_message, encode_message
 from tests.support.clocks import HandClock
 from tests.support.projecting import NOW, facts, job_spec, new_job, project
 
@@ -36,12 +36,12 @@ def submission(job: UUID, by: str | None, rerun: Rerun | None = None, **given: A
 
 async def shop(projection: Database) -> str:
     key, _ = new_key(Role.SUBMITTER, SUBMITTED_AT, types=EVERY_TYPE, name="shop")
-    await keys.create(projection, key)
+    await api_keys.create(projection, key)
     return key.id
 
 
 async def audit_of(projection: Database, job: UUID) -> Sequence[AuditEntry]:
-    return await auditing.entries(projection, job=job)
+    return await audit.entries(projection, job=job)
 
 
 async def test_a_submission_is_noted_with_its_key_and_time_once(projection: Database) -> None:
@@ -83,7 +83,7 @@ async def test_what_a_rebuild_has_noted_beyond_the_live_projection_is_taken_over
     async with Database(migrated, schema="beside") as rebuilt:
         await project(rebuilt, facts([*submission(known, "other"), *submission(beyond, key)]))
 
-    await auditing.take_over(projection, "beside")
+    await audit.take_over(projection, "beside")
 
     noted = [(entry.key_id, entry.key_name) for job in (known, beyond) for entry in await audit_of(projection, job)]
     assert noted == [(key, "shop"), (key, "shop")]
@@ -93,17 +93,17 @@ async def test_what_a_rebuild_has_noted_beyond_the_live_projection_is_taken_over
 async def test_old_entries_go_and_those_within_the_time_stay(
     migrated: str, projection: Database, monkeypatch: pytest.MonkeyPatch, days: int, left: int
 ) -> None:
-    monkeypatch.setattr(auditing, "_FORGOTTEN", 10)
+    monkeypatch.setattr(audit, "_FORGOTTEN", 10)
     day = timedelta(days=1)
     for moment in [SUBMITTED_AT - 20.1 * day] * 23 + [SUBMITTED_AT - 19.9 * day, SUBMITTED_AT]:
         key, _ = new_key(Role.READER, moment, types=EVERY_TYPE)
-        await keys.create(projection, key)
+        await api_keys.create(projection, key)
 
     await Upkeep(Settings(database=SecretStr(migrated), audit_days=days), HandClock(NOW / 1000)).look()
 
-    entries = await auditing.entries(projection, limit=100)
+    entries = await audit.entries(projection, limit=100)
     assert len([one for one in entries if one.at <= SUBMITTED_AT]) == left
-    assert len(await keys.every(projection)) == 26, "the keys themselves stay"
+    assert len(await api_keys.every(projection)) == 26, "the keys themselves stay"
 
 
 def test_the_audit_is_kept_for_as_long_as_a_rebuild_would_bring_it_back() -> None:

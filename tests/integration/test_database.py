@@ -13,8 +13,8 @@ import psycopg2
 import pytest
 from sqlalchemy import TextClause, text
 
+from jabba.database.connection import Database, Overdue, TransactionLost
 from jabba.errors import Unavailable
-from jabba.persistence.database import Database, Overdue, TransactionLost
 from tests.support.postgres import PostgresServer
 from tests.support.processes import eventually
 
@@ -70,7 +70,7 @@ async def test_a_statement_that_takes_too_long_is_given_up_on_both_sides(databas
 
 
 async def test_a_server_that_stands_still_is_unavailable(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jabba.persistence.database._GRACE_SECONDS", 0.5)
+    monkeypatch.setattr("jabba.database.connection._GRACE_SECONDS", 0.5)
     async with Database(database, size=1, statement_seconds=1) as opened:
         (session,) = await opened.fetch(text("SELECT pg_backend_pid() AS pid"))
         os.kill(session["pid"], signal.SIGSTOP)
@@ -171,7 +171,7 @@ async def _kill_in_the_middle(postgres: PostgresServer, opened: Database) -> Non
 
 
 async def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jabba.persistence.database._CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr("jabba.database.connection._CONNECT_SECONDS", 0.3)
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         dsn = f"postgresql://someone:secret@127.0.0.1:{silent.getsockname()[1]}/jabba"
         async with Database(dsn) as opened:
@@ -190,7 +190,7 @@ async def test_a_wrong_password_is_unavailable_and_not_shown(postgres: PostgresS
 
 async def test_a_pool_that_is_busy_for_too_long_says_so(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Database(database, size=1) as opened, opened.transaction():
-        monkeypatch.setattr("jabba.persistence.database._CONNECT_SECONDS", 0.3)
+        monkeypatch.setattr("jabba.database.connection._CONNECT_SECONDS", 0.3)
         with pytest.raises(Unavailable, match="gave no connection"):
             await opened.fetch(ONE)
 

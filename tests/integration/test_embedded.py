@@ -13,8 +13,8 @@ import psutil
 import psycopg2
 import pytest
 
-from jabba.embedded.broker import BrokerFailed, EmbeddedBroker
-from jabba.embedded.database import DatabaseFailed, EmbeddedDatabase
+from jabba.local.broker import BrokerFailed, EmbeddedBroker
+from jabba.local.postgres import DatabaseFailed, EmbeddedDatabase
 from tests.support.processes import ChildProcess, is_listening
 
 QUICK = {"fsync": "off"}
@@ -68,7 +68,7 @@ def test_broker_does_not_take_another_server_for_itself(tmp_path: Path) -> None:
 
 def test_broker_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     script = (
-        "import os, sys; from pathlib import Path; from jabba.embedded.broker import EmbeddedBroker\n"
+        "import os, sys; from pathlib import Path; from jabba.local.broker import EmbeddedBroker\n"
         "broker = EmbeddedBroker(Path(sys.argv[1])); broker.start()\n"
         "print(broker.pid, flush=True); os.kill(os.getpid(), 9)"
     )
@@ -121,7 +121,7 @@ def test_database_starts_when_another_program_has_the_id_of_the_killed_one(datab
 def test_database_stops_the_server_of_a_killed_process(tmp_path: Path) -> None:
     """The orphan is made with SIGSTOP, which holds back its own reaction to the death of its parent."""
     script = (
-        "import sys, time; from pathlib import Path; from jabba.embedded.database import EmbeddedDatabase\n"
+        "import sys, time; from pathlib import Path; from jabba.local.postgres import EmbeddedDatabase\n"
         "server = EmbeddedDatabase(Path(sys.argv[1]), settings={'fsync': 'off'}); server.start()\n"
         "print(f'pid {server.pid}.', flush=True); time.sleep(600)"
     )
@@ -144,7 +144,7 @@ def test_database_stops_the_server_of_a_killed_process(tmp_path: Path) -> None:
 
 def test_database_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     script = (
-        "import os, sys; from pathlib import Path; from jabba.embedded.database import EmbeddedDatabase\n"
+        "import os, sys; from pathlib import Path; from jabba.local.postgres import EmbeddedDatabase\n"
         "server = EmbeddedDatabase(Path(sys.argv[1]), settings={'fsync': 'off'}); server.start()\n"
         "print(server.pid, flush=True); os.kill(os.getpid(), 9)"
     )
@@ -194,7 +194,7 @@ def test_a_failed_start_shows_the_log_and_can_be_repeated(tmp_path: Path) -> Non
 
 
 def test_a_missing_extra_says_how_to_install_it() -> None:
-    script = "import sys; sys.modules['psutil'] = None; import jabba.embedded.database"
+    script = "import sys; sys.modules['psutil'] = None; import jabba.local.postgres"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
 
     assert "MissingExtra" in done.stderr

@@ -7,11 +7,11 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
-from agents.gaps import reread
-from jabba.kafka import KafkaAccess, KafkaSecurity
-from jabba.log import Log
-from jabba.log_reader import LogReader
-from jabba.topics import EMPTY_MESSAGE
+from agents.replay import reread
+from jabba.kafka.reader import LogReader
+from jabba.kafka.security import KafkaAccess, KafkaSecurity
+from jabba.kafka.writer import Log
+from jabba.messages.topics import EMPTY_MESSAGE
 from tests.support.kafka import KafkaServer
 from tests.support.processes import eventually
 

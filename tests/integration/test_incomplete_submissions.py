@@ -8,20 +8,21 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import SecretStr
 
-from jabba import installation, slices
 from jabba.clock import SystemClock
-from jabba.filters import tasks_of_job
-from jabba.kafka import KafkaAccess
-from jabba.log import Log
-from jabba.models import Job
-from jabba.persistence import queries
-from jabba.persistence.closing import Closing
-from jabba.persistence.database import Database
-from jabba.persistence.lag import log_ends
+from jabba.database import queries
+from jabba.database.connection import Database
+from jabba.jobs.models import Job
+from jabba.kafka import admin
+from jabba.kafka.security import KafkaAccess
+from jabba.kafka.writer import Log
+from jabba.messages import slices
+from jabba.messages.slices import Slice
+from jabba.messages.topics import partition_of
+from jabba.producer.submission import prepare
+from jabba.projection.incomplete_jobs import Closing
+from jabba.projection.lag import log_ends
+from jabba.search import tasks_of_job
 from jabba.settings import Settings
-from jabba.slices import Slice
-from jabba.submission import prepare
-from jabba.topics import partition_of
 from tests.support.kafka import KafkaServer
 from tests.support.processes import eventually, jabba_process
 from tests.support.sending import sending
@@ -40,7 +41,7 @@ async def installed(kafka: KafkaServer, migrated: str) -> Settings:
         callbacks=[MODULE],
         incomplete_seconds=3.0,
     )
-    await installation.install(made)
+    await admin.install(made)
     return made
 
 
@@ -124,5 +125,5 @@ async def test_a_job_whose_last_slice_is_projected_while_the_log_is_asked_is_lef
             await project_all(installed)
             return await log_ends(access, topic)
 
-        monkeypatch.setattr("jabba.persistence.lag.log_ends", catches_up)
+        monkeypatch.setattr("jabba.projection.lag.log_ends", catches_up)
         assert await closing.look() == 0

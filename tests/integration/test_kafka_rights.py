@@ -12,11 +12,12 @@ import psycopg2
 import pytest
 from pydantic import SecretStr
 
-from jabba import Client, KafkaSecurity, Producer, Refused, SyncProducer, installation, outbox
-from jabba.embedded.ports import free_port
-from jabba.letters import DeadLetters
-from jabba.log import Log
-from jabba.rights import Operation, Process, Right, rights_of
+from jabba import Client, KafkaSecurity, Producer, Refused, SyncProducer, outbox
+from jabba.kafka import admin
+from jabba.kafka.acls import Operation, Process, Right, rights_of
+from jabba.kafka.dead_letters import DeadLetters
+from jabba.kafka.writer import Log
+from jabba.local.ports import free_port
 from jabba.settings import Settings
 from tests.support.kafka import PASSWORD, KafkaServer
 from tests.support.keys import AUTHORIZATION, KEY
@@ -100,7 +101,7 @@ async def allowed(users: Users) -> Users:
 
 @pytest.fixture
 async def installed_by_init(allowed: Users) -> Users:
-    await installation.install(allowed.settings_of("init"))
+    await admin.install(allowed.settings_of("init"))
     return allowed
 
 
@@ -159,7 +160,7 @@ async def test_what_the_page_allows_is_enough(running: Users) -> None:
 
 async def test_whoever_may_do_too_little_says_what_is_missing_and_ends(users: Users) -> None:
     """At once, and all of it; nobody is told to run ``jabba init`` because of topics that he may not see."""
-    await installation.install(users.settings)
+    await admin.install(users.settings)
     topics = users.topics
     missing: dict[Process, list[Right]] = {
         "init": [Right(Operation.READ, "group", topics.worker_group)],
@@ -187,7 +188,7 @@ async def test_whoever_may_do_too_little_says_what_is_missing_and_ends(users: Us
 
 
 async def test_a_relay_and_a_producer_without_any_right_say_so(users: Users) -> None:
-    await installation.install(users.settings)
+    await admin.install(users.settings)
     write = f"does not allow user 'producer' Write on topic {users.topics.tasks}"
     # No test lets this one write to anything: Kafka does not even make it a producer.
     with pytest.raises(Refused, match=f"does not allow user 'verify' Write on topic {users.topics.tasks}"):
@@ -215,7 +216,7 @@ async def test_a_relay_and_a_producer_without_any_right_say_so(users: Users) -> 
 
 async def test_a_job_that_may_not_be_written_any_more_is_refused_at_once(users: Users) -> None:
     """As after the right was taken away: waiting for Kafka to acknowledge would not help."""
-    await installation.install(users.settings)
+    await admin.install(users.settings)
     seen, written = users.topics.tasks, users.topics.events
     some = [Right(Operation.DESCRIBE, "topic", seen), Right(Operation.WRITE, "topic", written)]
     await users.allow(producer=some)
@@ -235,9 +236,9 @@ async def test_init_says_which_topic_it_may_not_make_or_configure(users: Users) 
     await users.allow(init=rights - {create} - alter)
     settings = users.settings_of("init")
     with pytest.raises(Refused, match=f"does not allow user 'init' Create on topic {topics.control}"):
-        await installation.install(settings)
+        await admin.install(settings)
     await users.allow(init=[create])
     with pytest.raises(Refused, match=f"AlterConfigs on topic {topics.tasks}"):
-        await installation.install(settings)
+        await admin.install(settings)
     await users.allow(init=alter)
-    await installation.install(settings)
+    await admin.install(settings)

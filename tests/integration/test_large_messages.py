@@ -10,18 +10,18 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from jabba import strictjson
+from jabba.database import queries
+from jabba.database.connection import Database
 from jabba.errors import LimitExceeded
-from jabba.filters import TASKS, parse_search
-from jabba.installation import topic_configs
-from jabba.kafka import KafkaAccess
-from jabba.lifecycle import TaskStatus
-from jabba.log import MAX_MESSAGE_BYTES, Log
-from jabba.models import MOST_META_BYTES, MOST_RESULT_BYTES, MOST_TASK_ARGS_BYTES, Task
-from jabba.persistence import queries
-from jabba.persistence.database import Database
-from jabba.persistence.projector import Projector
+from jabba.jobs import json_codec
+from jabba.jobs.lifecycle import TaskStatus
+from jabba.jobs.models import MOST_META_BYTES, MOST_RESULT_BYTES, MOST_TASK_ARGS_BYTES, Task
+from jabba.kafka.admin import topic_configs
+from jabba.kafka.security import KafkaAccess
+from jabba.kafka.writer import MAX_MESSAGE_BYTES, Log
 from jabba.producer import Producer, producer_of
+from jabba.projection.projector import Projector
+from jabba.search import TASKS, parse_search
 from jabba.settings import Settings
 from tests.support.kafka import KafkaServer
 from tests.support.processes import eventually, jabba_process
@@ -134,7 +134,7 @@ async def test_what_the_highest_limits_allow_is_run_adopted_and_shown(
     submitted = await producer.create_job([first, second, third], wide, name=wide, meta=meta)
     tasks = await tasks_of(projection, submitted.id)
     assert [task.status for task in tasks] == [TaskStatus.PROCESSED] * 3
-    assert [len(strictjson.encode(one)) for one in (tasks[1].result, tasks[2].callback.args)] == [
+    assert [len(json_codec.encode(one)) for one in (tasks[1].result, tasks[2].callback.args)] == [
         MOST_RESULT_BYTES,
         MOST_TASK_ARGS_BYTES,
     ]

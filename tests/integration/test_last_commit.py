@@ -8,8 +8,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from faust.types import TP
 
 from agents.consumer import commit_outside
-from jabba.log import Log
-from jabba.marks import marked
+from jabba.kafka.committed_offsets import marked
+from jabba.kafka.writer import Log
 from jabba.settings import Settings
 from tests.support.kafka import KafkaServer
 

@@ -6,9 +6,9 @@ from uuid import uuid4
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-import jabba.log
-from jabba.kafka import KafkaAccess
-from jabba.log import Log
+import jabba.kafka.writer
+from jabba.kafka.security import KafkaAccess
+from jabba.kafka.writer import Log
 from tests.support.kafka import KafkaServer
 
 REQUEST_SECONDS = 1.0
@@ -18,7 +18,7 @@ SECONDS = 60.0
 async def test_all_who_wait_for_a_topic_are_served_once_there_is_one(
     kafka: KafkaServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(jabba.log, "_REQUEST_SECONDS", REQUEST_SECONDS)
+    monkeypatch.setattr(jabba.kafka.writer, "_REQUEST_SECONDS", REQUEST_SECONDS)
     name = f"late-{uuid4().hex}"
     async with Log(KafkaAccess(kafka.bootstrap)) as log, asyncio.timeout(SECONDS):
         first = asyncio.create_task(log.append(name, 0, b"0"))

@@ -15,9 +15,9 @@ from aiohttp import ClientConnectorError, ClientSession
 from prometheus_client.parser import text_string_to_metric_families
 
 from jabba import Producer, outbox
-from jabba.embedded.ports import free_port
-from jabba.log import Log
-from jabba.metrics import PROJECTOR, RELAY, WEB, WORKER, Shown
+from jabba.kafka.writer import Log
+from jabba.local.ports import free_port
+from jabba.monitoring.metrics import PROJECTOR, RELAY, WEB, WORKER, Shown
 from jabba.settings import Settings
 from tests.support.http import get, post, serving
 from tests.support.kafka import KafkaServer

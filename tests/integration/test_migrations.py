@@ -14,11 +14,11 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, NullPool, create_engine, text
 
-from jabba import ids
+from jabba.database import migrations
+from jabba.database.schema import metadata
+from jabba.database.weeks import Week
 from jabba.errors import NotReady, Unavailable
-from jabba.persistence import migrations
-from jabba.persistence.schema import metadata
-from jabba.persistence.weeks import Week
+from jabba.jobs import ids
 
 
 def execute(dsn: str, sql: str, values: tuple[Any, ...] = ()) -> None:

@@ -10,15 +10,18 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from jabba import ids, installation, outbox, slices
+from jabba import outbox
 from jabba.errors import NotReady
-from jabba.log import Log
-from jabba.persistence.outbox_rows import OutboxRows
-from jabba.persistence.projection import Fact, fold
-from jabba.persistence.relay import Relay
+from jabba.jobs import ids
+from jabba.kafka import admin
+from jabba.kafka.writer import Log
+from jabba.messages import slices
+from jabba.messages.topics import partition_of
+from jabba.outbox.relay import Relay
+from jabba.outbox.table import OutboxRows
 from jabba.producer import Producer
+from jabba.projection.fold import Fact, fold
 from jabba.settings import Settings
-from jabba.topics import partition_of
 from tests.support.kafka import KafkaServer
 from tests.support.log import read_slices
 
@@ -32,7 +35,7 @@ class Killed(BaseException):
 @pytest.fixture
 async def settings(kafka: KafkaServer, database: str) -> Settings:
     made = Settings(kafka=kafka.bootstrap, prefix=f"x-{uuid4().hex[:8]}", partitions=2, produce_seconds=30)
-    await installation.install(made)
+    await admin.install(made)
     run(database, outbox.DDL)
     return made
 

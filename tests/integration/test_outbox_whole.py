@@ -14,10 +14,11 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from jabba import installation, outbox
-from jabba.embedded.broker import EmbeddedBroker
-from jabba.persistence.database import Database
-from jabba.persistence.relay import Relay
+from jabba import outbox
+from jabba.database.connection import Database
+from jabba.kafka import admin
+from jabba.local.broker import EmbeddedBroker
+from jabba.outbox.relay import Relay
 from jabba.settings import Settings
 from tests.support.callbacks import EXECUTIONS
 from tests.support.kafka import KafkaServer
@@ -136,7 +137,7 @@ async def test_outages_of_both_sides_are_waited_for(tmp_path: Path) -> None:
     broker.start()
     with PostgresServer(tmp_path / "postgres") as postgres:
         settings = Settings(kafka=broker.bootstrap, partitions=1, produce_seconds=2)
-        await installation.install(settings)
+        await admin.install(settings)
         with psycopg.connect(postgres.dsn) as connection:
             connection.execute(outbox.DDL)
         async with Relay(postgres.dsn, settings) as relay:

@@ -12,7 +12,7 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from jabba.cli.commands import jabba
-from jabba.persistence.projector import Projector
+from jabba.projection.projector import Projector
 from jabba.settings import Settings
 from tests.support.http import get, post, serving
 from tests.support.processes import CHECKOUT

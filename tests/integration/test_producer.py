@@ -7,8 +7,9 @@ from uuid import uuid4
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
-from jabba import ids, installation
 from jabba.errors import NotReady, Unavailable
+from jabba.jobs import ids
+from jabba.kafka import admin
 from jabba.producer import Producer, SyncProducer
 from jabba.settings import Settings
 from tests.support.kafka import KafkaServer
@@ -20,7 +21,7 @@ TASK = ["local", "shop", "ship", [1]]
 @pytest.fixture
 async def settings(kafka: KafkaServer) -> Settings:
     made = Settings(kafka=kafka.bootstrap, prefix=f"p-{uuid4().hex}", partitions=4)
-    await installation.install(made)
+    await admin.install(made)
     return made
 
 
@@ -113,7 +114,7 @@ def test_code_without_an_event_loop_submits_from_many_threads(settings: Settings
 async def test_an_outage_is_told_in_time_and_survived(tmp_path: Path) -> None:
     with KafkaServer(tmp_path) as kafka:
         settings = Settings(kafka=kafka.bootstrap, partitions=2)
-        await installation.install(settings)
+        await admin.install(settings)
         async with Producer(settings.kafka, produce_seconds=1.5) as producer:
             before = await producer.create_job(TASK, "before")
             kafka.kill()

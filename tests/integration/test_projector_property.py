@@ -11,7 +11,8 @@ from uuid import UUID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jabba.lifecycle import (
+from jabba.database.connection import Database
+from jabba.jobs.lifecycle import (
     FINAL,
     TASK_TRANSITIONS,
     UNSUCCESSFUL,
@@ -26,9 +27,8 @@ from jabba.lifecycle import (
     Version,
     job_status,
 )
-from jabba.persistence.database import Database
-from jabba.persistence.projection import Content, Fact
-from jabba.slices import Slice
+from jabba.messages.slices import Slice
+from jabba.projection.fold import Content, Fact
 from tests.support.projecting import NOW, job_row, job_spec, new_job, project, task_rows
 
 OUTCOMES = (TaskSucceeded, TaskFailed, TaskRescued)

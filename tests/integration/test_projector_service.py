@@ -12,17 +12,18 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from sqlalchemy import text
 
-from jabba import ids, slices
 from jabba.clock import SystemClock
-from jabba.events import encode_event, encode_events
-from jabba.lifecycle import Strategy, TaskFailed, TasksAborted, TaskSucceeded
-from jabba.models import Limits
-from jabba.persistence import queries
-from jabba.persistence.database import Database
-from jabba.persistence.lag import behind, log_ends
-from jabba.persistence.projector import Projector
+from jabba.database import queries
+from jabba.database.connection import Database
+from jabba.jobs import ids
+from jabba.jobs.lifecycle import Strategy, TaskFailed, TasksAborted, TaskSucceeded
+from jabba.jobs.models import Limits
+from jabba.messages import slices
+from jabba.messages.events import encode_event, encode_events
+from jabba.messages.topics import partition_of
+from jabba.projection.lag import behind, log_ends
+from jabba.projection.projector import Projector
 from jabba.settings import Settings
-from jabba.topics import partition_of
 from tests.support.kafka import KafkaServer
 from tests.support.postgres import PostgresServer
 from tests.support.processes import eventually
@@ -52,7 +53,7 @@ async def dead_letters(settings: Settings, count: int) -> list[dict[str, Any]]:
 async def test_it_follows_both_topics_and_tells_kafka_and_postgresql_how_far(
     installed: Settings, sender: Sender, projection: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "jabba.persistence.projector")
+    caplog.set_level(logging.INFO, "jabba.projection.projector")
     async with running(Projector(installed)):
         jobs = [await sender.job(3) for _ in range(10)]
         for job in jobs:

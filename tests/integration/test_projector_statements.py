@@ -8,15 +8,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
-from jabba.lifecycle import (
-    Strategy,
-    TaskFailed,
-    TasksAborted,
-    TaskSucceeded,
-)
-from jabba.persistence.database import Database
-from jabba.persistence.projection import Fact
-from jabba.persistence.writes import MAKE_NEXT_DUE
+from jabba.database.connection import Database
+from jabba.jobs.lifecycle import Strategy, TaskFailed, TasksAborted, TaskSucceeded
+from jabba.projection.fold import Fact
+from jabba.projection.statements import MAKE_NEXT_DUE
 from tests.support.projecting import (
     NOW,
     facts,

@@ -5,7 +5,8 @@ import itertools
 import pytest
 from sqlalchemy import Integer, Text, bindparam, cast, null, select, text
 
-from jabba.lifecycle import (
+from jabba.database.connection import Database
+from jabba.jobs.lifecycle import (
     JobClosed,
     JobStatus,
     Strategy,
@@ -16,9 +17,8 @@ from jabba.lifecycle import (
     TaskSucceeded,
     job_status,
 )
-from jabba.persistence.database import Database
-from jabba.persistence.projection import ImpossibleFact
-from jabba.persistence.writes import status_rule
+from jabba.projection.fold import ImpossibleFact
+from jabba.projection.statements import status_rule
 from tests.support.projecting import (
     NOW,
     facts,

@@ -9,16 +9,16 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from jabba import ids
+from jabba.database import queries
+from jabba.database.connection import Database
 from jabba.errors import TooExpensive, Unavailable
-from jabba.filters import JOBS, TASKS, parse_search, tasks_of_job
-from jabba.lifecycle import Strategy, TaskFailed, TasksAborted, TaskStarted, TaskSucceeded
-from jabba.models import Callback, Job, Task
-from jabba.pages import Count, Page
-from jabba.persistence import queries
-from jabba.persistence.database import Database
-from jabba.persistence.projection import Content
-from jabba.slices import Slice
+from jabba.jobs import ids
+from jabba.jobs.lifecycle import Strategy, TaskFailed, TasksAborted, TaskStarted, TaskSucceeded
+from jabba.jobs.models import Callback, Job, Task
+from jabba.jobs.pages import Count, Page
+from jabba.messages.slices import Slice
+from jabba.projection.fold import Content
+from jabba.search import JOBS, TASKS, parse_search, tasks_of_job
 from tests.support.projecting import (
     NOW,
     TOPIC,

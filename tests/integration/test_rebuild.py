@@ -12,10 +12,10 @@ from aiohttp import ClientSession
 from sqlalchemy import text
 
 from jabba.clock import SystemClock
+from jabba.database.connection import Database, Row
 from jabba.errors import NotReady
-from jabba.persistence.database import Database, Row
-from jabba.persistence.projector import Projector
-from jabba.persistence.rebuilding.rebuilding import Rebuild, Rebuilt
+from jabba.projection.projector import Projector
+from jabba.projection.rebuild.rebuild import Rebuild, Rebuilt
 from jabba.settings import Settings
 from tests.support.disks import file_size_limit
 from tests.support.http import get, post, serving

@@ -8,15 +8,16 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from jabba import Job, Producer, installation
+from jabba import Job, Producer
+from jabba.database import queries
+from jabba.database.connection import Database
 from jabba.errors import NotReady
-from jabba.filters import tasks_of_job
-from jabba.kafka import KafkaAccess
-from jabba.persistence import queries
-from jabba.persistence.database import Database
-from jabba.persistence.lag import log_ends
-from jabba.persistence.projector import Projector
-from jabba.reconcile import reconcile, unfinished
+from jabba.kafka import admin
+from jabba.kafka.security import KafkaAccess
+from jabba.local.reconcile import reconcile, unfinished
+from jabba.projection.lag import log_ends
+from jabba.projection.projector import Projector
+from jabba.search import tasks_of_job
 from jabba.settings import Settings
 from tests.support.kafka import KafkaServer
 from tests.support.processes import eventually, jabba_process
@@ -34,7 +35,7 @@ async def test_unfinished_jobs_go_on_in_a_new_log(
     kafka: KafkaServer, migrated: str, projection: Database, tmp_path: Path
 ) -> None:
     lost = settings_of(kafka, migrated, f"lost-{uuid4().hex[:8]}")
-    await installation.install(lost)
+    await admin.install(lost)
     projector = Projector(lost)
     await projector.start()
     try:
@@ -51,7 +52,7 @@ async def test_unfinished_jobs_go_on_in_a_new_log(
         await unfinished(lost)
 
     new = settings_of(kafka, migrated, f"new-{uuid4().hex[:8]}")
-    await installation.install(new)
+    await admin.install(new)
     # As if the topics of this name had been there before, and longer.
     moved = "UPDATE projection_offsets SET topic = replace(topic, :lost, :new), next_offset = next_offset + 1000"
     await projection.fetch(text(moved), {"lost": lost.prefix, "new": new.prefix})
@@ -88,6 +89,6 @@ async def test_a_projection_that_goes_on_while_the_log_is_asked_is_of_the_same_l
         await project_all(installed)
         return found
 
-    monkeypatch.setattr("jabba.persistence.lag.log_ends", goes_on)
+    monkeypatch.setattr("jabba.projection.lag.log_ends", goes_on)
     with pytest.raises(NotReady, match="go on by themselves"):
         await unfinished(installed)

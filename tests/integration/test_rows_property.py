@@ -6,11 +6,11 @@ Events of a job come in their order, as one partition has them; its slices may c
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jabba.lifecycle import Event, JobClosed, TasksAborted, TaskSucceeded, Version
-from jabba.persistence.database import Database
-from jabba.persistence.projection import Fact, fold
-from jabba.persistence.rows import Rows
-from jabba.persistence.verification.comparing import JobRows, differences
+from jabba.database.connection import Database
+from jabba.jobs.lifecycle import Event, JobClosed, TasksAborted, TaskSucceeded, Version
+from jabba.projection.fold import Fact, fold
+from jabba.projection.reference import Rows
+from jabba.projection.verify.compare import JobRows, differences
 from tests.integration.test_projector_property import History, histories
 from tests.support.projecting import NOW, job_row, project, task_rows
 

@@ -7,13 +7,13 @@ from uuid import UUID
 
 import pytest
 
-from jabba.filters import JOBS, TASKS, Collection, parse_search
-from jabba.lifecycle import TaskFailed, TaskSucceeded
-from jabba.pages import Count
-from jabba.persistence import queries
-from jabba.persistence.database import Database
-from jabba.persistence.schema import jobs
-from jabba.persistence.searching import compile_search
+from jabba.database import queries
+from jabba.database.connection import Database
+from jabba.database.schema import jobs
+from jabba.database.search_sql import compile_search
+from jabba.jobs.lifecycle import TaskFailed, TaskSucceeded
+from jabba.jobs.pages import Count
+from jabba.search import JOBS, TASKS, Collection, parse_search
 from tests.support.projecting import NOW, facts, job_spec, new_job, project, slices_of, version
 
 METAS: list[dict[str, Any]] = [{}, {"a": 1}, {"a": 1.0}, {"a": [1, {"b": None}]}, {"a": "x" * 3000}]

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jabba.filters import JOBS, TASKS, Collection, parse_search, write_text
-from jabba.lifecycle import TaskFailed, TasksAborted, TaskSucceeded
-from jabba.pages import Count, Page
-from jabba.persistence import queries
-from jabba.persistence.database import Database
-from jabba.persistence.schema import jobs, tasks
+from jabba.database import queries
+from jabba.database.connection import Database
+from jabba.database.schema import jobs, tasks
+from jabba.jobs.lifecycle import TaskFailed, TasksAborted, TaskSucceeded
+from jabba.jobs.pages import Count, Page
+from jabba.search import JOBS, TASKS, Collection, parse_search, write_text
 from tests.support.projecting import NOW, facts, job_spec, new_job, project, slices_of, version
 from tests.support.reference_filter import Row, Rows
 from tests.support.searches import KEYS, SCALARS, searches

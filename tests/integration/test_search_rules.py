@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
-from jabba.filters import JOBS, parse_search
-from jabba.persistence import queries
-from jabba.persistence.database import Database
-from jabba.persistence.schema import jobs
-from jabba.persistence.searching import compile_search
+from jabba.database import queries
+from jabba.database.connection import Database
+from jabba.database.schema import jobs
+from jabba.database.search_sql import compile_search
+from jabba.search import JOBS, parse_search
 from tests.support.projecting import facts, job_spec, new_job, project, slices_of
 
 NAMES = ["100%", "100 percent", "a_b", "axb", "a\\b", "a/b", "ABC", "abc", None]

@@ -11,8 +11,9 @@ import aiohttp
 import psutil
 import pytest
 
-from jabba import Client, KafkaSecurity, Producer, Refused, installation
-from jabba.embedded.ports import free_port
+from jabba import Client, KafkaSecurity, Producer, Refused
+from jabba.kafka import admin
+from jabba.local.ports import free_port
 from jabba.settings import Settings
 from tests.support.callbacks import EXECUTIONS
 from tests.support.certificates import Authority
@@ -149,9 +150,9 @@ async def test_each_way_in_is_open(
     files |= {"cert": certificate} if listener == "mutual" else {}
     environ = variables(**given, **files) | {"JABBA_KAFKA": getattr(kafka, listener), "JABBA_PREFIX": f"w-{listener}"}
     settings = Settings.from_environ(environ, partitions=1)
-    await installation.install(settings)
+    await admin.install(settings)
 
-    assert await installation.check(settings) == 1
+    assert await admin.check(settings) == 1
     security = KafkaSecurity(**given, **files)
     async with Producer(settings.kafka, prefix=settings.prefix, security=security) as producer:
         assert (await producer.create_job(["local", "m", "f", []], "t")).position == {0: 1}

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import text
 
+from jabba.database import migrations
+from jabba.database.connection import Database
 from jabba.errors import Unavailable
-from jabba.persistence import migrations
-from jabba.persistence.database import Database
 from tests.support.certificates import Authority
 from tests.support.encrypted import encrypted
 

@@ -7,12 +7,12 @@ import pytest
 from sqlalchemy import SelectBase, text
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
-from jabba import ids
-from jabba.lifecycle import JobStatus, TaskFailed, TaskStarted, TaskSucceeded
-from jabba.pages import Count
-from jabba.persistence import statistics
-from jabba.persistence.database import Database
-from jabba.persistence.statistics import Window
+from jabba.database import statistics
+from jabba.database.connection import Database
+from jabba.database.statistics import Window
+from jabba.jobs import ids
+from jabba.jobs.lifecycle import JobStatus, TaskFailed, TaskStarted, TaskSucceeded
+from jabba.jobs.pages import Count
 from tests.support.projecting import NOW, facts, job_spec, new_job, project, slices_of, version
 
 SECOND = 1000

@@ -12,16 +12,16 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
-from jabba import ids
-from jabba.filters import JOBS, TASKS, Collection, parse_search
-from jabba.lifecycle import TasksAborted, TaskSucceeded
-from jabba.persistence import partitions, queries
-from jabba.persistence.database import Database
-from jabba.persistence.schema import tasks
-from jabba.persistence.searching import compile_search
-from jabba.persistence.upkeep import Upkeep
-from jabba.persistence.weeks import MILLISECONDS, Week
-from jabba.persistence.writes import MAKE_NEXT_DUE, WRITE_TASKS
+from jabba.database import partitions, queries
+from jabba.database.connection import Database
+from jabba.database.schema import tasks
+from jabba.database.search_sql import compile_search
+from jabba.database.weeks import MILLISECONDS, Week
+from jabba.jobs import ids
+from jabba.jobs.lifecycle import TasksAborted, TaskSucceeded
+from jabba.projection.retention import Upkeep
+from jabba.projection.statements import MAKE_NEXT_DUE, WRITE_TASKS
+from jabba.search import JOBS, TASKS, Collection, parse_search
 from jabba.settings import Settings
 from tests.support.clocks import HandClock
 from tests.support.processes import eventually

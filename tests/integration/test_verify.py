@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from jabba.database.connection import Database
 from jabba.errors import NotReady
-from jabba.lifecycle import TaskSucceeded
-from jabba.persistence.database import Database
-from jabba.persistence.projector import Projector
-from jabba.persistence.replay import Replay
-from jabba.persistence.writes import Offsets
+from jabba.jobs.lifecycle import TaskSucceeded
+from jabba.projection.projector import Projector
+from jabba.projection.replay import Replay
+from jabba.projection.statements import Offsets
 from jabba.settings import Settings
 from tests.support.clocks import HandClock
 from tests.support.processes import jabba_process

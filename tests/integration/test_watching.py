@@ -9,9 +9,9 @@ from aiohttp import ClientSession
 
 from jabba.client import Client, SyncClient
 from jabba.errors import InvalidRequest, NotFound
-from jabba.lifecycle import Event, TaskFailed, TasksAborted, TaskSucceeded, Version
-from jabba.models import JobEvent
-from jabba.persistence.projector import Projector
+from jabba.jobs.lifecycle import Event, TaskFailed, TasksAborted, TaskSucceeded, Version
+from jabba.jobs.models import JobEvent
+from jabba.projection.projector import Projector
 from jabba.settings import Settings
 from tests.support.http import get, serving
 from tests.support.keys import AUTHORIZATION, KEY

@@ -10,9 +10,9 @@ from uuid import UUID, uuid4
 import pytest
 from aiohttp import ClientError, ClientSession
 
-from jabba import ids
-from jabba.app import WebServer
-from jabba.persistence import queries
+from jabba.database import queries
+from jabba.faust_app import WebServer
+from jabba.jobs import ids
 from jabba.settings import Settings
 from tests.support.http import answer, get, post, serving, session_of
 from tests.support.log import read_slices

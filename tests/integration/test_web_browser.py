@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from jabba.client import Client
-from jabba.persistence.projector import Projector
+from jabba.projection.projector import Projector
 from jabba.settings import Settings
 from tests.support.browser import PROGRAM, Page, browsing
 from tests.support.http import serving

@@ -16,8 +16,10 @@ import pytest
 from aiohttp import ClientResponse, ClientSession
 from pydantic import SecretStr
 
-from jabba import Client, ids, installation
-from jabba.persistence.projector import Projector
+from jabba import Client
+from jabba.jobs import ids
+from jabba.kafka import admin
+from jabba.projection.projector import Projector
 from jabba.settings import Settings
 from tests.support.http import get, serving, session_of
 from tests.support.kafka import KafkaServer
@@ -234,7 +236,7 @@ async def test_jobs_that_kafka_does_not_acknowledge_are_told_and_may_be_sent_aga
             produce_seconds=1.0,
             bulk_jobs=50,
         )
-        await installation.install(settings)
+        await admin.install(settings)
         jobs = [JOB | {"id": str(ids.new_job_id(time.time()))} for _ in range(2000)]
         waited = 0.0
         async with serving(settings) as http:

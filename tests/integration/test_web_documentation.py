@@ -16,8 +16,8 @@ from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from jabba.models import Job
-from jabba.persistence.projector import Projector
+from jabba.jobs.models import Job
+from jabba.projection.projector import Projector
 from jabba.settings import Settings
 from tests.support.http import post, serving
 from tests.support.keys import AUTHORIZATION

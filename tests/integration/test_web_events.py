@@ -276,7 +276,7 @@ async def test_a_mark_of_another_log_is_told_and_the_stream_begins_with_this_one
 async def test_without_kafka_a_stream_is_refused_in_time(
     settings: Settings, unused_tcp_port_factory: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("web.live.feed.LIVE_SECONDS", 0.5)
+    monkeypatch.setattr("web.streams.feed.LIVE_SECONDS", 0.5)
     nobody = f"127.0.0.1:{unused_tcp_port_factory()}"
     # A copy would share what the settings have made of the servers they name.
     elsewhere = Settings(**(settings.model_dump() | {"kafka": nobody}))

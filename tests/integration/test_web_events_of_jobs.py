@@ -15,14 +15,14 @@ import pytest
 from aiohttp import ClientSession
 from pydantic import SecretStr
 
-from jabba import installation
-from jabba.access import Role
+from jabba.auth.roles import Role
 from jabba.client import Client
 from jabba.client.sse import SentEvent, SentEvents
-from jabba.lifecycle import TaskSucceeded, Version
-from jabba.persistence import migrations
-from jabba.persistence.database import Database
-from jabba.persistence.projector import Projector
+from jabba.database import migrations
+from jabba.database.connection import Database
+from jabba.jobs.lifecycle import TaskSucceeded, Version
+from jabba.kafka import admin
+from jabba.projection.projector import Projector
 from jabba.settings import Settings
 from tests.support.http import get, serving
 from tests.support.kafka import KafkaServer
@@ -106,7 +106,7 @@ async def test_an_event_that_comes_before_its_job_waits_for_it_and_nobody_else_d
 async def test_of_a_job_that_there_is_not_no_condition_holds_and_what_follows_is_told(
     settings: Settings, http: ClientSession, client: Client, projector: Projector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("web.live.known_jobs.PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("web.streams.job_cache.PATIENCE_SECONDS", 0.3)
     [mine], nobodys = await submitted(client, ["x"]), new_jobs(3)
     with_mine = [event for job in (*nobodys, mine, nobodys[0]) for event in transitions(job, 1)]
     async with listening(http, q="job.meta.tenant:x") as stream, listening(http, q="-job.type:*") as of_none:
@@ -188,7 +188,7 @@ def key_of(http: ClientSession) -> str:
 async def test_while_postgresql_is_away_a_filtered_stream_waits_and_says_so_and_misses_nothing(
     kafka: KafkaServer, tmp_path: Path, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("web.live.known_jobs.PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("web.streams.job_cache.PATIENCE_SECONDS", 0.3)
     with PostgresServer(tmp_path) as postgres:
         settings = Settings(
             kafka=kafka.bootstrap,
@@ -202,7 +202,7 @@ async def test_while_postgresql_is_away_a_filtered_stream_waits_and_says_so_and_
             stream_tail_bytes=2000,
             stream_queue_bytes=50_000,
         )
-        await installation.install(settings)
+        await admin.install(settings)
         migrations.upgrade(postgres.dsn)
         async with serving(settings) as http, Client(str(http._base_url)) as client, projecting(settings):
             old, _ = await submitted(client, ["x", "y"], 50)

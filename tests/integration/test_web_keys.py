@@ -11,12 +11,12 @@ import pytest
 from aiohttp import ClientSession
 
 from jabba import Client, Forbidden, Unauthorized
-from jabba.access import PERMISSIONS, Role
+from jabba.auth.api_keys import id_of
+from jabba.auth.roles import PERMISSIONS, Role
 from jabba.client.sse import SentEvents
-from jabba.keys import id_of
-from jabba.persistence import keys
-from jabba.persistence.database import Database
-from jabba.persistence.projector import Projector
+from jabba.database import api_keys
+from jabba.database.connection import Database
+from jabba.projection.projector import Projector
 from jabba.settings import Settings
 from tests.support.http import answer, get, post, serving, session_of
 from tests.support.keys import KEY, bearer, make_key
@@ -118,7 +118,7 @@ async def test_a_key_ends_and_is_told_so(settings: Settings, http: ClientSession
 
     text = await make_key(projection)
     assert (await get(http, "/v1/jobs", headers=bearer(text)))[0] == 200
-    assert await keys.revoke(projection, id_of(text) or "", datetime.now(UTC)) is not None
+    assert await api_keys.revoke(projection, id_of(text) or "", datetime.now(UTC)) is not None
 
     async def told() -> bool:
         status, error = await get(http, "/v1/jobs", headers=bearer(text))
@@ -133,7 +133,7 @@ async def test_a_live_stream_ends_with_its_key(http: ClientSession, projection: 
         assert response.status == 200
         for _ in range(4):
             await response.content.readany()
-        await keys.revoke(projection, id_of(text) or "", datetime.now(UTC))
+        await api_keys.revoke(projection, id_of(text) or "", datetime.now(UTC))
         *_, last = SentEvents().feed(await response.content.read())
     assert (last.kind, json.loads(last.data)) == (
         "unauthorized",
@@ -152,7 +152,7 @@ async def test_a_watching_client_is_told_when_its_key_ends(
         watching = aiter(client.watch(submitted))
         waiting = asyncio.ensure_future(anext(watching))
         await asyncio.sleep(3 * settings.key_seconds)
-        await keys.revoke(projection, id_of(text) or "", datetime.now(UTC))
+        await api_keys.revoke(projection, id_of(text) or "", datetime.now(UTC))
         with pytest.raises(Unauthorized, match="this key is revoked"):
             await waiting
 
@@ -179,7 +179,7 @@ async def test_a_bulk_request_ends_with_its_key(
         begun.set()
         submitted += [json.loads(await response.content.readline())]
         if over == "revoked":
-            await keys.revoke(projection, id_of(text) or "", datetime.now(UTC))
+            await api_keys.revoke(projection, id_of(text) or "", datetime.now(UTC))
         submitted += [json.loads(line) async for line in response.content]
     last = submitted.pop()
     assert all("data" in one for one in submitted)

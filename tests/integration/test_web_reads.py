@@ -6,8 +6,8 @@ from aiohttp import ClientSession
 
 from jabba.client import Client
 from jabba.errors import InvalidRequest, NotFound
-from jabba.pages import Count
-from jabba.persistence.projector import Projector
+from jabba.jobs.pages import Count
+from jabba.projection.projector import Projector
 from jabba.settings import Settings
 from tests.support.http import get, post, serving
 from web import backends

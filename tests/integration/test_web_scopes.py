@@ -10,12 +10,12 @@ from uuid import UUID
 import pytest
 from aiohttp import ClientSession
 
-from jabba import ids
-from jabba.access import Role, TypeScope
-from jabba.filters import JOBS, TASKS, parse_search
-from jabba.lifecycle import TaskSucceeded
-from jabba.persistence import queries
-from jabba.persistence.database import Database
+from jabba.auth.roles import Role, TypeScope
+from jabba.database import queries
+from jabba.database.connection import Database
+from jabba.jobs import ids
+from jabba.jobs.lifecycle import TaskSucceeded
+from jabba.search import JOBS, TASKS, parse_search
 from jabba.settings import Settings
 from tests.support.http import get, post
 from tests.support.keys import bearer, make_key

@@ -13,19 +13,19 @@ import pytest
 from aiohttp import ClientSession
 from prometheus_client.parser import text_string_to_metric_families
 
-from jabba.access import Role
-from jabba.events import encode_event, encode_events
-from jabba.lifecycle import TaskFailed, TaskSucceeded, Version
-from jabba.log import Log
-from jabba.persistence.database import Database
-from jabba.persistence.projector import Projector
+from jabba.auth.roles import Role
+from jabba.database.connection import Database
+from jabba.jobs.lifecycle import TaskFailed, TaskSucceeded, Version
+from jabba.kafka.writer import Log
+from jabba.messages.events import encode_event, encode_events
+from jabba.messages.topics import partition_of
+from jabba.projection.projector import Projector
 from jabba.settings import Settings
-from jabba.topics import partition_of
 from tests.support.http import get, post, serving
 from tests.support.keys import bearer, make_key
 from tests.support.processes import eventually
-from web.overview import Overview
 from web.schemas import Stats
+from web.stats_query import Overview
 
 JOB = {"tasks": [["local", "shop", "ship", [1]]] * 2, "type": "shipping", "strategy": "concurrent"}
 NOWHERE = "127.0.0.1:1"

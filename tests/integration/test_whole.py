@@ -12,15 +12,16 @@ from uuid import uuid4
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from jabba import Client, Conflict, InvalidRequest, LimitExceeded, NotFound, Producer, ids, strictjson
-from jabba.embedded.ports import free_port
-from jabba.kafka import KafkaAccess
-from jabba.letters import DeadLetters, Letter
-from jabba.log import Log
-from jabba.models import Job, Task
+from jabba import Client, Conflict, InvalidRequest, LimitExceeded, NotFound, Producer
+from jabba.jobs import ids, json_codec
+from jabba.jobs.models import Job, Task
+from jabba.kafka.dead_letters import DeadLetters, Letter
+from jabba.kafka.security import KafkaAccess
+from jabba.kafka.writer import Log
+from jabba.local.ports import free_port
+from jabba.messages.topics import Topics
+from jabba.producer.submission import StrategyName
 from jabba.settings import Settings
-from jabba.submission import StrategyName
-from jabba.topics import Topics
 from tests.support.callbacks import EXECUTIONS
 from tests.support.kafka import KafkaServer
 from tests.support.keys import KEY, add_key
@@ -203,7 +204,7 @@ async def test_another_job_under_the_same_id_is_refused(client: Client, producer
     # Whoever goes round the web is stopped by the worker.
     await producer.create_job([call("note", tag, "fourth")], "test", id=job.id)
     await finished(client, [call("echo")])
-    letters = [strictjson.decode(letter) for letter in await dead_letters(house, 1)]
+    letters = [json_codec.decode(letter) for letter in await dead_letters(house, 1)]
     assert "another job has this id" in [letter["reason"] for letter in letters]
     assert [line for line in house.executions.read_text().splitlines() if tag in line] == [f"{tag} first"]
 
@@ -224,9 +225,9 @@ async def test_a_message_that_is_none_goes_to_the_dead_letters_and_work_goes_on(
     job, _ = await finished(client, [call("echo") for _ in range(8)], strategy="concurrent")
     assert job.status == "PROCESSED"
     letters = await dead_letters(house, 8)
-    found = [letter for letter in letters if strictjson.decode(letter)["topic"] == house.topics.tasks]
+    found = [letter for letter in letters if json_codec.decode(letter)["topic"] == house.topics.tasks]
     # Workers and projector each put it aside.
-    assert {strictjson.decode(letter)["partition"] for letter in found} == {0, 1, 2, 3}
+    assert {json_codec.decode(letter)["partition"] for letter in found} == {0, 1, 2, 3}
 
 
 async def test_dead_letters_are_listed_shown_and_sent_again(house: House) -> None:
@@ -255,7 +256,7 @@ def test_the_command_line_lists_dead_letters(house: House, tmp_path: Path) -> No
     environment = {"JABBA_KAFKA": house.kafka, "JABBA_PREFIX": house.prefix}
     listing = jabba_process("dead-letters", "list", "--json", environment=environment, log=tmp_path / "list").start()
     assert listing.wait_for_exit() == 0, listing.account("failed")
-    newest = strictjson.decode(listing.output())[0]
+    newest = json_codec.decode(listing.output())[0]
     showing = jabba_process("dead-letters", "show", newest["place"], environment=environment, log=tmp_path / "show")
     assert showing.start().wait_for_exit() == 0, showing.account("failed")
     assert newest["reason"][:20] in showing.output()

@@ -10,8 +10,8 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 
 from agents.starts import Found, start_of
-from jabba.lanes.tracker import Start
-from jabba.marks import Known, known_of
+from jabba.engine.offsets import Start
+from jabba.kafka.committed_offsets import Known, known_of
 from jabba.settings import Settings
 from tests.simulation.kafka import Kafka, Message
 from tests.simulation.member import Member

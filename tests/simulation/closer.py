@@ -3,11 +3,11 @@
 import asyncio
 from uuid import UUID
 
-from jabba.commands import CloseJob, encode_commands
-from jabba.kafka import KafkaAccess
-from jabba.log import Log
-from jabba.persistence.rows import Row
-from jabba.topics import partition_of
+from jabba.kafka.security import KafkaAccess
+from jabba.kafka.writer import Log
+from jabba.messages.commands import CloseJob, encode_commands
+from jabba.messages.topics import partition_of
+from jabba.projection.reference import Row
 from tests.simulation.kafka import Kafka
 from tests.simulation.loop import Process
 from tests.simulation.projector import Projector

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from random import Random
 from uuid import UUID
 
-from jabba import ids
 from jabba.errors import Unavailable
-from jabba.lifecycle import JobStatus, Strategy
-from jabba.models import Callback, Job, TaskSpec
+from jabba.jobs import ids
+from jabba.jobs.lifecycle import JobStatus, Strategy
+from jabba.jobs.models import Callback, Job, TaskSpec
+from jabba.messages.slices import EncodedSlice, Slice
 from jabba.producer import Producer
-from jabba.slices import EncodedSlice, Slice
-from jabba.submission import Prepared
+from jabba.producer.submission import Prepared
 from tests.simulation.loop import Process
 from tests.simulation.rules import IMPOSTOR, TOPICS
 from tests.simulation.world import EPOCH_SECONDS, World

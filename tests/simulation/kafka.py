@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self, cast
 
 from aiokafka.errors import KafkaConnectionError
 
-from jabba.lanes.store import Batch
+from jabba.engine.changelog import Batch
 from tests.simulation.loop import Process, current_process
 from tests.simulation.rules import TOPICS
 from tests.simulation.world import EPOCH_SECONDS, World
@@ -204,7 +204,7 @@ class Kafka:
 
 
 class SimulatedProducer:
-    """What ``jabba.log`` uses of ``AIOKafkaProducer``."""
+    """What ``jabba.kafka.writer`` uses of ``AIOKafkaProducer``."""
 
     kafka: Kafka
     """The one of the run, set before anything is built."""

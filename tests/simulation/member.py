@@ -13,7 +13,7 @@ from typing import Any, cast
 from aiokafka.errors import CommitFailedError, KafkaConnectionError
 from aiokafka.structs import OffsetAndMetadata
 
-from jabba.lanes.lease import Lease
+from jabba.engine.lease import Lease
 from tests.simulation.group import HEARTBEAT_SECONDS, Assignment, Coordinator, UnknownMember
 from tests.simulation.loop import Process
 from tests.simulation.world import World

@@ -3,10 +3,10 @@
 import asyncio
 from typing import Any
 
-from jabba.persistence.projection import Fact, ImpossibleFact, fold
-from jabba.persistence.rows import Rows
-from jabba.slices import decode_message
-from jabba.topics import decode_events
+from jabba.messages.slices import decode_message
+from jabba.messages.topics import decode_events
+from jabba.projection.fold import Fact, ImpossibleFact, fold
+from jabba.projection.reference import Rows
 from tests.simulation.kafka import Kafka, Message
 from tests.simulation.loop import Process
 from tests.simulation.rules import TOPICS

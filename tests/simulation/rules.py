@@ -22,13 +22,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from jabba import strictjson
-from jabba.lanes.answers import Answer
-from jabba.lanes.records import JobRecord, LaneRecord, Parting, Stamp
-from jabba.lanes.store import CLEAN_KEY, EPOCH_KEY
-from jabba.lifecycle import Event, JobClosed, Strategy, TasksAborted, TaskStarted
-from jabba.slices import Slice, decode_message
-from jabba.topics import Topics, decode_events, partition_of
+from jabba.callbacks.results import Answer
+from jabba.engine.changelog import CLEAN_KEY, EPOCH_KEY
+from jabba.engine.records import JobRecord, LaneRecord, Parting, Stamp
+from jabba.jobs import json_codec
+from jabba.jobs.lifecycle import Event, JobClosed, Strategy, TasksAborted, TaskStarted
+from jabba.messages.slices import Slice, decode_message
+from jabba.messages.topics import Topics, decode_events, partition_of
 
 if TYPE_CHECKING:
     from tests.simulation.group import Coordinator
@@ -187,7 +187,7 @@ class Rules:
         """Learn from what is in the log now."""
         self.trace(f"{process} appends {topic} {partition} {message.offset} {message.key!r} {shown(message.value)}")
         if topic == TOPICS.dead_letters and message.value:
-            letter = strictjson.decode(message.value)
+            letter = json_codec.decode(message.value)
             self.put_aside.add((letter["partition"], letter["offset"]))
         if topic != TOPICS.changelog:
             return

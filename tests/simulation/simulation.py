@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from unittest.mock import Mock, patch
 
-from jabba.lanes import lane
+from jabba.engine import lane
 from tests.simulation.app import commit, commit_outside, found_of, leave_group, rejoin, starts
 from tests.simulation.closer import Closer
 from tests.simulation.faults import Faults
@@ -165,7 +165,7 @@ class Simulation:
 @contextmanager
 def _shrunk() -> Iterator[None]:
     with (
-        patch("jabba.log.AIOKafkaProducer", SimulatedProducer),
+        patch("jabba.kafka.writer.AIOKafkaProducer", SimulatedProducer),
         patch("agents.worker.Watchdog", Mock()),
         patch("agents.worker.leave_group", leave_group),
         patch("agents.worker.commit_outside", commit_outside),

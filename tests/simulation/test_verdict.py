@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from jabba.lifecycle import Strategy, TaskState, TaskStatus
+from jabba.jobs.lifecycle import Strategy, TaskState, TaskStatus
 from tests.simulation.jobs import SubmittedJob, _slice
 from tests.simulation.loop import Process, SimulatedLoop
 from tests.simulation.rules import Rules

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from jabba import ids
-from jabba.lanes.answers import Answer
-from jabba.lifecycle import (
+from jabba.callbacks.results import Answer
+from jabba.jobs import ids
+from jabba.jobs.lifecycle import (
     FINAL,
     UNSUCCESSFUL,
     Event,
@@ -22,7 +22,7 @@ from jabba.lifecycle import (
     apply,
     job_status,
 )
-from jabba.topics import decode_events
+from jabba.messages.topics import decode_events
 from tests.simulation.closer import REASON
 from tests.simulation.jobs import SubmittedJob
 from tests.simulation.rules import TOPICS, Rules, TaskKey, content_of, genuine_slices, tasks_of

@@ -9,26 +9,26 @@ from typing import Any, cast
 from faust.types import TP
 
 from agents import control, tasks
-from agents.standstill import Extent, Standstill
+from agents.stall_detection import Extent, Standstill
 from agents.worker import Ownership
-from jabba.callbacks import TaskContext
-from jabba.dead_letters import UNKNOWN_OFFSET, dead_letter
-from jabba.emitter import Emitter
-from jabba.kafka import KafkaAccess
-from jabba.lanes import answers
-from jabba.lanes.answers import Answer
-from jabba.lanes.engine import Engine
-from jabba.lanes.forgetting import Window
-from jabba.lanes.gate import Gate
-from jabba.lanes.lane import Shared
-from jabba.lanes.lease import Lease
-from jabba.lanes.policy import Policy
-from jabba.lanes.store import Batch
-from jabba.log import Log
-from jabba.log_reader import LogMessage
-from jabba.models import Callback
-from jabba.room import Room
-from jabba.slices import Slice
+from jabba.callbacks import results
+from jabba.callbacks.registry import TaskContext
+from jabba.callbacks.results import Answer
+from jabba.concurrency.memory_budget import Room
+from jabba.engine.changelog import Batch
+from jabba.engine.dedup_markers import Window
+from jabba.engine.engine import Engine
+from jabba.engine.gate import Gate
+from jabba.engine.lane import Shared
+from jabba.engine.lease import Lease
+from jabba.engine.policy import Policy
+from jabba.jobs.models import Callback
+from jabba.kafka.dead_letter_writer import UNKNOWN_OFFSET, dead_letter
+from jabba.kafka.emitter import Emitter
+from jabba.kafka.reader import LogMessage
+from jabba.kafka.security import KafkaAccess
+from jabba.kafka.writer import Log
+from jabba.messages.slices import Slice
 from tables.lanes import LaneTable
 from tests.simulation.app import SimulatedApp, Stream
 from tests.simulation.group import Assignment, Coordinator
@@ -113,8 +113,8 @@ class SimulatedRunner:
         if rng.random() < profile.large:
             result["text"] = "x" * rng.choice((350, 450, 800))
         if rng.random() >= profile.unsuccessful:
-            return answers.returned(("ok", result))
-        return answers.returned(("error", result)) if rng.random() < 0.7 else answers.raised(ValueError(f"{number}"))
+            return results.returned(("ok", result))
+        return results.returned(("error", result)) if rng.random() < 0.7 else results.raised(ValueError(f"{number}"))
 
 
 class Worker:
@@ -171,11 +171,11 @@ class Worker:
 
     @staticmethod
     async def _extent() -> Extent:
-        """Stand for ``agents.standstill.extent_of``; watchdogs know real time only."""
+        """Stand for ``agents.stall_detection.extent_of``; watchdogs know real time only."""
         return Extent({}, {})
 
     async def _reread(self, topic: str, partition: int, offsets: range) -> AsyncIterator[LogMessage]:
-        """Stand for ``agents.gaps.reread``."""
+        """Stand for ``agents.replay.reread``."""
         for message in self.kafka.partition(topic, partition).since(offsets.start):
             if message.offset not in offsets:
                 break

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from aiohttp import ClientSession, ClientWebSocketResponse
 
-from jabba.ending import ended
+from jabba.concurrency.cancellation import ended
 from tests.support.processes import ChildProcess, eventually, plain_environment
 
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -2,8 +2,8 @@
 
 from concurrent.futures import Future
 
-from jabba.embedded.broker.groups import Group
-from jabba.embedded.broker.members import Application, Joined
+from jabba.local.broker.groups import Group
+from jabba.local.broker.members import Application, Joined
 
 SESSION = 10.0
 ROUND = 30.0

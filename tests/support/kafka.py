@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self, get_args
 
-from jabba.embedded.ports import free_port
-from jabba.rights import Process
+from jabba.kafka.acls import Process
+from jabba.local.ports import free_port
 from tests.support.certificates import Authority
 from tests.support.processes import ChildProcess
 from tests.support.rights import user_of

@@ -4,10 +4,10 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
-from jabba.access import EVERY_TYPE, Role, TypeScope
-from jabba.keys import Key, hash_of, id_of, new_key
-from jabba.persistence import keys
-from jabba.persistence.database import Database
+from jabba.auth.api_keys import Key, hash_of, id_of, new_key
+from jabba.auth.roles import EVERY_TYPE, Role, TypeScope
+from jabba.database import api_keys
+from jabba.database.connection import Database
 
 KEY = f"jabba_{'0' * 12}_{'1' * 64}"
 """An admin's."""
@@ -24,7 +24,7 @@ def add_key(dsn: str) -> None:
 async def make_key(database: Database, role: Role = Role.ADMIN, *types: str, **given: Any) -> str:
     """Store a new key, and answer its text."""
     key, text = new_key(role, _LONG_AGO, types=TypeScope(types), **given)
-    await keys.create(database, key)
+    await api_keys.create(database, key)
     return text
 
 
@@ -34,4 +34,4 @@ def bearer(text: str) -> dict[str, str]:
 
 async def _add_key(dsn: str) -> None:
     async with Database(dsn, size=1) as database:
-        await keys.create(database, Key(id_of(KEY) or "", "tests", Role.ADMIN, EVERY_TYPE, hash_of(KEY), _LONG_AGO))
+        await api_keys.create(database, Key(id_of(KEY) or "", "tests", Role.ADMIN, EVERY_TYPE, hash_of(KEY), _LONG_AGO))

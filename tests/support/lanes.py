@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from uuid import UUID
 
-from jabba.callbacks import TaskContext
-from jabba.lanes.answers import Answer, succeeded
-from jabba.lanes.store import Batch, Changelog, Store
-from jabba.models import Callback
+from jabba.callbacks.registry import TaskContext
+from jabba.callbacks.results import Answer, succeeded
+from jabba.engine.changelog import Batch, Changelog, Store
+from jabba.jobs.models import Callback
 
 _BATCH = 3
 

@@ -11,12 +11,12 @@ from uuid import UUID
 
 from aiohttp import ClientSession
 
-from jabba import ids
 from jabba.client.sse import SentEvent, SentEvents
-from jabba.emitter import Emitter
-from jabba.events import encode_event
-from jabba.lifecycle import Event, TaskStarted, TaskSucceeded, Version
-from jabba.log import Log
+from jabba.jobs import ids
+from jabba.jobs.lifecycle import Event, TaskStarted, TaskSucceeded, Version
+from jabba.kafka.emitter import Emitter
+from jabba.kafka.writer import Log
+from jabba.messages.events import encode_event
 from jabba.settings import Settings
 
 

@@ -2,8 +2,8 @@
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from jabba.messages.slices import Slice, decode_message
 from jabba.settings import Settings
-from jabba.slices import Slice, decode_message
 
 
 async def read_slices(settings: Settings) -> list[tuple[int, int, Slice]]:

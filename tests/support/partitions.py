@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from jabba.embedded.broker import configs
-from jabba.embedded.broker.log import PartitionLog
+from jabba.local.broker import configs
+from jabba.local.broker.log import PartitionLog
 from tests.support.batches import split, values
 from tests.support.clocks import HandClock
 

@@ -4,7 +4,7 @@ import signal
 from pathlib import Path
 from typing import Self
 
-from jabba.embedded.database import EmbeddedDatabase
+from jabba.local.postgres import EmbeddedDatabase
 
 # Survives the death of its process, not of the machine.
 _QUICK = {"fsync": "off", "full_page_writes": "off"}

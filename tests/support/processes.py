@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self, TypeVar
 
-from jabba.embedded.child import command_of_child
+from jabba.local.child import command_of_child
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 _POLL_SECONDS = 0.02

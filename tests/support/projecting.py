@@ -5,14 +5,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from jabba import ids, slices
-from jabba.lifecycle import Version
-from jabba.models import JobSpec, Limits
-from jabba.persistence.database import Database, Row
-from jabba.persistence.projection import Content, Fact, fold
-from jabba.persistence.schema import jobs, projection_offsets, tasks
-from jabba.persistence.writes import write
-from jabba.slices import Slice, decode_message, encode_message
+from jabba.database.connection import Database, Row
+from jabba.database.schema import jobs, projection_offsets, tasks
+from jabba.jobs import ids
+from jabba.jobs.lifecycle import Version
+from jabba.jobs.models import JobSpec, Limits
+from jabba.messages import slices
+from jabba.messages.slices import Slice, decode_message, encode_message
+from jabba.projection.fold import Content, Fact, fold
+from jabba.projection.statements import write
 
 NOW = 1_790_000_000_000
 """The moment at which the tests' jobs are submitted, in milliseconds."""

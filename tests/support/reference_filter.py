@@ -1,16 +1,16 @@
 """What a search means, in plain Python over rows in memory: what PostgreSQL answers is compared with it.
 
 It reads conditions as they are sent, so that it does not depend on the parser; what a rule means for a single value
-is told by ``jabba.filters.comparing``, which PostgreSQL checks and is checked by here.
+is told by ``jabba.search.comparing``, which PostgreSQL checks and is checked by here.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jabba.filters.comparing import MISSING, compares, json_compares, sort_of
-from jabba.filters.language import Rule
-from jabba.models import Job, Task
+from jabba.jobs.models import Job, Task
+from jabba.search.comparing import MISSING, compares, json_compares, sort_of
+from jabba.search.language import Rule
 
 Row = Job | Task
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import CreateAclsRequest
 
-from jabba.rights import Operation, Right
+from jabba.kafka.acls import Operation, Right
 
 PAGE = Path(__file__).parents[2] / "docs" / "security.md"
 _STUB = "#!/bin/sh\nprintf '%s ' \"$@\"\necho\n"

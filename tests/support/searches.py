@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from jabba.filters import JOBS, TASKS, Collection, Kind
+from jabba.search import JOBS, TASKS, Collection, Kind
 
 KEYS = ["a", "b", "c\"'d", "%", "or", "any", "-e", "f.g", ""]
 SCALARS: list[Any] = [None, True, False, 0, 1, 1.5, -(2**70), "", "a", "A%", "1", "b_\\", "null", "a*", "é (x),y"]

@@ -8,15 +8,16 @@ from uuid import UUID
 
 from aiokafka import AIOKafkaProducer
 
-from jabba import ids, slices
 from jabba.clock import SystemClock
-from jabba.events import encode_event, encode_events
-from jabba.lifecycle import Event, JobClosed, Strategy, TaskSucceeded
-from jabba.models import Limits
-from jabba.persistence.projector import Projector
+from jabba.jobs import ids
+from jabba.jobs.lifecycle import Event, JobClosed, Strategy, TaskSucceeded
+from jabba.jobs.models import Limits
+from jabba.messages import slices
+from jabba.messages.events import encode_event, encode_events
+from jabba.messages.slices import EncodedSlice
+from jabba.messages.topics import partition_of
+from jabba.projection.projector import Projector
 from jabba.settings import Settings
-from jabba.slices import EncodedSlice
-from jabba.topics import partition_of
 from tests.support.projecting import job_spec, version
 
 

@@ -9,9 +9,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from sqlalchemy import text
 
-from jabba import ids
 from jabba.clock import Clock, SystemClock
-from jabba.lifecycle import (
+from jabba.database import queries
+from jabba.database.connection import Database
+from jabba.jobs import ids
+from jabba.jobs.lifecycle import (
     Event,
     JobClosed,
     Strategy,
@@ -21,12 +23,10 @@ from jabba.lifecycle import (
     TaskStarted,
     TaskSucceeded,
 )
-from jabba.persistence import queries
-from jabba.persistence.database import Database
-from jabba.persistence.lag import log_ends
-from jabba.persistence.projector import Projector
-from jabba.persistence.verification.comparing import Difference
-from jabba.persistence.verification.verifying import Report, Verification
+from jabba.projection.lag import log_ends
+from jabba.projection.projector import Projector
+from jabba.projection.verify.compare import Difference
+from jabba.projection.verify.verify import Report, Verification
 from jabba.settings import Settings
 from tests.support.processes import eventually
 from tests.support.projecting import version

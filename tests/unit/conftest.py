@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jabba.embedded.broker.groups import Group
+from jabba.local.broker.groups import Group
 from tests.support.clocks import HandClock
 from tests.support.partitions import Partition
 

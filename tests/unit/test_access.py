@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jabba.access import ANYONE, PERMISSIONS, Caller, Permission, Role, TypeScope, roles_with
+from jabba.auth.api_keys import hash_of, id_of, new_key
+from jabba.auth.roles import ANYONE, PERMISSIONS, Caller, Permission, Role, TypeScope, roles_with
 from jabba.errors import Forbidden, InvalidRequest, Unauthorized
-from jabba.keys import hash_of, id_of, new_key
 from jabba.settings import Settings
 from web.operations import operations_of
 from web.routes import VIEWS, open_paths

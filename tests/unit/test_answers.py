@@ -4,11 +4,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from jabba import strictjson
-from jabba.events import event_from_json
-from jabba.lanes import answers
-from jabba.lanes.answers import Answer, TaskPlace
-from jabba.lifecycle import TaskFailed, TaskRescued, TaskSucceeded, Version
+from jabba.callbacks import results
+from jabba.callbacks.results import Answer, TaskPlace
+from jabba.jobs import json_codec
+from jabba.jobs.lifecycle import TaskFailed, TaskRescued, TaskSucceeded, Version
+from jabba.messages.events import event_from_json
 
 JOB = uuid4()
 LIMIT = 1000
@@ -72,7 +72,7 @@ class Leaky(dict[str, Any]):
     ],
 )
 def test_what_a_callback_returns_has_one_meaning(value: Any, event: Any, result: Any) -> None:
-    assert answers.returned(value) == Answer(event, result)
+    assert results.returned(value) == Answer(event, result)
 
 
 @pytest.mark.parametrize(
@@ -84,24 +84,24 @@ def test_what_a_callback_returns_has_one_meaning(value: Any, event: Any, result:
     ],
 )
 def test_whatever_a_callback_raises_rescues_the_task_and_can_be_stored(error: Exception, told: str) -> None:
-    answer = answers.raised(error)
+    answer = results.raised(error)
     assert answer == Answer(TaskRescued, {"error": told})
-    assert isinstance(answers.encode(answer, TaskPlace(JOB, 3), Version(0, 2, 5), LIMIT).event, TaskRescued)
+    assert isinstance(results.encode(answer, TaskPlace(JOB, 3), Version(0, 2, 5), LIMIT).event, TaskRescued)
 
 
 def test_long_texts_are_cut() -> None:
-    assert len(answers.returned("x" * 50_000).result["success"]) == 10_000
-    assert len(answers.raised(ValueError("x" * 50_000)).result["error"]) == 10_000
+    assert len(results.returned("x" * 50_000).result["success"]) == 10_000
+    assert len(results.raised(ValueError("x" * 50_000)).result["error"]) == 10_000
 
 
-def encoded(result: Any, limit: int = LIMIT) -> answers.Encoded:
-    return answers.encode(Answer(TaskSucceeded, result), TaskPlace(JOB, 3), Version(0, 2, 5), limit)
+def encoded(result: Any, limit: int = LIMIT) -> results.Encoded:
+    return results.encode(Answer(TaskSucceeded, result), TaskPlace(JOB, 3), Version(0, 2, 5), limit)
 
 
 def test_an_answer_gets_its_place_in_the_log() -> None:
     found = encoded({"a": "☃"})
     assert found.event == TaskSucceeded(JOB, 3, Version(0, 2, 5), 1, {"a": "☃"})
-    assert event_from_json(strictjson.decode(found.text)) == found.event
+    assert event_from_json(json_codec.decode(found.text)) == found.event
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_result_that_cannot_be_stored_fails_the_task(result: Any, error: str) 
     found = encoded(result)
     assert isinstance(found.event, TaskFailed)
     assert error in found.event.result["error"]
-    assert event_from_json(strictjson.decode(found.text)) == found.event
+    assert event_from_json(json_codec.decode(found.text)) == found.event
 
 
 def test_the_limit_itself_is_allowed() -> None:
@@ -129,4 +129,4 @@ def test_the_limit_itself_is_allowed() -> None:
 
 
 def test_moments_and_ids_in_a_result_are_stored_as_text() -> None:
-    assert strictjson.decode(encoded({"id": UUID(int=1)}).text)["result"] == {"id": str(UUID(int=1))}
+    assert json_codec.decode(encoded({"id": UUID(int=1)}).text)["result"] == {"id": str(UUID(int=1))}

@@ -4,7 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from jabba.lifecycle import FINAL, TASK_TRANSITIONS, TaskStatus
+from jabba.jobs.lifecycle import FINAL, TASK_TRANSITIONS, TaskStatus
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text()

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from jabba.background import BackgroundLoop
+from jabba.concurrency.background_loop import BackgroundLoop
 from jabba.producer import SyncProducer
 
 SECONDS = 10

@@ -10,9 +10,9 @@ from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.metadata import MetadataResponse_v1
 from faust.types import TP
 
-from agents.standstill import extent_of
+from agents.stall_detection import extent_of
 from jabba.errors import Unavailable
-from jabba.kafka import KafkaAccess
+from jabba.kafka.security import KafkaAccess
 
 
 class Connection:

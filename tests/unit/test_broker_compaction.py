@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from jabba.embedded.broker import compaction, configs
-from jabba.embedded.broker.log import PartitionLog
+from jabba.local.broker import compaction, configs
+from jabba.local.broker.log import PartitionLog
 from tests.support.batches import Pair, batch_of, pairs, split
 from tests.support.clocks import HandClock
 

@@ -7,8 +7,8 @@ from aiokafka.errors import (
     UnknownMemberIdError,
 )
 
-from jabba.embedded.broker.groups import Group, State
-from jabba.embedded.broker.members import Joined
+from jabba.local.broker.groups import Group, State
+from jabba.local.broker.members import Joined
 from tests.support.clocks import HandClock
 from tests.support.consumers import ROUND, SESSION, Consumer, stable
 

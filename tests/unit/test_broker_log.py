@@ -18,7 +18,7 @@ from aiokafka.errors import (
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from jabba.embedded.broker.log import NO_TIMESTAMP
+from jabba.local.broker.log import NO_TIMESTAMP
 from tests.support.batches import batch_of, split, values
 from tests.support.clocks import HandClock
 from tests.support.disks import file_size_limit

@@ -10,9 +10,9 @@ from aiokafka.errors import (
     UnknownMemberIdError,
 )
 
-from jabba.embedded.broker.groups import Group, State
-from jabba.embedded.broker.members import NO_GENERATION
-from jabba.embedded.broker.memberships import Memberships
+from jabba.local.broker.groups import Group, State
+from jabba.local.broker.members import NO_GENERATION
+from jabba.local.broker.memberships import Memberships
 from tests.support.clocks import HandClock
 from tests.support.consumers import SESSION, Consumer, stable
 

@@ -13,13 +13,13 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
-from jabba.embedded.broker import configs
-from jabba.embedded.broker.journal import Journal
-from jabba.embedded.broker.offsets import Committed, Offsets
-from jabba.embedded.broker.producer_ids import ProducerIds
-from jabba.embedded.broker.topics import Topics
-from jabba.installation import topic_configs
-from jabba.topics import Topics as TopicNames
+from jabba.kafka.admin import topic_configs
+from jabba.local.broker import configs
+from jabba.local.broker.journal import Journal
+from jabba.local.broker.offsets import Committed, Offsets
+from jabba.local.broker.producer_ids import ProducerIds
+from jabba.local.broker.topics import Topics
+from jabba.messages.topics import Topics as TopicNames
 from tests.support.batches import batch_of
 from tests.support.clocks import HandClock
 from tests.support.disks import file_size_limit
@@ -95,7 +95,7 @@ def test_committed_offsets_are_kept(tmp_path: Path) -> None:
 
 
 def test_the_file_of_offsets_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jabba.embedded.broker.journal._OUTDATED_BYTES", 1000)
+    monkeypatch.setattr("jabba.local.broker.journal._OUTDATED_BYTES", 1000)
     offsets = Offsets(tmp_path)
     for number in range(1000):
         offsets.commit("g", {("t", 0): Committed(number, "")})

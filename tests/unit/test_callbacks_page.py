@@ -9,12 +9,12 @@ from uuid import uuid4
 import pytest
 
 import jabba
-from jabba import ids, strictjson
-from jabba.callbacks import TaskContext
-from jabba.lanes.answers import TaskPlace, encode
-from jabba.lifecycle import STATUS_AFTER, Version
-from jabba.models import Callback, Limits
-from jabba.transports.local import LocalRunner
+from jabba.callbacks.local import LocalRunner
+from jabba.callbacks.registry import TaskContext
+from jabba.callbacks.results import TaskPlace, encode
+from jabba.jobs import ids, json_codec
+from jabba.jobs.lifecycle import STATUS_AFTER, Version
+from jabba.jobs.models import Callback, Limits
 
 PAGE = (Path(__file__).parents[2] / "docs" / "callbacks.md").read_text()
 TABLE = PAGE.partition("<!-- answers -->\n")[2].partition("\n\n")[0]
@@ -68,11 +68,11 @@ async def outcome_of(runner: LocalRunner, function: Any, *args: Any) -> tuple[st
     callback = Callback(service="local", module="page", function=name, args=list(args))
     answer = await runner.run(callback, TaskContext(job, ids.task_id(job, 0), 1))
     encoded = encode(answer, TaskPlace(job, 0), Version(0, 1, 1), Limits().result_bytes)
-    told = strictjson.decode(encoded.text)
+    told = json_codec.decode(encoded.text)
     return STATUS_AFTER[told["event"]], told["result"]
 
 
 def matches(told: str, result: Any) -> bool:
     """Compare a result with what the page has of it, in which … stands for any text."""
-    text = strictjson.encode(strictjson.decode(told)).decode()
-    return re.fullmatch(".*".join(map(re.escape, text.split(ANYTHING))), strictjson.encode(result).decode()) is not None
+    text = json_codec.encode(json_codec.decode(told)).decode()
+    return re.fullmatch(".*".join(map(re.escape, text.split(ANYTHING))), json_codec.encode(result).decode()) is not None

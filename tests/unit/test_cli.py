@@ -7,11 +7,10 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from jabba.cli import bars, logs, show
+from jabba.cli import output, progress
 from jabba.cli.commands import Failure, exit_code, jabba
 from jabba.cli.search import _order_by
 from jabba.client import Order
-from jabba.embedded.database import DatabaseFailed
 from jabba.errors import (
     Conflict,
     FieldError,
@@ -23,6 +22,8 @@ from jabba.errors import (
     NotReady,
     Unavailable,
 )
+from jabba.local.postgres import DatabaseFailed
+from jabba.monitoring import logs
 from jabba.settings import SettingsError
 from tests.support.clocks import HandClock
 
@@ -48,7 +49,7 @@ def test_exit_codes(error: JabbaError, code: int) -> None:
 
 def test_a_long_work_tells_now_and_then_where_nobody_sees_its_bar() -> None:
     clock, told = HandClock(), io.StringIO()
-    with bars.Work(clock, Console(file=told)) as work:
+    with progress.Work(clock, Console(file=told)) as work:
         for doing, done in [("reading the log", 1), ("reading the log", 2000), ("comparing", 1), ("comparing", 9000)]:
             work.tell(doing, done, 12_000)
             clock.seconds += 6
@@ -110,8 +111,8 @@ def test_an_order_is_fields_with_a_minus_before_those_that_descend(text: str, or
 
 
 def test_the_mistakes_in_a_query_are_pointed_to(capsys: pytest.CaptureFixture[str]) -> None:
-    show.places("status:DONE id:x", "query", [FieldError("query[7]", "no"), FieldError("query[15]", "no")])
-    show.places("status:DONE", "query", [FieldError("order_by[0][1]", "no")])
+    output.places("status:DONE id:x", "query", [FieldError("query[7]", "no"), FieldError("query[15]", "no")])
+    output.places("status:DONE", "query", [FieldError("order_by[0][1]", "no")])
     assert capsys.readouterr().err == "  status:DONE id:x\n         ^       ^\n"
 
 
@@ -152,11 +153,11 @@ def test_lines_of_the_log_are_plain(capsys: pytest.CaptureFixture[str]) -> None:
     logs.to_standard_error("info", lines.append)
     logging.getLogger("jabba.some").info("hello %s", "you")
     logging.getLogger("jabba.some").debug("not this")
-    logging.getLogger("jabba.app").info("[^--App]: Starting...")
-    logging.getLogger("jabba.app").warning("[^--App]: but this")
+    logging.getLogger("jabba.faust_app").info("[^--App]: Starting...")
+    logging.getLogger("jabba.faust_app").warning("[^--App]: but this")
 
     assert [line.partition(" INFO ")[2] or line.partition(" WARNING ")[2] for line in lines] == [
         "jabba.some: hello you",
-        "jabba.app: [^--App]: but this",
+        "jabba.faust_app: [^--App]: but this",
     ]
     assert capsys.readouterr() == ("", "")

@@ -13,7 +13,6 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 import jabba
-from jabba import ids
 from jabba.client import Client, SyncClient, error_of
 from jabba.errors import (
     FieldError,
@@ -25,10 +24,11 @@ from jabba.errors import (
     TooExpensive,
     Unavailable,
 )
-from jabba.lifecycle import JobStatus, Strategy, TaskStatus
-from jabba.models import Job
-from jabba.pages import Count
-from web import answers
+from jabba.jobs import ids
+from jabba.jobs.lifecycle import JobStatus, Strategy, TaskStatus
+from jabba.jobs.models import Job
+from jabba.jobs.pages import Count
+from web import responses
 
 ID = str(ids.new_job_id(1_800_000_000))
 MOMENT = datetime(2027, 1, 15, tzinfo=UTC).isoformat()
@@ -153,8 +153,8 @@ async def test_a_page_is_a_list_that_knows_what_follows(asked: Asked, client: Cl
 
 
 async def test_all_pages_are_asked_for_one_after_the_other(asked: Asked, client: Client) -> None:
-    answers = [{"data": [JOB] * 2, "next": "B"}, {"data": [JOB], "next": "C"}, {"data": [], "next": None}]
-    asked.answers = [(200, answer) for answer in answers]
+    responses = [{"data": [JOB] * 2, "next": "B"}, {"data": [JOB], "next": "C"}, {"data": [], "next": None}]
+    asked.answers = [(200, answer) for answer in responses]
     found = [job.type async for job in client.iter_jobs("type:shipping", [["asc", "id"]], page_size=2)]
     assert found == ["shipping"] * 3
     assert [document["cursor"] for _, _, document in asked.requests] == [[0, 2], "B", "C"]
@@ -292,7 +292,7 @@ def refusals_of_the_http_library() -> list[web.HTTPException]:
     ids=repr,
 )
 def test_whatever_the_server_refuses_is_raised_as_its_class(told: JabbaError, cls: type[RequestError]) -> None:
-    answer = answers.of_error(told)
+    answer = responses.of_error(told)
     error = error_of(answer.status, answer.body)
     assert type(error) is cls
     assert error.message == str(told)
@@ -302,7 +302,7 @@ def test_whatever_the_server_refuses_is_raised_as_its_class(told: JabbaError, cl
 
 @pytest.mark.parametrize("told", refusals_of_the_http_library(), ids=repr)
 def test_whatever_the_http_library_refuses_is_raised_as_a_class_of_its_type(told: web.HTTPException) -> None:
-    answer = answers.of_error(told)
+    answer = responses.of_error(told)
     error = error_of(answer.status, answer.body)
     assert json.loads(answer.body)["error"]["type"] == error.type
     assert answer.status == told.status

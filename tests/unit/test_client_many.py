@@ -8,7 +8,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from jabba import Client, Delivery, Forbidden, InvalidRequest, SyncClient, Unavailable, ids
+from jabba import Client, Delivery, Forbidden, InvalidRequest, SyncClient, Unavailable
+from jabba.jobs import ids
 from tests.unit.test_client import JOB as ACCEPTED
 
 JOB: dict[str, Any] = {"type": "shipping", "tasks": ["local", "shop", "ship", [1]]}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from jabba.persistence.verification.comparing import as_json, same
+from jabba.projection.verify.compare import as_json, same
 
 
 @pytest.mark.parametrize(

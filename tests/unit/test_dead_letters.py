@@ -6,9 +6,9 @@ from functools import partial
 
 import pytest
 
-from jabba.dead_letters import KEPT_BYTES, dead_letter, put_aside
 from jabba.errors import MessageTooLarge
-from jabba.log import MAX_MESSAGE_BYTES
+from jabba.kafka.dead_letter_writer import KEPT_BYTES, dead_letter, put_aside
+from jabba.kafka.writer import MAX_MESSAGE_BYTES
 
 
 def test_it_tells_reason_and_origin_and_has_the_bytes() -> None:

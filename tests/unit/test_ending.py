@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from jabba.ending import ended
+from jabba.concurrency.cancellation import ended
 
 
 async def swallowing(times: int) -> None:

@@ -6,12 +6,12 @@ from uuid import UUID
 
 import pytest
 
-from jabba import ids
 from jabba.errors import Unavailable
-from jabba.lifecycle import JobStatus, Strategy
-from jabba.models import Job
-from web.endings import Endings
-from web.live.hub import Hub
+from jabba.jobs import ids
+from jabba.jobs.lifecycle import JobStatus, Strategy
+from jabba.jobs.models import Job
+from web.streams.hub import Hub
+from web.wait_for_end import Endings
 
 
 def ended(job: UUID) -> Job:

@@ -2,11 +2,11 @@
 
 from uuid import uuid4
 
-from jabba.commands import CloseJob
-from jabba.lanes.engine import Origin
-from jabba.lanes.records import LaneName
-from jabba.lanes.tracker import Start
-from jabba.lifecycle import Strategy
+from jabba.engine.engine import Origin
+from jabba.engine.offsets import Start
+from jabba.engine.records import LaneName
+from jabba.jobs.lifecycle import Strategy
+from jabba.messages.commands import CloseJob
 from tests.support.processes import eventually
 from tests.unit.test_engine_loading import Worker, until_loaded
 

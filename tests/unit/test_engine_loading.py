@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from jabba.lanes.engine import Engine
-from jabba.lanes.gate import Gate, Retired
-from jabba.lanes.lane import Shared
-from jabba.lanes.store import Store
-from jabba.room import Room
+from jabba.concurrency.memory_budget import Room
+from jabba.engine.changelog import Store
+from jabba.engine.engine import Engine
+from jabba.engine.gate import Gate, Retired
+from jabba.engine.lane import Shared
 from tests.support.lanes import Events, Log, Runner
 from tests.support.processes import eventually
 

@@ -3,14 +3,14 @@
 import asyncio
 from uuid import uuid4
 
-from jabba.lanes.engine import Engine, Origin
-from jabba.lanes.forgetting import Window
-from jabba.lanes.gate import Gate
-from jabba.lanes.lane import Shared
-from jabba.lanes.policy import Policy
-from jabba.lanes.records import LaneName, LaneRecord
-from jabba.lanes.tracker import Start
-from jabba.room import Room
+from jabba.concurrency.memory_budget import Room
+from jabba.engine.dedup_markers import Window
+from jabba.engine.engine import Engine, Origin
+from jabba.engine.gate import Gate
+from jabba.engine.lane import Shared
+from jabba.engine.offsets import Start
+from jabba.engine.policy import Policy
+from jabba.engine.records import LaneName, LaneRecord
 from tests.support.lanes import Events, Runner, at_any_time
 from tests.support.processes import eventually
 from tests.unit.test_engine_loading import StubbornTable, Worker, until_loaded

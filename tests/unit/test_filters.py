@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jabba.errors import InvalidRequest
-from jabba.filters import (
+from jabba.jobs.models import Job, Task
+from jabba.search import (
     DEFAULT_LIMIT,
     JOBS,
     MAX_CONDITIONS,
@@ -32,7 +33,6 @@ from jabba.filters import (
     Search,
     parse_search,
 )
-from jabba.models import Job, Task
 
 ID = "6868d53f-6e37-46bc-af34-29e650446310"
 

@@ -5,7 +5,7 @@ from typing import Any, cast
 import pytest
 from aiokafka import TopicPartition
 
-from jabba.persistence.projector import Following, Projector
+from jabba.projection.projector import Following, Projector
 from jabba.settings import Settings
 
 PLACE = TopicPartition("jabba-tasks", 0)

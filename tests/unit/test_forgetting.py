@@ -1,8 +1,8 @@
 import pytest
 
-from jabba.lanes.forgetting import Markers, Window
-from jabba.lanes.records import LaneRecord
-from jabba.lanes.store import Store
+from jabba.engine.changelog import Store
+from jabba.engine.dedup_markers import Markers, Window
+from jabba.engine.records import LaneRecord
 from tests.support.lanes import Log, at_any_time
 
 

@@ -2,9 +2,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from agents.gaps import Found, Intake, Message
-from jabba.lanes.engine import Origin
-from jabba.log_reader import LogMessage
+from agents.replay import Found, Intake, Message
+from jabba.engine.engine import Origin
+from jabba.kafka.reader import LogMessage
 
 
 class Log:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from jabba.lanes.gate import Gate, Retired
+from jabba.engine.gate import Gate, Retired
 
 _LONG = 30.0
 

@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import pytest
 
-from jabba.backlog import Waiting
+from jabba.database.statistics import Oldest
 from jabba.errors import Unavailable
-from jabba.pages import Count
-from jabba.persistence.statistics import Oldest
+from jabba.jobs.pages import Count
+from jabba.kafka.lag import Waiting
 from tests.support.clocks import HandClock
 from web.gauges import Gauges
 from web.schemas import Stats, StatsOfJobs

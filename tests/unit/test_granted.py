@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from jabba import granted
 from jabba.errors import Refused
-from jabba.kafka import KafkaAccess, KafkaSecurity
-from jabba.rights import rights_of
-from jabba.topics import Topics
+from jabba.kafka import granted
+from jabba.kafka.acls import rights_of
+from jabba.kafka.security import KafkaAccess, KafkaSecurity
+from jabba.messages.topics import Topics
 
 ACCESS = KafkaAccess("k:9", KafkaSecurity(protocol="sasl_ssl", sasl="plain", user="shop", password="secret"))  # noqa: S106
 TOPICS = Topics()

@@ -10,7 +10,7 @@ from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import GroupAuthorizationFailedError
 from aiokafka.protocol.commit import OffsetFetchResponse_v3
 
-import jabba.kafka  # noqa: F401 — whoever reaches Kafka has imported it
+import jabba.kafka.security  # noqa: F401 — whoever reaches Kafka has imported it
 
 PLACE = TopicPartition("tasks", 0)
 LOADING, NOT_COORDINATOR, NOT_AVAILABLE, NOT_ALLOWED = 14, 16, 15, 30

@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from jabba.engine.changelog import Changelog, Store
+from jabba.engine.gate import Gate
+from jabba.engine.handover import HandOver
 from jabba.errors import Unavailable
-from jabba.lanes.gate import Gate
-from jabba.lanes.handover import HandOver
-from jabba.lanes.store import Changelog, Store
 from tests.support.lanes import Log, at_any_time
 
 _LONG = 30.0

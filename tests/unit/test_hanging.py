@@ -4,7 +4,7 @@ from uuid import UUID
 import pytest
 
 from agents.hanging import Hanging
-from jabba.transports.places import Held, Places
+from jabba.callbacks.places import Held, Places
 
 
 @dataclass

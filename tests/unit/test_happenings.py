@@ -4,12 +4,12 @@ from uuid import UUID
 
 import pytest
 
-from jabba import ids
-from jabba.events import KINDS, event_as_json
-from jabba.filters import EVENTS, parse_conditions
-from jabba.lifecycle import JobClosed, TaskFailed, TasksAborted, TaskStarted, Version
-from jabba.log_reader import LogMessage
-from web.live.happenings import EventFilter, Happening, happenings
+from jabba.jobs import ids
+from jabba.jobs.lifecycle import JobClosed, TaskFailed, TasksAborted, TaskStarted, Version
+from jabba.kafka.reader import LogMessage
+from jabba.messages.events import KINDS, event_as_json
+from jabba.search import EVENTS, parse_conditions
+from web.streams.stream_events import EventFilter, Happening, happenings
 
 JOB = UUID("01a209b3-0fbd-7764-ab25-cc8851dd49f4")
 VERSION = Version(0, 3, 7)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jabba
 from jabba.errors import request_errors
-from jabba.lifecycle import FINAL, JobStatus, TaskStatus
+from jabba.jobs.lifecycle import FINAL, JobStatus, TaskStatus
 from web.openapi import path_of
 from web.operations import Operation, operations_of
 from web.routes import VIEWS

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jabba import ids
 from jabba.errors import InvalidRequest
+from jabba.jobs import ids
 
 NOW = 1_795_000_000.123
 

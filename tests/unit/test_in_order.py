@@ -4,8 +4,8 @@ from contextlib import aclosing
 
 import pytest
 
-from jabba.in_order import in_order
-from jabba.room import Room
+from jabba.concurrency.memory_budget import Room
+from jabba.concurrency.ordered import in_order
 
 
 async def numbers(count: int) -> AsyncIterator[int]:

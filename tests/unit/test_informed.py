@@ -10,15 +10,15 @@ from uuid import UUID
 
 import pytest
 
-from jabba import ids
-from jabba.ending import ended
-from jabba.filters import EVENTS, parse_conditions
-from jabba.log_reader import LogMessage
-from web.live.happenings import EventFilter, Happening, KnownJob, happenings
-from web.live.hub import Hub, Reader, Selection, tell
-from web.live.informed import Informed
-from web.live.known_jobs import KnownJobs
-from web.live.marks import Mark
+from jabba.concurrency.cancellation import ended
+from jabba.jobs import ids
+from jabba.kafka.reader import LogMessage
+from jabba.search import EVENTS, parse_conditions
+from web.streams.cursor import Mark
+from web.streams.hub import Hub, Reader, Selection, tell
+from web.streams.job_cache import KnownJobs
+from web.streams.job_filter import Informed
+from web.streams.stream_events import EventFilter, Happening, KnownJob, happenings
 
 PARTITIONS = 2
 JOBS = [str(ids.new_job_id(1_790_000_000)) for _ in range(12)]
@@ -104,7 +104,7 @@ def known(told: Iterable[Happening]) -> Iterable[Happening]:
 
 @pytest.mark.parametrize("seed", range(8))
 async def test_readers_who_come_at_any_time_get_all_in_order(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("web.live.known_jobs._LEAST_SPACING_SECONDS", 0.0)
+    monkeypatch.setattr("web.streams.job_cache._LEAST_SPACING_SECONDS", 0.0)
     log = Log(seed)
     hubs = [Hub(tail_bytes=size, reader_bytes=10**6) for size in (3000, 10**6)]
     for hub in hubs:
@@ -194,7 +194,7 @@ async def test_who_comes_while_jobs_are_looked_up_gets_what_is_told_then() -> No
 
 
 async def test_whatever_goes_wrong_the_streams_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("web.live.informed._RESTART_SECONDS", 0.0)
+    monkeypatch.setattr("web.streams.job_filter._RESTART_SECONDS", 0.0)
     log = Log(0)
     failures = [RuntimeError("a defect"), OSError("too many open files")]
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from jabba.events import encode_event, encode_events
-from jabba.lifecycle import TaskStarted
-from jabba.persistence.intake import Intake, Message, Place
-from jabba.slices import encode_message
+from jabba.jobs.lifecycle import TaskStarted
+from jabba.messages.events import encode_event, encode_events
+from jabba.messages.slices import encode_message
+from jabba.projection.decode import Intake, Message, Place
 from tests.support.projecting import NOW, job_spec, new_job, slices_of, version
 
 

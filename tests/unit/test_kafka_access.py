@@ -11,9 +11,9 @@ from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.admin import SaslAuthenticateRequest
 from pydantic import SecretStr
 
-from jabba import up
 from jabba.errors import Unavailable, WrongSecurity
-from jabba.kafka import KafkaAccess, KafkaSecurity
+from jabba.kafka.security import KafkaAccess, KafkaSecurity
+from jabba.local import up
 from jabba.settings import Settings, SettingsError
 from tests.support.certificates import Authority
 from tests.support.kafka import PASSWORD

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from jabba.access import EVERY_TYPE, Role
+from jabba.auth.api_keys import Key, new_key
+from jabba.auth.roles import EVERY_TYPE, Role
 from jabba.errors import Unauthorized, Unavailable
-from jabba.keys import Key, new_key
 from tests.support.clocks import HandClock
-from web import keyring
+from web import authenticate
+from web.authenticate import Keyring, Seen
 from web.key_cache import KeyCache
-from web.keyring import Keyring, Seen
 
 SECONDS = 10.0
 OUTAGE_SECONDS = 100.0
@@ -123,7 +123,7 @@ async def test_another_secret_with_a_known_id_is_refused(rows: Keys, ring: Keyri
 async def test_ids_that_are_no_keys_are_forgotten_and_take_no_room_from_those_that_are(
     rows: Keys, ring: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keyring, "_REMEMBERED", 10)
+    monkeypatch.setattr(authenticate, "_REMEMBERED", 10)
     _, text = rows.make()
     await ring.caller(text)
     strangers = [new_key(Role.ADMIN, datetime(2026, 1, 1, tzinfo=UTC), types=EVERY_TYPE)[1] for _ in range(50)]
@@ -234,7 +234,7 @@ def test_a_file_that_is_not_ours_alone_or_holds_something_else_is_not_used(
 async def test_a_silent_postgresql_holds_a_known_key_up_for_a_moment_only_and_is_believed_when_it_answers(
     rows: Keys, clock: HandClock, ring: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keyring, "_PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(authenticate, "_PATIENCE_SECONDS", 0.01)
     key, text = rows.make()
     await ring.caller(text)
     rows.answers.clear()

@@ -5,11 +5,11 @@ from uuid import UUID
 
 import pytest
 
-from jabba import ids
 from jabba.errors import Unavailable
+from jabba.jobs import ids
 from tests.support.processes import eventually
-from web.live import known_jobs
-from web.live.known_jobs import KnownJobs
+from web.streams import job_cache
+from web.streams.job_cache import KnownJobs
 
 JOBS = [str(ids.new_job_id(1_790_000_000)) for _ in range(5)]
 
@@ -48,7 +48,7 @@ class World:
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr(known_jobs, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(job_cache, "PATIENCE_SECONDS", 0.05)
     return World()
 
 
@@ -87,7 +87,7 @@ async def test_without_postgresql_one_waits_and_learns_why(world: World) -> None
     await eventually(trouble_of(known, "PostgreSQL is away"))
     await asyncio.sleep(0.2)
     assert not waiting.done()
-    assert min(later - earlier for earlier, later in pairwise(world.asked_at)) >= known_jobs._LEAST_SPACING_SECONDS / 2
+    assert min(later - earlier for earlier, later in pairwise(world.asked_at)) >= job_cache._LEAST_SPACING_SECONDS / 2
     # While it is being asked once more, the reason is the same.
     world.seconds = 0.1
     await asyncio.sleep(0.1)

@@ -6,21 +6,21 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from jabba import strictjson
-from jabba.callbacks import TaskContext
+from jabba.callbacks.registry import TaskContext
+from jabba.callbacks.results import Answer, succeeded
+from jabba.concurrency.memory_budget import Room
+from jabba.engine.changelog import Store
+from jabba.engine.gate import Gate
+from jabba.engine.lane import Lane, Shared
+from jabba.engine.partition import OwnedPartition
+from jabba.engine.policy import Policy
+from jabba.engine.records import LaneName, LaneRecord
+from jabba.engine.turns import Turns
 from jabba.errors import MessageTooLarge
-from jabba.lanes.answers import Answer, succeeded
-from jabba.lanes.gate import Gate
-from jabba.lanes.lane import Lane, Shared
-from jabba.lanes.owned import OwnedPartition
-from jabba.lanes.policy import Policy
-from jabba.lanes.records import LaneName, LaneRecord
-from jabba.lanes.store import Store
-from jabba.lanes.turns import Turns
-from jabba.lifecycle import Strategy
-from jabba.models import Callback, TaskSpec
-from jabba.room import Room
-from jabba.slices import Slice
+from jabba.jobs import json_codec
+from jabba.jobs.lifecycle import Strategy
+from jabba.jobs.models import Callback, TaskSpec
+from jabba.messages.slices import Slice
 from tests.support.lanes import Events, Log, at_any_time
 
 EVERYTHING = 1 << 30
@@ -51,7 +51,7 @@ class SmallEvents(Events):
             sent: asyncio.Future[int] = asyncio.get_running_loop().create_future()
             sent.set_exception(MessageTooLarge(f"Kafka takes no message of {len(event):,} bytes into events"))
             return sent
-        self.told.append(strictjson.decode(event))
+        self.told.append(json_codec.decode(event))
         return super().send(job, event)
 
 

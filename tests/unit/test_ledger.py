@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jabba.errors import NotReady
-from jabba.persistence.verification.ledger import Entry, Ledger
+from jabba.projection.verify.external_sort import Entry, Ledger
 from tests.support.disks import file_size_limit
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jabba.lifecycle import (
+from jabba.jobs.lifecycle import (
     FINAL,
     TASK_TRANSITIONS,
     UNSUCCESSFUL,

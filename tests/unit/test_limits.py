@@ -3,8 +3,8 @@
 import pytest
 
 from jabba import Limits
-from jabba.log import MAX_MESSAGE_BYTES
-from jabba.models import MOST_META_BYTES, MOST_REQUEST_BYTES, MOST_RESULT_BYTES, MOST_TASK_ARGS_BYTES
+from jabba.jobs.models import MOST_META_BYTES, MOST_REQUEST_BYTES, MOST_RESULT_BYTES, MOST_TASK_ARGS_BYTES
+from jabba.kafka.writer import MAX_MESSAGE_BYTES
 from jabba.settings import Settings, SettingsError
 
 MOST = {

@@ -5,10 +5,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jabba.log_reader import LogMessage
-from web.live.happenings import happenings
-from web.live.hub import Hub, Reader, Selection, Tail, tell
-from web.live.marks import Mark, read_mark
+from jabba.kafka.reader import LogMessage
+from web.streams.cursor import Mark, read_mark
+from web.streams.hub import Hub, Reader, Selection, Tail, tell
+from web.streams.stream_events import happenings
 
 PARTITIONS = 3
 JOBS = [f"job-{number}" for number in range(6)]

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jabba.errors import InvalidRequest
-from web.live.marks import WHOLE, Mark, Place, read_mark
+from web.streams.cursor import WHOLE, Mark, Place, read_mark
 
 PLACES = st.builds(Place, st.integers(0, 10**18 - 1), st.just(WHOLE) | st.integers(0, 10**9 - 1))
 MARKS = st.dictionaries(st.integers(0, 7), PLACES, min_size=1).map(Mark)

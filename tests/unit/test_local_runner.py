@@ -7,11 +7,11 @@ from uuid import uuid4
 import pytest
 
 import jabba
-from jabba.callbacks import DuplicateCallback, TaskContext
-from jabba.lanes.answers import Answer
-from jabba.lifecycle import TaskFailed, TaskRescued, TaskSucceeded
-from jabba.models import Callback
-from jabba.transports.local import LocalRunner
+from jabba.callbacks.local import LocalRunner
+from jabba.callbacks.registry import DuplicateCallback, TaskContext
+from jabba.callbacks.results import Answer
+from jabba.jobs.lifecycle import TaskFailed, TaskRescued, TaskSucceeded
+from jabba.jobs.models import Callback
 
 CONTEXT = TaskContext(uuid4(), uuid4(), 2)
 

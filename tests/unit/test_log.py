@@ -6,10 +6,10 @@ from typing import Any, ClassVar, NamedTuple
 import pytest
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError
 
-import jabba.log
+import jabba.kafka.writer
 from jabba.errors import Refused
-from jabba.kafka import KafkaAccess
-from jabba.log import Log
+from jabba.kafka.security import KafkaAccess
+from jabba.kafka.writer import Log
 
 SECONDS = 5.0
 
@@ -66,7 +66,7 @@ async def log(monkeypatch: pytest.MonkeyPatch) -> Log:
     FakeProducer.made.clear()
     FakeProducer.answers.clear()
     FakeProducer.flushes = asyncio.Event()
-    monkeypatch.setattr(jabba.log, "AIOKafkaProducer", FakeProducer)
+    monkeypatch.setattr(jabba.kafka.writer, "AIOKafkaProducer", FakeProducer)
     return Log(KafkaAccess("nowhere:1"))
 
 
@@ -85,7 +85,7 @@ async def test_who_waits_for_a_producer_that_is_discarded_is_served_by_the_next_
 async def test_a_discarded_producer_that_is_slow_to_flush_is_closed_once_it_has(
     log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jabba.log, "_DISCARD_SECONDS", 0.01)
+    monkeypatch.setattr(jabba.kafka.writer, "_DISCARD_SECONDS", 0.01)
     FakeProducer.answers["topic"] = UnknownTopicOrPartitionError()
     appending = asyncio.create_task(log.append("topic", 0, b""))
     await until(lambda: len(FakeProducer.made) > 1)
@@ -97,7 +97,7 @@ async def test_a_discarded_producer_that_is_slow_to_flush_is_closed_once_it_has(
 async def test_stopping_gives_up_what_is_not_acknowledged(
     log: Log, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(jabba.log, "_STOP_SECONDS", 0.01)
+    monkeypatch.setattr(jabba.kafka.writer, "_STOP_SECONDS", 0.01)
     FakeProducer.answers["topic"] = 1
     await log.append("topic", 0, b"")
     async with asyncio.timeout(SECONDS):

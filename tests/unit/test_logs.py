@@ -2,7 +2,7 @@
 
 import logging
 
-from jabba.cli.logs import Repetitions
+from jabba.monitoring.logs import Repetitions
 
 
 def record(name: str, said: str, at: float) -> logging.LogRecord:
@@ -25,7 +25,7 @@ def test_what_aiokafka_says_again_and_again_is_told_now_and_then_with_how_often(
 
 
 def test_what_is_new_and_what_others_say_is_told_at_once() -> None:
-    others = [("jabba.app", "no node", at) for at in (0.0, 0.1)]
+    others = [("jabba.faust_app", "no node", at) for at in (0.0, 0.1)]
     assert passed(("aiokafka", "no node", 0), ("aiokafka.conn", "no node", 1), ("aiokafka", "closed", 2), *others) == [
         "no node 1",
         "no node 1",

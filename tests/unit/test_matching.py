@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jabba import ids
-from jabba.filters import JOBS, TASKS, Collection, Item, meets, parse_search
-from jabba.lifecycle import JobStatus, Strategy, TaskStatus
-from jabba.models import Callback, Job, Task
+from jabba.jobs import ids
+from jabba.jobs.lifecycle import JobStatus, Strategy, TaskStatus
+from jabba.jobs.models import Callback, Job, Task
+from jabba.search import JOBS, TASKS, Collection, Item, meets, parse_search
 from tests.support.reference_filter import Row, Rows
 from tests.support.searches import DOCUMENTS, KEYS, SCALARS, searches
 

@@ -3,12 +3,12 @@ from uuid import UUID
 
 import pytest
 
-from jabba.callbacks import TaskContext
-from jabba.lanes import answers
-from jabba.lanes.answers import Answer
-from jabba.models import Callback
-from jabba.transports.measured import MeasuredRunner
-from jabba.transports.places import Held
+from jabba.callbacks import results
+from jabba.callbacks.instrumented import MeasuredRunner
+from jabba.callbacks.places import Held
+from jabba.callbacks.registry import TaskContext
+from jabba.callbacks.results import Answer
+from jabba.jobs.models import Callback
 
 CONTEXT = TaskContext(UUID(int=1), UUID(int=2), 1)
 CALLBACK = Callback(service="local", module="m", function="f", args=[])
@@ -29,12 +29,12 @@ class Scripted:
 
 
 async def test_outcomes_are_counted_and_timed() -> None:
-    scripted = Scripted(answers.succeeded({}), answers.failed("no"), answers.raised(ValueError()))
+    scripted = Scripted(results.succeeded({}), results.failed("no"), results.raised(ValueError()))
     runner = MeasuredRunner(scripted, lambda: scripted.now)
     assert [await runner.run(CALLBACK, CONTEXT) for _ in range(3)] == [
-        answers.succeeded({}),
-        answers.failed("no"),
-        answers.raised(ValueError()),
+        results.succeeded({}),
+        results.failed("no"),
+        results.raised(ValueError()),
     ]
     with pytest.raises(asyncio.CancelledError):
         await runner.run(CALLBACK, CONTEXT)
@@ -48,7 +48,7 @@ async def test_what_runs_is_known() -> None:
     class Looking:
         async def run(self, _callback: Callback, _context: TaskContext) -> Answer:
             seen.extend(runner.running)
-            return answers.succeeded({})
+            return results.succeeded({})
 
     runner = MeasuredRunner(Looking(), lambda: 7.0)
     await runner.run(CALLBACK, CONTEXT)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from jabba.figures import Durations
-from jabba.metrics import PROJECTOR, RELAY, WEB, WORKER, Exposition, Shown
-from web.traffic import OTHER, Traffic
+from jabba.monitoring.histogram import Durations
+from jabba.monitoring.metrics import PROJECTOR, RELAY, WEB, WORKER, Exposition, Shown
+from web.process_metrics import OTHER, Traffic
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 HEAD = "| metric | kind | labels | what |\n| --- | --- | --- | --- |\n"

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from jabba.errors import InvalidRequest, LimitExceeded
-from jabba.lifecycle import Strategy
-from jabba.models import Callback, JobSpec, Limits, TaskSpec, field_path
+from jabba.jobs.lifecycle import Strategy
+from jabba.jobs.models import Callback, JobSpec, Limits, TaskSpec, field_path
 
 LIMITS = Limits(tasks_per_job=3)
 CALL = {"service": "local", "module": "m", "function": "f", "args": [1]}

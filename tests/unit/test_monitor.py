@@ -5,8 +5,8 @@ from functools import partial
 import pytest
 from aiohttp import ClientSession
 
-from jabba.metrics import Exposition
-from jabba.monitor import Monitor
+from jabba.monitoring.health_server import Monitor
+from jabba.monitoring.metrics import Exposition
 from tests.support.http import get
 
 

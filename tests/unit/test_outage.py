@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Awaitable
 import pytest
 
 from jabba.errors import NotReady, Refused, Unavailable
-from jabba.models import Limits
-from jabba.submission import Prepared, Submitted, prepare
+from jabba.jobs.models import Limits
+from jabba.producer.submission import Prepared, Submitted, prepare
 from tests.support.processes import eventually
-from web import outage
-from web.outage import Outage
+from web import circuit_breaker
+from web.circuit_breaker import Outage
 
 JOB = prepare({"type": "t", "tasks": ["local", "m", "f"]}, Limits(), time.time())
 
@@ -55,7 +55,7 @@ def kafka() -> Kafka:
 
 @pytest.fixture
 async def sender(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Outage]:
-    monkeypatch.setattr(outage, "_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(circuit_breaker, "_PAUSE_SECONDS", 0.001)
     async with Outage(kafka.send, kafka.ask) as made:
         yield made
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from jabba import ids, outbox
+from jabba import outbox
 from jabba.errors import InvalidRequest, LimitExceeded
-from jabba.models import Limits
+from jabba.jobs import ids
+from jabba.jobs.models import Limits
+from jabba.producer.submission import prepare
 from jabba.settings import Settings
-from jabba.submission import prepare
 
 CALL = ["local", "shop", "ship", [1, 1.5, "☃", {"a": None}]]
 

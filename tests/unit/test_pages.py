@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from jabba.cli import commands
+from jabba.monitoring.watchdog import EXIT_CODE
 from jabba.settings import PREFIX, Settings
-from jabba.watchdog import EXIT_CODE
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

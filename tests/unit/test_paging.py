@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jabba.errors import InvalidRequest
-from jabba.filters import JOBS, TASKS, Search, paging, parse_search, tasks_of_job, write_token
+from jabba.search import JOBS, TASKS, Search, cursor, parse_search, tasks_of_job, write_token
 
 ID = "6868d53f-6e37-46bc-af34-29e650446310"
 MOMENT = "2026-11-24T13:40:04.123000Z"
@@ -91,7 +91,7 @@ def test_a_forged_token_says_values_of_the_right_types_or_nothing(said: Any) -> 
     """The digest is no secret."""
     search = parse_search(BODY, JOBS)
     text = json.dumps(said).encode()
-    forged = base64.urlsafe_b64encode(paging._digest(search, text) + text).rstrip(b"=").decode()
+    forged = base64.urlsafe_b64encode(cursor._digest(search, text) + text).rstrip(b"=").decode()
     assert refused({**BODY, "cursor": forged}) == ["cursor"]
 
 

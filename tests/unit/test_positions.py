@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jabba.errors import InvalidRequest
-from jabba.positions import read_position, write_position
+from jabba.messages.positions import read_position, write_position
 
 
 @given(st.dictionaries(st.integers(0, 999_999_999), st.integers(0, 10**18 - 1), min_size=1))

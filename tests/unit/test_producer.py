@@ -5,13 +5,13 @@ from uuid import UUID
 
 import pytest
 
-from jabba import ids, producer
 from jabba.errors import InvalidRequest, LimitExceeded, NotReady, Unavailable
-from jabba.log import Log
-from jabba.models import Callback, Job, Limits, TaskSpec
-from jabba.producer import Producer, SyncProducer
-from jabba.slices import Slice, decode_message
-from jabba.submission import prepare
+from jabba.jobs import ids
+from jabba.jobs.models import Callback, Job, Limits, TaskSpec
+from jabba.kafka.writer import Log
+from jabba.messages.slices import Slice, decode_message
+from jabba.producer import Producer, SyncProducer, producer
+from jabba.producer.submission import prepare
 
 NOW = 1_700_000_000.0
 TASK = ["local", "shop", "ship", [1]]

@@ -2,10 +2,10 @@
 
 import pytest
 
-from jabba import ids
-from jabba.lifecycle import JobClosed, Strategy, TaskFailed, TasksAborted, TaskStarted, TaskSucceeded
-from jabba.persistence.projection import MAX_SKEW_SECONDS, Fact, ImpossibleFact, fold
-from jabba.persistence.writes import JOB_COLUMNS, TASK_COLUMNS
+from jabba.jobs import ids
+from jabba.jobs.lifecycle import JobClosed, Strategy, TaskFailed, TasksAborted, TaskStarted, TaskSucceeded
+from jabba.projection.fold import MAX_SKEW_SECONDS, Fact, ImpossibleFact, fold
+from jabba.projection.statements import JOB_COLUMNS, TASK_COLUMNS
 from tests.support.projecting import NOW, facts, job_spec, new_job, slices_of, version
 
 

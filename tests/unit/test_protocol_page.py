@@ -5,14 +5,9 @@ import re
 from pathlib import Path
 from uuid import UUID
 
-from jabba import events
-from jabba.commands import CloseJob
-from jabba.dead_letters import dead_letter
-from jabba.events import event_as_json
-from jabba.filters import EVENTS, JOBS_OF_EVENTS
-from jabba.ids import new_job_id
-from jabba.lanes.records import Claim, JobRecord, LaneRecord, Parting
-from jabba.lifecycle import (
+from jabba.engine.records import Claim, JobRecord, LaneRecord, Parting
+from jabba.jobs.ids import new_job_id
+from jabba.jobs.lifecycle import (
     TASK_TRANSITIONS,
     Event,
     JobClosed,
@@ -25,7 +20,12 @@ from jabba.lifecycle import (
     TaskSucceeded,
     Version,
 )
-from jabba.slices import Slice
+from jabba.kafka.dead_letter_writer import dead_letter
+from jabba.messages import events
+from jabba.messages.commands import CloseJob
+from jabba.messages.events import event_as_json
+from jabba.messages.slices import Slice
+from jabba.search import EVENTS, JOBS_OF_EVENTS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
 JOB: UUID = new_job_id(1_700_000_000)

@@ -1,9 +1,9 @@
 from uuid import UUID
 
-from jabba.ids import new_job_id
-from jabba.lifecycle import Strategy
-from jabba.models import JobSpec, Limits
-from jabba.slices import EncodedSlice, Rerun, Slice, cut, decode_message, encode_message, partition_key
+from jabba.jobs.ids import new_job_id
+from jabba.jobs.lifecycle import Strategy
+from jabba.jobs.models import JobSpec, Limits
+from jabba.messages.slices import EncodedSlice, Rerun, Slice, cut, decode_message, encode_message, partition_key
 
 JOB: UUID = new_job_id(1_700_000_000)
 

@@ -2,8 +2,8 @@
 
 from typing import get_args
 
-from jabba.rights import Operation, Process, Right, rights_of
-from jabba.topics import Topics
+from jabba.kafka.acls import Operation, Process, Right, rights_of
+from jabba.messages.topics import Topics
 from tests.support.rights import PAGE, granted_by_commands, user_of
 
 MODULE = "tests.unit.test_rights_page"

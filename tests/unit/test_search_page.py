@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from jabba import filters
+from jabba import search
 from jabba.errors import InvalidRequest
-from jabba.filters import JOBS, TASKS, Rule, parse_search
+from jabba.search import JOBS, TASKS, Rule, parse_search
 
 PAGE = (Path(__file__).parents[2] / "docs" / "search.md").read_text()
 RULES = PAGE.partition("| rule | text |")[2].partition("\n\n")[0]
@@ -42,7 +42,7 @@ def test_the_longer_examples_are_searches() -> None:
 def test_the_limits_are_those_that_are_told() -> None:
     told = PAGE.partition("## Limits")[2]
     for limit in ("MAX_CONDITIONS", "MAX_DEPTH", "MAX_VALUES", "MAX_LIMIT", "DEFAULT_LIMIT", "MAX_OFFSET", "MAX_TEXT"):
-        assert f"{getattr(filters, limit):,}" in told, limit
+        assert f"{getattr(search, limit):,}" in told, limit
 
 
 def test_the_places_in_the_page_are_those_of_mistakes() -> None:

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jabba.errors import InvalidRequest
-from jabba.filters import (
+from jabba.search import (
     JOBS,
     MAX_CONDITIONS,
     MAX_DEPTH,

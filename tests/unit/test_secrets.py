@@ -8,10 +8,11 @@ import pytest
 from pydantic import SecretStr
 from pydantic_core import to_json
 
-from jabba import Client, SyncClient, Unavailable, key_file
-from jabba.app import WebServer
-from jabba.persistence import migrations, queries
-from jabba.persistence.database import Database, checked
+from jabba import Client, SyncClient, Unavailable
+from jabba.database import migrations, queries
+from jabba.database.connection import Database, checked
+from jabba.faust_app import WebServer
+from jabba.local import data_directory
 from jabba.settings import Settings, SettingsError
 from tests.support.keys import KEY
 from tests.support.projecting import new_job
@@ -85,24 +86,24 @@ def test_a_web_process_keeps_no_log_of_requests() -> None:
 
 def test_the_key_of_a_local_jabba_is_its_owners_and_goes_to_no_other_url(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    key_file.write(data, "first")
-    key_file.write(data, KEY)
+    data_directory.write(data, "first")
+    data_directory.write(data, KEY)
     served = Settings(kafka="127.0.0.1:1", database=SecretStr("postgresql://jabba:secret@127.0.0.1:2/jabba"))
-    key_file.write_places(data, "http://127.0.0.1:8600", served)
+    data_directory.write_places(data, "http://127.0.0.1:8600", served)
     settings = Settings(data=data)
 
     assert {path.stat().st_mode & 0o777 for path in data.iterdir()} == {0o600}
     assert sorted(path.name for path in data.iterdir()) == ["database", "kafka", "key", "url"]
-    found = key_file.with_places(settings)
+    found = data_directory.with_places(settings)
     assert (found.kafka, found.database) == (served.kafka, served.database)
     for own in (Settings(data=data, kafka="other:9092"), Settings(data=tmp_path / "none")):
-        assert key_file.with_places(own) is own or key_file.with_places(own) == own
-    assert key_file.key_for(settings, "http://127.0.0.1:8600/") == KEY
+        assert data_directory.with_places(own) is own or data_directory.with_places(own) == own
+    assert data_directory.key_for(settings, "http://127.0.0.1:8600/") == KEY
     for other in ("http://127.0.0.1:8601", "http://jabba.example:8600", "https://127.0.0.1:8600"):
-        assert key_file.key_for(settings, other) is None
+        assert data_directory.key_for(settings, other) is None
     given = Settings(data=data, key=SecretStr("given"))
-    assert key_file.key_for(given, "http://jabba.example:8600") == "given"
-    assert key_file.key_for(Settings(data=tmp_path / "none"), "http://127.0.0.1:8600") is None
+    assert data_directory.key_for(given, "http://jabba.example:8600") == "given"
+    assert data_directory.key_for(Settings(data=tmp_path / "none"), "http://127.0.0.1:8600") is None
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "", "192.0.2.1", "::", "jabba.example"])  # noqa: S104 — is refused

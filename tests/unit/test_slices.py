@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jabba import ids, slices, strictjson
+from jabba.engine.records import LaneRecord
 from jabba.errors import InvalidRequest, LimitExceeded
-from jabba.lanes.records import LaneRecord
-from jabba.lifecycle import Strategy
-from jabba.models import JobSpec, Limits
-from jabba.slices import MAX_BYTES, MAX_TASKS, EncodedSlice, Slice
+from jabba.jobs import ids, json_codec
+from jabba.jobs.lifecycle import Strategy
+from jabba.jobs.models import JobSpec, Limits
+from jabba.messages import slices
+from jabba.messages.slices import MAX_BYTES, MAX_TASKS, EncodedSlice, Slice
 
 LIMITS = Limits()
 JOB = ids.new_job_id(1_795_000_000)
@@ -111,8 +112,8 @@ def test_what_is_so_deep_that_no_reader_could_read_it_is_named(
     def cut_nested(levels: int) -> list[EncodedSlice]:
         return slices.cut(JobSpec.parse({"type": "t"} | given(nested(levels)), LIMITS), JOB, LIMITS)
 
-    assert len(read(cut_nested(strictjson.DEEPEST - 1))) == 1
-    for levels in (strictjson.DEEPEST, 194):
+    assert len(read(cut_nested(json_codec.DEEPEST - 1))) == 1
+    for levels in (json_codec.DEEPEST, 194):
         with pytest.raises(InvalidRequest) as refused:
             cut_nested(levels)
         assert [one.field for one in refused.value.fields] == [field]
@@ -147,13 +148,13 @@ def test_what_is_no_message_of_slices_is_refused(text: bytes) -> None:
     ],
 )
 def test_a_slice_that_contradicts_itself_is_refused(wrong: dict[str, Any], told: str) -> None:
-    slice_ = strictjson.decode(cut([1, 1])[0].text) | wrong
+    slice_ = json_codec.decode(cut([1, 1])[0].text) | wrong
     with pytest.raises(ValueError, match=told):
-        slices.decode_message(strictjson.encode([slice_]))
+        slices.decode_message(json_codec.encode([slice_]))
 
 
 def test_a_task_that_ended_twice_has_ended_once() -> None:
-    (slice_,) = slices.decode_message(strictjson.encode([strictjson.decode(cut([1, 1])[0].text) | {"done": [0, 0]}]))
+    (slice_,) = slices.decode_message(json_codec.encode([json_codec.decode(cut([1, 1])[0].text) | {"done": [0, 0]}]))
     assert LaneRecord.start(slice_, 0).done == 0b1
 
 

@@ -5,17 +5,17 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from jabba.callbacks import TaskContext
-from jabba.lanes.answers import Answer, succeeded
-from jabba.lanes.carried import CARRIED_BYTES
-from jabba.lanes.gate import Gate
-from jabba.lanes.lane import Shared
-from jabba.lanes.owned import OwnedPartition
-from jabba.lanes.policy import Policy
-from jabba.lifecycle import Strategy
-from jabba.models import Callback, TaskSpec
-from jabba.room import Room
-from jabba.slices import Slice
+from jabba.callbacks.registry import TaskContext
+from jabba.callbacks.results import Answer, succeeded
+from jabba.concurrency.memory_budget import Room
+from jabba.engine.carried import CARRIED_BYTES
+from jabba.engine.gate import Gate
+from jabba.engine.lane import Shared
+from jabba.engine.partition import OwnedPartition
+from jabba.engine.policy import Policy
+from jabba.jobs.lifecycle import Strategy
+from jabba.jobs.models import Callback, TaskSpec
+from jabba.messages.slices import Slice
 from tests.support.lanes import Events, Log, Runner, at_any_time
 from tests.support.processes import eventually
 

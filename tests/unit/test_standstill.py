@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 import pytest
 from faust.types import TP
 
-from agents.standstill import Extent, Standstill
+from agents.stall_detection import Extent, Standstill
+from jabba.engine.offsets import Start
 from jabba.errors import Unavailable
-from jabba.lanes.tracker import Start
 
 END = 30
 

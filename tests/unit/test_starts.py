@@ -5,8 +5,8 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.types import TP
 
 from agents.starts import Found, is_another_log, start_of
-from jabba.lanes.tracker import Start
-from jabba.marks import Known, known_of, marked
+from jabba.engine.offsets import Start
+from jabba.kafka.committed_offsets import Known, known_of, marked
 
 PLACE = TP("tasks", 2)
 

@@ -5,19 +5,20 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from jabba import strictjson
-from jabba.callbacks import TaskContext
-from jabba.events import event_from_json
-from jabba.lanes import lane, owned
-from jabba.lanes.answers import Answer, succeeded
-from jabba.lanes.gate import Gate
-from jabba.lanes.lane import Shared
-from jabba.lanes.owned import OwnedPartition
-from jabba.lanes.policy import Policy
-from jabba.lifecycle import Event, JobClosed, Strategy, TaskStarted, TaskSucceeded
-from jabba.models import Callback, TaskSpec
-from jabba.room import Room
-from jabba.slices import Slice
+from jabba.callbacks.registry import TaskContext
+from jabba.callbacks.results import Answer, succeeded
+from jabba.concurrency.memory_budget import Room
+from jabba.engine import lane
+from jabba.engine import partition as engine_partition
+from jabba.engine.gate import Gate
+from jabba.engine.lane import Shared
+from jabba.engine.partition import OwnedPartition
+from jabba.engine.policy import Policy
+from jabba.jobs import json_codec
+from jabba.jobs.lifecycle import Event, JobClosed, Strategy, TaskStarted, TaskSucceeded
+from jabba.jobs.models import Callback, TaskSpec
+from jabba.messages.events import event_from_json
+from jabba.messages.slices import Slice
 from tests.support.lanes import Events, Log, Runner, at_any_time
 
 SLOTS = 3
@@ -60,7 +61,7 @@ def tasks(count: int, strategy: Strategy) -> Slice:
 
 async def test_an_event_after_a_stumble_has_a_higher_number_than_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or the projection, to which the highest counts, would leave the task CONSUMED."""
-    monkeypatch.setattr(owned, "_FIRST_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(engine_partition, "_FIRST_RETRY_SECONDS", 0.0)
     # Announced at once before the stumble, and not at all after it.
     monkeypatch.setattr(lane, "CONSUMED_AFTER_SECONDS", 0.0)
     events, sent = Events(), list[Event | JobClosed]()
@@ -74,7 +75,7 @@ async def test_an_event_after_a_stumble_has_a_higher_number_than_one_before(monk
             raise RuntimeError("a defect")
 
     def note(job: UUID, text: bytes) -> asyncio.Future[int]:
-        sent.append(event_from_json(strictjson.decode(text)))
+        sent.append(event_from_json(json_codec.decode(text)))
         return Events.send(events, job, text)
 
     monkeypatch.setattr(events, "send", note)
@@ -89,7 +90,7 @@ async def test_an_event_after_a_stumble_has_a_higher_number_than_one_before(monk
 
 
 async def test_no_slot_is_lost_when_a_concurrent_lane_stumbles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(owned, "_FIRST_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(engine_partition, "_FIRST_RETRY_SECONDS", 0.0)
     gate, runner = Gate(asyncio.Semaphore(SLOTS)), BrokenRunner(broken=4 * SLOTS)
     partition = OwnedPartition(Shared(gate, Events(), runner, 1024, 3, lambda: 0.0), Room(10, 1000), Policy(), print)
     partition.gate.open()

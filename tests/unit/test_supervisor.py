@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jabba.supervisor import BackOff, Child, Program, Supervisor
+from jabba.local.supervisor import BackOff, Child, Program, Supervisor
 from tests.support.processes import ChildProcess, eventually
 
 SOON = 20.0
@@ -207,7 +207,7 @@ async def test_kill_ends_all_at_once_even_while_they_are_being_stopped() -> None
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere an orphan lives on")
 async def test_children_die_with_their_supervisor(tmp_path: Path) -> None:
     code = (
-        "import asyncio, os, sys; from jabba.supervisor import Child, Program\n"
+        "import asyncio, os, sys; from jabba.local.supervisor import Child, Program\n"
         "async def main():\n"
         "    code = 'import os, time; print(os.getpid(), flush=True); time.sleep(1000)'\n"
         "    program = Program('one', [sys.executable, '-c', code], dict(os.environ))\n"

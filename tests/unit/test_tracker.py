@@ -3,7 +3,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jabba.lanes.tracker import AckTracker, Start
+from jabba.engine.offsets import AckTracker, Start
 
 
 def test_nothing_beyond_what_still_runs_is_committed() -> None:

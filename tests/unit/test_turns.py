@@ -5,16 +5,16 @@ from uuid import uuid4
 
 import pytest
 
-from jabba.commands import CloseJob
-from jabba.lanes.gate import Gate
-from jabba.lanes.lane import Shared
-from jabba.lanes.owned import OwnedPartition
-from jabba.lanes.policy import Policy
-from jabba.lanes.records import JobRecord, LaneName
-from jabba.lifecycle import Strategy
-from jabba.models import Callback, TaskSpec
-from jabba.room import Room
-from jabba.slices import Slice
+from jabba.concurrency.memory_budget import Room
+from jabba.engine.gate import Gate
+from jabba.engine.lane import Shared
+from jabba.engine.partition import OwnedPartition
+from jabba.engine.policy import Policy
+from jabba.engine.records import JobRecord, LaneName
+from jabba.jobs.lifecycle import Strategy
+from jabba.jobs.models import Callback, TaskSpec
+from jabba.messages.commands import CloseJob
+from jabba.messages.slices import Slice
 from tests.support.lanes import Events, Log, Runner
 from tests.support.processes import eventually
 

@@ -5,18 +5,18 @@ from uuid import uuid4
 
 import pytest
 
-from jabba.lanes import store as lanes_store
-from jabba.lanes.engine import Engine
-from jabba.lanes.gate import Gate
-from jabba.lanes.lane import Shared
-from jabba.lanes.owned import OwnedPartition
-from jabba.lanes.policy import Policy
-from jabba.lanes.records import JobRecord, LaneName, LaneRecord
-from jabba.lanes.store import CLEAN_KEY, EPOCH_KEY, Changelog, Store
-from jabba.lifecycle import Strategy
-from jabba.models import Callback, TaskSpec
-from jabba.room import Room
-from jabba.slices import Slice
+from jabba.concurrency.memory_budget import Room
+from jabba.engine import changelog as lanes_store
+from jabba.engine.changelog import CLEAN_KEY, EPOCH_KEY, Changelog, Store
+from jabba.engine.engine import Engine
+from jabba.engine.gate import Gate
+from jabba.engine.lane import Shared
+from jabba.engine.partition import OwnedPartition
+from jabba.engine.policy import Policy
+from jabba.engine.records import JobRecord, LaneName, LaneRecord
+from jabba.jobs.lifecycle import Strategy
+from jabba.jobs.models import Callback, TaskSpec
+from jabba.messages.slices import Slice
 from tests.support.lanes import Events, Log, Runner, at_any_time
 
 _NEWER = b'{"v":2,"ended":null,"digest":"d","offset":0,"seq":0,"failed":false}'

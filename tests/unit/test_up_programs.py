@@ -2,8 +2,8 @@
 
 import pytest
 
+from jabba.local.up import _Running
 from jabba.settings import Settings
-from jabba.up import _Running
 
 
 @pytest.fixture(autouse=True)

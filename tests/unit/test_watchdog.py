@@ -1,6 +1,6 @@
 import pytest
 
-from jabba.watchdog import EXIT_CODE, Watchdog
+from jabba.monitoring.watchdog import EXIT_CODE, Watchdog
 
 WORK = "work waits and none is done"
 

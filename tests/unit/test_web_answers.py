@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from jabba import ids
 from jabba.errors import Conflict, FieldError, InvalidRequest, LimitExceeded, NotFound, NotReady, Refused, Unavailable
-from jabba.lifecycle import JobStatus, Strategy
-from jabba.models import Job
-from jabba.submission import Submitted
-from web import answers
+from jabba.jobs import ids
+from jabba.jobs.lifecycle import JobStatus, Strategy
+from jabba.jobs.models import Job
+from jabba.producer.submission import Submitted
+from web import responses
 
 MOMENT = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
 JOB = Job(
@@ -26,7 +26,7 @@ JOB = Job(
 )
 
 
-def error_of(answer: answers.Answer) -> Any:
+def error_of(answer: responses.Answer) -> Any:
     document = json.loads(answer.body)
     assert list(document) == ["error"]
     assert list(document["error"]) == ["type", "message", "fields"]
@@ -34,7 +34,7 @@ def error_of(answer: answers.Answer) -> Any:
 
 
 def test_data_stands_under_its_key_and_models_have_their_json_form() -> None:
-    answer = answers.of_data([JOB], next=None)
+    answer = responses.of_data([JOB], next=None)
     assert answer.status == 200
     assert json.loads(answer.body) == {
         "data": [
@@ -58,7 +58,7 @@ def test_data_stands_under_its_key_and_models_have_their_json_form() -> None:
 
 
 def test_a_submission_is_answered_with_the_job_its_place_in_the_log_and_on_the_web() -> None:
-    answer = answers.of_submission(Submitted(JOB.id, {3: 5, 1: 12}, JOB))
+    answer = responses.of_submission(Submitted(JOB.id, {3: 5, 1: 12}, JOB))
     data = json.loads(answer.body)["data"]
     assert answer.status == 201
     assert answer.headers["Location"] == f"/v1/jobs/{JOB.id}"
@@ -79,9 +79,9 @@ def test_a_submission_is_answered_with_the_job_its_place_in_the_log_and_on_the_w
     ],
 )
 def test_each_refusal_has_its_status_its_type_and_its_fields(error: Exception, status: int, kind: str) -> None:
-    answer = answers.of_error(error)
+    answer = responses.of_error(error)
     described = error_of(answer)
-    assert answers.is_expected(error)
+    assert responses.is_expected(error)
     assert (answer.status, described["type"]) == (status, kind)
     assert described["fields"] == [vars_of(one) for one in getattr(error, "fields", [])]
 
@@ -101,15 +101,15 @@ def vars_of(one: FieldError) -> dict[str, str]:
     ],
 )
 def test_what_the_http_library_refuses_has_the_same_form(error: web.HTTPException, status: int, kind: str) -> None:
-    answer = answers.of_error(error)
+    answer = responses.of_error(error)
     assert (answer.status, error_of(answer)["type"]) == (status, kind)
     assert answer.headers.get("Allow") == ("GET" if status == 405 else None)
 
 
 def test_a_defect_tells_the_caller_nothing_of_the_inside() -> None:
     error = RuntimeError("password=secret")
-    answer = answers.of_error(error)
-    assert not answers.is_expected(error)
+    answer = responses.of_error(error)
+    assert not responses.is_expected(error)
     assert answer.status == 500
     assert error_of(answer)["type"] == "internal_error"
     assert b"secret" not in answer.body
@@ -118,7 +118,7 @@ def test_a_defect_tells_the_caller_nothing_of_the_inside() -> None:
 
 def test_the_answer_to_a_request_with_very_many_mistakes_is_not_larger_than_it() -> None:
     fields = [FieldError(f"tasks[{number}]", "wrong") for number in range(100_000)]
-    answer = answers.of_error(InvalidRequest("100000 invalid fields; " + "x" * 100_000, fields))
+    answer = responses.of_error(InvalidRequest("100000 invalid fields; " + "x" * 100_000, fields))
     described = error_of(answer)
     assert described["fields"][99]["field"] == "tasks[99]"
     assert described["message"].startswith("100000 invalid fields")
@@ -126,7 +126,7 @@ def test_the_answer_to_a_request_with_very_many_mistakes_is_not_larger_than_it()
 
 
 def test_what_kafka_refuses_names_no_brokers_and_users() -> None:
-    answer = answers.of_error(
+    answer = responses.of_error(
         Refused("Kafka at k-1.internal:9094 does not allow user 'web' Write on topic jabba-tasks")
     )
     assert answer.status == 503

@@ -1,6 +1,6 @@
 import pytest
 
-from web.lines import Line, Lines
+from web.ndjson import Line, Lines
 
 
 def cut(text: bytes, size: int, limit: int = 100) -> list[Line]:

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from jabba.errors import Forbidden, InvalidRequest, NotFound, RequestError
-from jabba.filters import JOBS, TASKS, parse_search
+from jabba.search import JOBS, TASKS, parse_search
 from web import requests
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jabba import ids
-from jabba.persistence.weeks import MILLISECONDS, Week, weeks_between
+from jabba.database.weeks import MILLISECONDS, Week, weeks_between
+from jabba.jobs import ids
 
 MONDAY = int(datetime(2026, 11, 23, tzinfo=UTC).timestamp() * 1000)
 

@@ -6,10 +6,10 @@ from uuid import UUID
 
 import pytest
 
-from jabba import strictjson, where
 from jabba.errors import InvalidRequest
-from jabba.filters import JOBS, TASKS, Collection, Kind, parse_search, write_text
-from jabba.lifecycle import JobStatus
+from jabba.jobs import json_codec
+from jabba.jobs.lifecycle import JobStatus
+from jabba.search import JOBS, TASKS, Collection, Kind, parse_search, where, write_text
 
 ID = "6868d53f-6e37-46bc-af34-29e650446310"
 MOMENT = datetime(2026, 11, 1, tzinfo=UTC)
@@ -51,7 +51,7 @@ jobs, tasks, key = where.jobs, where.tasks, where.key
 def test_an_expression_is_the_condition_it_looks_like(condition: where.Condition, text: str) -> None:
     search = parse_search({"filter": [condition]}, JOBS)
     assert write_text(search.conditions, JOBS) == text
-    sent = strictjson.decode(strictjson.encode([condition]))
+    sent = json_codec.decode(json_codec.encode([condition]))
     assert parse_search({"filter": sent}, JOBS) == search
 
 

@@ -10,7 +10,7 @@ from faust.types import TP
 
 from agents.consumer import PromptConsumer
 from agents.worker import build
-from jabba.app import worker_app
+from jabba.faust_app import worker_app
 from jabba.settings import Settings
 
 

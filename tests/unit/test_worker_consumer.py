@@ -12,7 +12,7 @@ from faust.types import TP
 from mode.utils.queues import FlowControlQueue
 
 from agents.consumer import PromptConsumer, SteadyFlow, follow_joins
-from jabba.lanes.lease import Lease
+from jabba.engine.lease import Lease
 
 PLACE = TP("tasks", 0)
 

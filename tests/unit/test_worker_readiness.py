@@ -9,7 +9,7 @@ import pytest
 from faust.types import TP
 
 from agents.worker import Ownership
-from jabba.lanes.lease import Lease
+from jabba.engine.lease import Lease
 from jabba.settings import Settings
 from tests.support.clocks import HandClock
 

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import jabba
-from jabba import where
+from jabba.search import where
 
 TASK = ("local", "shop.callbacks", "ship", [17])
 

@@ -10,12 +10,9 @@ from uuid import UUID
 
 import pytest
 
-from jabba import strictjson
-from jabba.commands import CloseJob, decode_commands
-from jabba.events import decode_events, encode_event, encode_events
-from jabba.lanes.records import Claim, Folded, JobRecord, LaneName, LaneRecord, Parting, Stamp, is_marker
-from jabba.letters import Letter
-from jabba.lifecycle import (
+from jabba.engine.records import Claim, Folded, JobRecord, LaneName, LaneRecord, Parting, Stamp, is_marker
+from jabba.jobs import json_codec
+from jabba.jobs.lifecycle import (
     Event,
     JobClosed,
     Strategy,
@@ -26,8 +23,11 @@ from jabba.lifecycle import (
     TaskSucceeded,
     Version,
 )
-from jabba.models import Callback, TaskSpec
-from jabba.slices import Slice, decode_message
+from jabba.jobs.models import Callback, TaskSpec
+from jabba.kafka.dead_letters import Letter
+from jabba.messages.commands import CloseJob, decode_commands
+from jabba.messages.events import decode_events, encode_event, encode_events
+from jabba.messages.slices import Slice, decode_message
 
 MESSAGES = Path(__file__).parent / "messages"
 JOB = UUID("01a209b3-0fbd-7764-ab25-cc8851dd49f4")
@@ -109,7 +109,7 @@ TYPED = [replace(one, type="order") for one in EVENTS]
 def test_every_kind_of_event_with_the_type_of_its_job() -> None:
     assert decode_events(recorded("events-typed.json")) == TYPED
     written = encode_events([encode_event(one) for one in TYPED])
-    assert strictjson.decode(written) == strictjson.decode(recorded("events-typed.json"))
+    assert json_codec.decode(written) == json_codec.decode(recorded("events-typed.json"))
 
 
 def test_every_kind_of_event() -> None:
@@ -117,7 +117,7 @@ def test_every_kind_of_event() -> None:
 
 
 def test_events_are_still_written_as_others_read_them() -> None:
-    assert strictjson.decode(encode_events([encode_event(one) for one in EVENTS])) == strictjson.decode(
+    assert json_codec.decode(encode_events([encode_event(one) for one in EVENTS])) == json_codec.decode(
         recorded("events.json")
     )
 

@@ -9,15 +9,15 @@ from typing import Any
 from mode import Service
 
 from jabba.clock import Clock, SystemClock
-from jabba.ending import ended
+from jabba.concurrency.cancellation import ended
 from jabba.errors import Unavailable
-from jabba.log_reader import LogReader
+from jabba.kafka.reader import LogReader
+from jabba.messages.topics import partition_of
 from jabba.settings import Settings
-from jabba.topics import partition_of
-from web.live.hub import Hub
-from web.live.informed import Informed
-from web.live.known_jobs import KnownJobs
-from web.live.marks import Mark, Place
+from web.streams.cursor import Mark, Place
+from web.streams.hub import Hub
+from web.streams.job_cache import KnownJobs
+from web.streams.job_filter import Informed
 
 logger = logging.getLogger(__name__)
 

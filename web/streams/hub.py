@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from jabba.log_reader import LogMessage
-from web.live.happenings import Happening, happenings
-from web.live.marks import Mark, Place
+from jabba.kafka.reader import LogMessage
+from web.streams.cursor import Mark, Place
+from web.streams.stream_events import Happening, happenings
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
-from jabba.ending import ended
+from jabba.concurrency.cancellation import ended
 from jabba.errors import Unavailable
 from web.waiting import Offsets, covers
 

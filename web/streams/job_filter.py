@@ -8,11 +8,11 @@ from contextlib import AbstractAsyncContextManager
 from itertools import islice
 
 from jabba.errors import Unavailable
-from jabba.log_reader import LogMessage, LogReader
-from web.live.happenings import Happening, KnownJob, happenings
-from web.live.hub import Hub
-from web.live.known_jobs import KnownJobs
-from web.live.marks import Mark
+from jabba.kafka.reader import LogMessage, LogReader
+from web.streams.cursor import Mark
+from web.streams.hub import Hub
+from web.streams.job_cache import KnownJobs
+from web.streams.stream_events import Happening, KnownJob, happenings
 
 logger = logging.getLogger(__name__)
 

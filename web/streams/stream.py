@@ -8,13 +8,13 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from jabba.ending import ended
-from jabba.log_reader import LogMessage
-from jabba.topics import partition_of
-from web.live.feed import Feed
-from web.live.happenings import Happening, happenings
-from web.live.hub import Reader, Selection, tell
-from web.live.marks import Mark, read_mark
+from jabba.concurrency.cancellation import ended
+from jabba.kafka.reader import LogMessage
+from jabba.messages.topics import partition_of
+from web.streams.cursor import Mark, read_mark
+from web.streams.feed import Feed
+from web.streams.hub import Reader, Selection, tell
+from web.streams.stream_events import Happening, happenings
 
 _CHUNK_BYTES = 64 * 1024
 _RETRY = b"retry: 1000\n"

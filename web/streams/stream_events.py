@@ -8,11 +8,11 @@ from uuid import UUID
 
 from pydantic_core import to_json
 
-from jabba import strictjson
-from jabba.filters import EVENTS, Condition, Item, Kind, meets, relates
-from jabba.lifecycle import STATUS_AFTER
-from jabba.log_reader import LogMessage
-from web.live.marks import WHOLE, Place
+from jabba.jobs import json_codec
+from jabba.jobs.lifecycle import STATUS_AFTER
+from jabba.kafka.reader import LogMessage
+from jabba.search import EVENTS, Condition, Item, Kind, meets, relates
+from web.streams.cursor import WHOLE, Place
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class KnownJob:
     @classmethod
     def read(cls, job: str, facts: bytes) -> Self:
         """Read the fields of the collection from JSON."""
-        return cls(UUID(job), strictjson.decode(facts))
+        return cls(UUID(job), json_codec.decode(facts))
 
     def held(self, field: str) -> Any:
         """Answer what stands in a field, None when nothing does."""
@@ -156,7 +156,7 @@ def _uuid(text: Any) -> UUID | None:
 
 def _decoded(message: LogMessage) -> list[Any]:
     try:
-        documents = strictjson.decode(message.value)
+        documents = json_codec.decode(message.value)
     except ValueError as error:
         logger.warning("events[%d] offset %d cannot be read: %s", message.partition, message.offset, error)
         return []

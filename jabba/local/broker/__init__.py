@@ -12,7 +12,7 @@ creates topics unasked nor deletes them, nor adds partitions; static members are
 expire; nothing is told about groups to those outside.
 """
 
-from jabba.embedded.broker.child import EmbeddedBroker
-from jabba.embedded.broker.server import BrokerFailed, BrokerServer
+from jabba.local.broker.child import EmbeddedBroker
+from jabba.local.broker.server import BrokerFailed, BrokerServer
 
 __all__ = ["BrokerFailed", "BrokerServer", "EmbeddedBroker"]

@@ -1,4 +1,4 @@
-"""``python -m jabba.embedded.broker --directory DIRECTORY --port PORT`` serves until SIGTERM or SIGINT."""
+"""``python -m jabba.local.broker --directory DIRECTORY --port PORT`` serves until SIGTERM or SIGINT."""
 
 import argparse
 import asyncio
@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from jabba.embedded.broker.server import FLUSH_SECONDS, BrokerFailed, BrokerServer
+from jabba.local.broker.server import FLUSH_SECONDS, BrokerFailed, BrokerServer
 
 _FILES = 10_000
 
@@ -34,7 +34,7 @@ async def _serve(server: BrokerServer) -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m jabba.embedded.broker", description="Jabba's embedded broker.")
+    parser = argparse.ArgumentParser(prog="python -m jabba.local.broker", description="Jabba's embedded broker.")
     parser.add_argument("--directory", type=Path, required=True, help="where everything is kept")
     parser.add_argument("--port", type=int, required=True, help="port of 127.0.0.1 to listen on")
     parser.add_argument(

@@ -9,10 +9,10 @@ from aiokafka.protocol.coordination import FindCoordinatorResponse_v1
 from aiokafka.protocol.metadata import MetadataResponse_v5
 from aiokafka.protocol.transaction import InitProducerIdResponse_v0
 
-from jabba.embedded.broker.configs import DEFAULTS
-from jabba.embedded.broker.messages import UNTHROTTLED
-from jabba.embedded.broker.producer_ids import ProducerIds
-from jabba.embedded.broker.topics import Topics
+from jabba.local.broker.configs import DEFAULTS
+from jabba.local.broker.messages import UNTHROTTLED
+from jabba.local.broker.producer_ids import ProducerIds
+from jabba.local.broker.topics import Topics
 
 CLUSTER_ID = "jabba-embedded"
 

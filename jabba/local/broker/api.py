@@ -22,11 +22,11 @@ from aiokafka.protocol.offset import OffsetRequest_v3
 from aiokafka.protocol.produce import ProduceRequest_v7
 from aiokafka.protocol.transaction import InitProducerIdRequest_v0
 
-from jabba.embedded.broker import wire
-from jabba.embedded.broker.administration import Administration
-from jabba.embedded.broker.coordination import Coordination
-from jabba.embedded.broker.messages import UNTHROTTLED, Messages
-from jabba.embedded.broker.wire import Question, WireError
+from jabba.local.broker import wire
+from jabba.local.broker.administration import Administration
+from jabba.local.broker.coordination import Coordination
+from jabba.local.broker.messages import UNTHROTTLED, Messages
+from jabba.local.broker.wire import Question, WireError
 
 Handler = Callable[[Any, str], Awaitable[Any]]
 """Answers a request of a client that calls itself so; None when the client expects no answer."""

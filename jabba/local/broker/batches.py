@@ -17,7 +17,7 @@ from aiokafka.errors import (
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 
-from jabba.embedded.broker.files import Buffer
+from jabba.local.broker.files import Buffer
 
 HEADER = struct.Struct(">qiibIhiqqqhii")
 PREFIX_BYTES = 12

@@ -9,9 +9,9 @@ from pathlib import Path
 from time import sleep
 
 from jabba.clock import Clock, SystemClock
-from jabba.embedded.broker.server import HOST, BrokerFailed
-from jabba.embedded.child import command_of_child
-from jabba.embedded.ports import free_port
+from jabba.local.broker.server import HOST, BrokerFailed
+from jabba.local.child import command_of_child
+from jabba.local.ports import free_port
 
 _POLL_SECONDS = 0.01
 _START_SECONDS = 120  # it reads the headers of all its logs first
@@ -45,7 +45,7 @@ class EmbeddedBroker:
     def command(self) -> list[str]:
         """The program that is this broker, and its arguments."""
         arguments = ["--directory", str(self.directory), "--port", str(self.port)]
-        return [sys.executable, "-m", "jabba.embedded.broker", *arguments]
+        return [sys.executable, "-m", "jabba.local.broker", *arguments]
 
     @property
     def running(self) -> bool:

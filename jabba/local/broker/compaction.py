@@ -4,10 +4,10 @@ import asyncio
 import os
 from collections.abc import Iterator
 
-from jabba.embedded.broker.batches import Header, Record, records, with_records
-from jabba.embedded.broker.files import Buffer
-from jabba.embedded.broker.log import PartitionLog
-from jabba.embedded.broker.segment import Segment
+from jabba.local.broker.batches import Header, Record, records, with_records
+from jabba.local.broker.files import Buffer
+from jabba.local.broker.log import PartitionLog
+from jabba.local.broker.segment import Segment
 
 _UNFINISHED = ".compacting"
 

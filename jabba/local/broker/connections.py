@@ -4,9 +4,9 @@ import asyncio
 import logging
 from contextlib import suppress
 
-from jabba.embedded.broker import wire
-from jabba.embedded.broker.api import Api
-from jabba.embedded.broker.wire import WireError
+from jabba.local.broker import wire
+from jabba.local.broker.api import Api
+from jabba.local.broker.wire import WireError
 
 logger = logging.getLogger(__name__)
 

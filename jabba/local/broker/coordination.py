@@ -13,12 +13,12 @@ from aiokafka.protocol.group import (
 )
 
 from jabba.clock import Clock
-from jabba.embedded.broker.groups import Group
-from jabba.embedded.broker.members import NO_GENERATION, Application, Joined
-from jabba.embedded.broker.memberships import Memberships
-from jabba.embedded.broker.messages import UNTHROTTLED
-from jabba.embedded.broker.offsets import Committed, Offsets
-from jabba.embedded.broker.topics import Topics
+from jabba.local.broker.groups import Group
+from jabba.local.broker.members import NO_GENERATION, Application, Joined
+from jabba.local.broker.memberships import Memberships
+from jabba.local.broker.messages import UNTHROTTLED
+from jabba.local.broker.offsets import Committed, Offsets
+from jabba.local.broker.topics import Topics
 
 _NOTHING_COMMITTED = Committed(-1, "")
 

@@ -21,7 +21,7 @@ from aiokafka.errors import (
 )
 
 from jabba.clock import Clock
-from jabba.embedded.broker.members import NEW_MEMBER, Application, Joined, Member, Reply
+from jabba.local.broker.members import NEW_MEMBER, Application, Joined, Member, Reply
 
 
 class State(enum.Enum):

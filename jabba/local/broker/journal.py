@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from jabba.embedded.broker.files import append_whole
+from jabba.local.broker.files import append_whole
 
 _OUTDATED_BYTES = 4 * 1024 * 1024
 

@@ -7,11 +7,11 @@ from typing import NamedTuple
 from aiokafka.errors import CorruptRecordException, MessageSizeTooLargeError, OffsetOutOfRangeError
 
 from jabba.clock import Clock
-from jabba.embedded.broker.batches import Header, placed, received, records
-from jabba.embedded.broker.configs import TopicConfig
-from jabba.embedded.broker.files import Buffer
-from jabba.embedded.broker.producers import Producers
-from jabba.embedded.broker.segment import Segment
+from jabba.local.broker.batches import Header, placed, received, records
+from jabba.local.broker.configs import TopicConfig
+from jabba.local.broker.files import Buffer
+from jabba.local.broker.producers import Producers
+from jabba.local.broker.segment import Segment
 
 NO_TIMESTAMP = -1
 

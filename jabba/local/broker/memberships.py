@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from jabba.clock import Clock
-from jabba.embedded.broker.groups import Group
-from jabba.embedded.broker.journal import Journal
+from jabba.local.broker.groups import Group
+from jabba.local.broker.journal import Journal
 
 _NEW: dict[str, Any] = {"generation": 0}
 

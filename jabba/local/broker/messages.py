@@ -10,8 +10,8 @@ from aiokafka.protocol.fetch import FetchResponse_v4
 from aiokafka.protocol.offset import OffsetResponse_v3
 from aiokafka.protocol.produce import ProduceResponse_v7
 
-from jabba.embedded.broker.log import NO_TIMESTAMP, PartitionLog
-from jabba.embedded.broker.topics import Topics
+from jabba.local.broker.log import NO_TIMESTAMP, PartitionLog
+from jabba.local.broker.topics import Topics
 
 UNTHROTTLED = 0
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from jabba.embedded.broker.journal import Journal
+from jabba.local.broker.journal import Journal
 
 
 class Committed(NamedTuple):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jabba.embedded.broker.journal import Journal
+from jabba.local.broker.journal import Journal
 
 
 class ProducerIds:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from aiokafka.errors import DuplicateSequenceNumber, InvalidProducerEpoch, OutOfOrderSequenceNumber
 
-from jabba.embedded.broker.batches import Header
+from jabba.local.broker.batches import Header
 
 _REMEMBERED = 5
 """Batches of a producer that are recognised: as many as it may have in flight."""

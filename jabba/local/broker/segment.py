@@ -11,8 +11,8 @@ from typing import Self
 
 from aiokafka.errors import KafkaStorageError
 
-from jabba.embedded.broker.batches import HEADER, Header, header_at, is_intact, whole_headers
-from jabba.embedded.broker.files import Buffer, append_whole
+from jabba.local.broker.batches import HEADER, Header, header_at, is_intact, whole_headers
+from jabba.local.broker.files import Buffer, append_whole
 
 Content = bytes | mmap.mmap
 

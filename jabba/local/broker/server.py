@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Protocol, Self, TypeVar
 
 from jabba.clock import Clock, SystemClock
-from jabba.embedded.broker import upkeep
-from jabba.embedded.broker.administration import Administration
-from jabba.embedded.broker.api import Api
-from jabba.embedded.broker.connections import Connections
-from jabba.embedded.broker.coordination import Coordination
-from jabba.embedded.broker.memberships import Memberships
-from jabba.embedded.broker.messages import Messages
-from jabba.embedded.broker.offsets import Offsets
-from jabba.embedded.broker.producer_ids import ProducerIds
-from jabba.embedded.broker.topics import Topics
 from jabba.errors import JabbaError
+from jabba.local.broker import upkeep
+from jabba.local.broker.administration import Administration
+from jabba.local.broker.api import Api
+from jabba.local.broker.connections import Connections
+from jabba.local.broker.coordination import Coordination
+from jabba.local.broker.memberships import Memberships
+from jabba.local.broker.messages import Messages
+from jabba.local.broker.offsets import Offsets
+from jabba.local.broker.producer_ids import ProducerIds
+from jabba.local.broker.topics import Topics
 
 HOST = "127.0.0.1"
 FLUSH_SECONDS = 0.05

@@ -13,9 +13,9 @@ from aiokafka.errors import (
 )
 
 from jabba.clock import Clock
-from jabba.embedded.broker import configs
-from jabba.embedded.broker.journal import Journal
-from jabba.embedded.broker.log import PartitionLog
+from jabba.local.broker import configs
+from jabba.local.broker.journal import Journal
+from jabba.local.broker.log import PartitionLog
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _FROM_DEFAULT = -1

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from typing import Protocol
 
 from jabba.clock import Clock
-from jabba.embedded.broker import compaction
-from jabba.embedded.broker.topics import Topics
+from jabba.local.broker import compaction
+from jabba.local.broker.topics import Topics
 
 logger = logging.getLogger(__name__)
 

@@ -23,9 +23,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.dml import ReturningInsert
 
-from jabba.persistence.database import Database
-from jabba.persistence.projection import MAX_SKEW_SECONDS
-from jabba.persistence.schema import jobs, projection_offsets, tasks
+from jabba.database.connection import Database
+from jabba.database.schema import jobs, projection_offsets, tasks
+from jabba.projection.fold import MAX_SKEW_SECONDS
 
 _PAGE = 200
 """Jobs that are copied at a time; each may have a hundred thousand tasks."""

@@ -10,19 +10,19 @@ from typing import Self
 from uuid import UUID
 
 from jabba.clock import Clock
+from jabba.database import audit, migrations
+from jabba.database.connection import Database
 from jabba.errors import Unavailable
-from jabba.persistence import auditing, migrations
-from jabba.persistence.database import Database
-from jabba.persistence.intake import Intake, Message, parts
-from jabba.persistence.rebuilding import schemas
-from jabba.persistence.rebuilding.keeping import Keeping
-from jabba.persistence.rebuilding.swapping import Swapping
-from jabba.persistence.replay import Replay
-from jabba.persistence.verification.beginning import Beginning
-from jabba.persistence.verification.comparing import Difference
-from jabba.persistence.verification.verifying import Report, Tell, Verification
-from jabba.persistence.writer import Writer
-from jabba.persistence.writes import Offsets
+from jabba.projection.decode import Intake, Message, parts
+from jabba.projection.rebuild import schemas
+from jabba.projection.rebuild.copy_old_jobs import Keeping
+from jabba.projection.rebuild.swap import Swapping
+from jabba.projection.replay import Replay
+from jabba.projection.statements import Offsets
+from jabba.projection.verify.compare import Difference
+from jabba.projection.verify.log_start import Beginning
+from jabba.projection.verify.verify import Report, Tell, Verification
+from jabba.projection.writer import Writer
 from jabba.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class Rebuild:
         if swap and rebuilt.report.differences == rebuilt.report.differences_in_part:
             rebuilt.swapped = True
             rebuilt.schema = await self._swap(live, keeping, keep=keep)
-            await auditing.take_over(self._live, self._schema)
+            await audit.take_over(self._live, self._schema)
         await schemas.drop(self._live, self._schema)
         return rebuilt
 

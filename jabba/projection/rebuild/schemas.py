@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import text
 
+from jabba.database.connection import Database, Transaction
+from jabba.database.schema import PROJECTION
 from jabba.errors import NotReady
-from jabba.persistence.database import Database, Transaction
-from jabba.persistence.schema import PROJECTION
 
 PREFIX = "jabba_rebuild_"
 REPLACED = "jabba_replaced_"

@@ -12,13 +12,13 @@ from collections.abc import Awaitable, Callable, Iterator
 import psycopg2.errors
 from sqlalchemy import TextClause, text
 
+from jabba.database import queries
+from jabba.database.connection import Database, Transaction, TransactionLost
 from jabba.errors import NotReady, Unavailable
-from jabba.persistence import queries
-from jabba.persistence.database import Database, Transaction, TransactionLost
-from jabba.persistence.rebuilding import schemas
-from jabba.persistence.rebuilding.keeping import Keeping
-from jabba.persistence.writes import Offsets
-from jabba.topics import Topics
+from jabba.messages.topics import Topics
+from jabba.projection.rebuild import schemas
+from jabba.projection.rebuild.copy_old_jobs import Keeping
+from jabba.projection.statements import Offsets
 
 logger = logging.getLogger(__name__)
 

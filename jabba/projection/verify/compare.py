@@ -9,9 +9,9 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from jabba.lifecycle import FINAL
-from jabba.persistence.rows import Row
-from jabba.persistence.writes import HAPPENED, SPECIFIED, TOLD_BY_SLICES
+from jabba.jobs.lifecycle import FINAL
+from jabba.projection.reference import Row
+from jabba.projection.statements import HAPPENED, SPECIFIED, TOLD_BY_SLICES
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _THERE, _MISSING = "there", "missing"

@@ -7,15 +7,15 @@ from uuid import UUID
 
 from pydantic_core import to_json
 
-from jabba import strictjson
 from jabba.errors import InvalidRequest
-from jabba.lifecycle import JobClosed, TasksAborted
-from jabba.persistence.intake import Intake, Message, Place
-from jabba.persistence.projection import Batch, Content, Fact, ImpossibleFact, fold
-from jabba.persistence.rows import Rows
-from jabba.persistence.verification.comparing import JobRows
-from jabba.persistence.verification.ledger import Entry
-from jabba.slices import Slice
+from jabba.jobs import json_codec
+from jabba.jobs.lifecycle import JobClosed, TasksAborted
+from jabba.messages.slices import Slice
+from jabba.projection.decode import Intake, Message, Place
+from jabba.projection.fold import Batch, Content, Fact, ImpossibleFact, fold
+from jabba.projection.reference import Rows
+from jabba.projection.verify.compare import JobRows
+from jabba.projection.verify.external_sort import Entry
 
 _LARGEST_INTEGER = 2**31 - 1
 """What a column of PostgreSQL's type ``integer`` takes."""
@@ -34,7 +34,7 @@ class Account:
 def entries(message: Message, *, are_events: bool) -> Iterator[Entry]:
     """Take a message apart by job; what cannot be read as far as that belongs to none, and is left out."""
     try:
-        documents = strictjson.decode(message.value or b"")
+        documents = json_codec.decode(message.value or b"")
     except ValueError:
         return
     told: dict[bytes, list[Any]] = {}
@@ -116,7 +116,7 @@ def _has_no_nul(content: Content) -> bool:
     told = content.model_dump() if isinstance(content, Slice) else [getattr(content, "result", None)]
     reason = content.reason if isinstance(content, JobClosed) else None
     try:
-        strictjson.refuse_unstorable([told, reason], "")
+        json_codec.refuse_unstorable([told, reason], "")
     except InvalidRequest:
         return False
     return True

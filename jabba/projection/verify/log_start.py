@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Self
 
-from jabba.installation import RETENTION_SECONDS
-from jabba.persistence.replay import Replay
-from jabba.persistence.verification.account import Account
-from jabba.persistence.verification.comparing import JobRows, as_json
-from jabba.topics import Topics
+from jabba.kafka.admin import RETENTION_SECONDS
+from jabba.messages.topics import Topics
+from jabba.projection.replay import Replay
+from jabba.projection.verify.compare import JobRows, as_json
+from jabba.projection.verify.expected import Account
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, Double, Text, Uuid, bindparam, cast, exists, func, select, text, union
 
-from jabba.persistence.database import Database, Row, Transaction
-from jabba.persistence.schema import jobs, projection_offsets, tasks
-from jabba.persistence.writes import Offsets
+from jabba.database.connection import Database, Row, Transaction
+from jabba.database.schema import jobs, projection_offsets, tasks
+from jabba.projection.statements import Offsets
 
 _PAGE = 1000
 

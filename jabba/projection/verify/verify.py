@@ -7,17 +7,17 @@ from typing import Any
 from uuid import UUID
 
 from jabba.clock import Clock
+from jabba.database import queries
+from jabba.database.connection import Database
 from jabba.errors import NotReady
-from jabba.persistence import queries
-from jabba.persistence.database import Database
-from jabba.persistence.replay import Replay
-from jabba.persistence.upkeep import days_before
-from jabba.persistence.verification.account import account, entries
-from jabba.persistence.verification.beginning import Beginning
-from jabba.persistence.verification.comparing import Difference, JobRows, contradictions, differences, was_dropped
-from jabba.persistence.verification.ledger import Entry, Ledger
-from jabba.persistence.verification.snapshot import Snapshot, taken
-from jabba.persistence.writes import Offsets
+from jabba.projection.replay import Replay
+from jabba.projection.retention import days_before
+from jabba.projection.statements import Offsets
+from jabba.projection.verify.compare import Difference, JobRows, contradictions, differences, was_dropped
+from jabba.projection.verify.expected import account, entries
+from jabba.projection.verify.external_sort import Entry, Ledger
+from jabba.projection.verify.log_start import Beginning
+from jabba.projection.verify.snapshot import Snapshot, taken
 from jabba.settings import Settings
 
 Tell = Callable[[str, int, int], None]

@@ -9,7 +9,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from jabba.embedded.broker import EmbeddedBroker
+from jabba.local.broker import EmbeddedBroker
 
 MakeTopic = Callable[..., Awaitable[str]]
 

@@ -13,8 +13,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from jabba.embedded.broker import BrokerServer, EmbeddedBroker
-from jabba.embedded.ports import free_port
+from jabba.local.broker import BrokerServer, EmbeddedBroker
+from jabba.local.ports import free_port
 from tests.integration.broker.members import member, member_process
 from tests.support.processes import eventually
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from jabba import Producer, installation
-from jabba.embedded.broker import EmbeddedBroker
+from jabba import Producer
+from jabba.kafka import admin
+from jabba.local.broker import EmbeddedBroker
 from jabba.settings import Settings
 from tests.support.callbacks import EXECUTIONS
 from tests.support.processes import eventually, jabba_process
@@ -60,7 +61,7 @@ async def submit(settings: Settings) -> None:
 @pytest.fixture
 async def settings(broker: EmbeddedBroker) -> Settings:
     made = Settings(kafka=broker.bootstrap, partitions=4, callbacks=[MODULE], session_seconds=30)
-    await installation.install(made)
+    await admin.install(made)
     return made
 
 

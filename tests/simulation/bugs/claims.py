@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jabba.lanes.store import Store
+from jabba.engine.changelog import Store
 from tests.simulation.bugs.planting import Patch, bug
 
 

@@ -1,9 +1,9 @@
 """Bugs in what is committed, and what is read again."""
 
-from agents.gaps import Intake
-from jabba.lanes.engine import Engine
-from jabba.lanes.owned import OwnedPartition
-from jabba.lanes.tracker import AckTracker
+from agents.replay import Intake
+from jabba.engine.engine import Engine
+from jabba.engine.offsets import AckTracker
+from jabba.engine.partition import OwnedPartition
 from tests.simulation.bugs.planting import Patch, at_once, bug
 
 

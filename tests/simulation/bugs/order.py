@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
-from jabba.lanes.lane import Lane
+from jabba.engine.lane import Lane
 from tests.simulation.bugs.planting import Patch, at_once, bug
 
 

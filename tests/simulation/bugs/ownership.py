@@ -3,13 +3,13 @@
 from typing import Any
 
 from agents.worker import Ownership
-from jabba.lanes.engine import Engine
-from jabba.lanes.gate import Gate
-from jabba.lanes.handover import HandOver
-from jabba.lanes.lease import Lease
-from jabba.lanes.owned import OwnedPartition
-from jabba.lanes.records import Parting
-from jabba.lanes.store import CLEAN_KEY, Store
+from jabba.engine.changelog import CLEAN_KEY, Store
+from jabba.engine.engine import Engine
+from jabba.engine.gate import Gate
+from jabba.engine.handover import HandOver
+from jabba.engine.lease import Lease
+from jabba.engine.partition import OwnedPartition
+from jabba.engine.records import Parting
 from tests.simulation.bugs.planting import Patch, at_once, bug
 from tests.simulation.member import Member
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from jabba.lifecycle import FINAL
-from jabba.log import Log
-from jabba.persistence.rows import Rows
+from jabba.jobs.lifecycle import FINAL
+from jabba.kafka.writer import Log
+from jabba.projection.reference import Rows
 from tests.simulation.bugs.planting import Patch, bug
 
 

@@ -4,11 +4,11 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
-from jabba.lanes import lane
-from jabba.lanes.answers import Encoded
-from jabba.lanes.forgetting import Markers
-from jabba.lanes.lane import Lane
-from jabba.lanes.records import LaneRecord
+from jabba.callbacks.results import Encoded
+from jabba.engine import lane
+from jabba.engine.dedup_markers import Markers
+from jabba.engine.lane import Lane
+from jabba.engine.records import LaneRecord
 from tests.simulation.bugs.planting import Patch, bug
 
 
