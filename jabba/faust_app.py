@@ -1,27 +1,24 @@
-"""The Faust applications, built from settings: the worker here, the web beside it; and how a process runs one."""
+"""The Faust application of a worker, the options that every application shares, and how a process runs one."""
 
 import asyncio
 import gc
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
 import faust
 import faust.app
 import mode
-from aiohttp.typedefs import Middleware
 from faust.auth import Credentials
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
-from faust.web.drivers.aiohttp import Web as AiohttpWeb
 from mode import ServiceT
 
 from jabba.callbacks.registry import CALLBACK_THREADS
 from jabba.concurrency.cancellation import ended, exit_beside_threads
 from jabba.kafka.security import KafkaSecurity
 from jabba.settings import Settings
-from web.http_errors import Runner
 
 logger = logging.getLogger(__name__)
 
@@ -39,15 +36,6 @@ _HEARTBEAT_SECONDS = 0.5
 
 _METADATA_SECONDS = 10.0
 """A worker that has seen a topic go learns so soon that it is there again; Kafka's own 5 minutes are long for a job."""
-
-_FINISH_REQUESTS_SECONDS = 3.0
-"""How long a stopping web process lets requests finish."""
-
-_LINGER_SECONDS = 2.0
-"""How long the rest of a refused body is taken and thrown away, so that its sender sees the answer."""
-
-_REQUEST_LINE_BYTES = 64 * 1024
-"""A position of a job that is spread over a thousand partitions fits in a URL, and the mark of a live stream too."""
 
 
 class JabbaApp(faust.App):
@@ -102,68 +90,6 @@ class Tables(TableManager):
         if self._recovery is None:
             self._recovery = _NoRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
         return self._recovery
-
-
-class WebServer(AiohttpWeb):
-    """Faust's web server without its own pages, which would tell of tables and other workers to anyone."""
-
-    default_blueprints: ClassVar = ()
-    production_blueprints: ClassVar = ()
-    debug_blueprints: ClassVar = ()
-    optional_blueprints: ClassVar = ()
-
-    def __init__(self, app: faust.App, **options: Any) -> None:
-        super().__init__(app, **options)
-        self._runner = Runner(self.web_app, access_log=None, shutdown_timeout=_FINISH_REQUESTS_SECONDS)
-
-    async def start_server(self) -> None:
-        """Listen, and say where."""
-        await super().start_server()
-        logger.info("web ready at http://%s:%s", self.app.conf.web_bind, self.app.conf.web_port)
-
-
-class WebBoot(faust.app.BootStrategy):
-    """Starts no consumer: Faust's would demand topics to subscribe to, and a web process has no agent."""
-
-    app: "WebApp"
-    enable_kafka = False
-    enable_kafka_consumer = False
-
-    def web_components(self) -> list[ServiceT]:
-        """Answer what starts before the web server and stops after it."""
-        return self.app.beneath
-
-
-class WebApp(JabbaApp):
-    """A Faust application that only serves HTTP."""
-
-    BootStrategy = WebBoot
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self.beneath: list[ServiceT] = []
-        super().__init__(*arguments, **options)
-
-    def _new_web(self) -> WebServer:
-        return WebServer(self)
-
-
-def web_app(settings: Settings, middlewares: Iterable[Middleware] = ()) -> WebApp:
-    """Make the application of a web process: no agents, no pages of Faust's own, no route yet."""
-    return WebApp(
-        f"{settings.prefix}-web",
-        **common_options(settings),
-        web_bind=settings.web_host,
-        web_port=settings.web_port,
-        web_application_options={
-            "middlewares": list(middlewares),
-            "client_max_size": settings.request_bytes,
-            "handler_args": {
-                "max_line_size": _REQUEST_LINE_BYTES,
-                "max_field_size": _REQUEST_LINE_BYTES,
-                "lingering_time": _LINGER_SECONDS,
-            },
-        },
-    )
 
 
 def worker_app(settings: Settings, partitions: int) -> JabbaApp:

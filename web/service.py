@@ -8,12 +8,12 @@ from typing import cast
 from jabba.clock import Clock
 from jabba.database import migrations
 from jabba.errors import Refused, Unavailable
-from jabba.faust_app import WebApp, WebServer, web_app
 from jabba.kafka import granted
 from jabba.kafka.acls import rights_of
 from jabba.producer import producer_of
 from jabba.settings import Settings
 from web.api import BACKENDS, OPEN_PATHS, VIEWS, answer_errors
+from web.app import WebApp, WebServer, web_app
 from web.backends import Backends
 from web.metrics import count_requests
 from web.routes import VIEWS as ROUTES

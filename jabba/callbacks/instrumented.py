@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from jabba.callbacks.places import Held
 from jabba.callbacks.registry import TaskContext
 from jabba.callbacks.results import Answer
-from jabba.engine.ports import Runner
+from jabba.callbacks.transport import Runner
 from jabba.jobs.lifecycle import TaskFailed, TaskRescued, TaskSucceeded
 from jabba.jobs.models import Callback
 from jabba.monitoring.histogram import Durations

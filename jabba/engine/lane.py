@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from jabba.callbacks import results
 from jabba.callbacks.registry import TaskContext
 from jabba.callbacks.results import Answer, Encoded, TaskPlace
+from jabba.callbacks.transport import Runner
 from jabba.engine.carried import Carried
 from jabba.engine.changelog import Store
 from jabba.engine.gate import Gate
 from jabba.engine.parking import Parked
-from jabba.engine.ports import Events, Runner
+from jabba.engine.ports import Events
 from jabba.engine.records import LaneName, LaneRecord, outcome_tag
 from jabba.engine.turns import Turns, job_record
 from jabba.errors import JabbaError, MessageTooLarge

@@ -5,10 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 from uuid import UUID
 
-from jabba.callbacks.registry import TaskContext
-from jabba.callbacks.results import Answer
 from jabba.engine.changelog import Store
-from jabba.jobs.models import Callback
 
 
 class Table(Protocol):
@@ -36,11 +33,3 @@ class Events(Protocol):
 def is_acknowledged(sent: asyncio.Future[int]) -> bool:
     """Answer whether an event that was sent stands in the log, as far as is known."""
     return sent.done() and not sent.cancelled() and sent.exception() is None
-
-
-class Runner(Protocol):
-    """Where callbacks are invoked."""
-
-    async def run(self, callback: Callback, context: TaskContext) -> Answer:
-        """Invoke a callback and answer how it went; only a cancellation is raised."""
-        ...

@@ -11,11 +11,11 @@ import pytest
 from aiohttp import ClientError, ClientSession
 
 from jabba.database import queries
-from jabba.faust_app import WebServer
 from jabba.jobs import ids
 from jabba.settings import Settings
 from tests.support.http import answer, get, post, serving, session_of
 from tests.support.log import read_slices
+from web.app import WebServer
 from web.service import build
 
 TASK = ["local", "shop", "ship", [1]]

@@ -11,12 +11,12 @@ from pydantic_core import to_json
 from jabba import Client, SyncClient, Unavailable
 from jabba.database import migrations, queries
 from jabba.database.connection import Database, checked
-from jabba.faust_app import WebServer
 from jabba.local import data_directory
 from jabba.settings import Settings, SettingsError
 from tests.support.keys import KEY
 from tests.support.projecting import new_job
 from web import service
+from web.app import WebServer
 from web.service import build
 
 PASSWORD = "hunter2"  # noqa: S105 — nobody's

@@ -6,7 +6,7 @@ from jabba.kafka.acls import Operation, Process, Right, rights_of
 from jabba.messages.topics import Topics
 from tests.support.rights import PAGE, granted_by_commands, user_of
 
-MODULE = "tests.unit.test_rights_page"
+MODULE = "tests.unit.pages.test_acls"
 FIRST, LAST = "| process | Read |", "```\n"
 COLUMNS = ((Operation.READ,), (Operation.WRITE,), (Operation.DESCRIBE,), (Operation.CREATE, Operation.ALTER_CONFIGS))
 HEAD = "| process | Read | Write | Describe | Create and AlterConfigs |\n| --- | --- | --- | --- | --- |\n"

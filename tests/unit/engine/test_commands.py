@@ -8,7 +8,7 @@ from jabba.engine.records import LaneName
 from jabba.jobs.lifecycle import Strategy
 from jabba.messages.commands import CloseJob
 from tests.support.processes import eventually
-from tests.unit.test_engine_loading import Worker, until_loaded
+from tests.unit.engine.test_loading import Worker, until_loaded
 
 
 async def test_a_command_about_a_record_that_cannot_be_read_is_passed_over() -> None:

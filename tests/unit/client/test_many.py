@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestServer
 
 from jabba import Client, Delivery, Forbidden, InvalidRequest, SyncClient, Unavailable
 from jabba.jobs import ids
-from tests.unit.test_client import JOB as ACCEPTED
+from tests.unit.client.test_client import JOB as ACCEPTED
 
 JOB: dict[str, Any] = {"type": "shipping", "tasks": ["local", "shop", "ship", [1]]}
 UNAVAILABLE = {"type": "unavailable", "message": "Kafka", "fields": []}

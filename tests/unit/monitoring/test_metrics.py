@@ -10,7 +10,7 @@ from jabba.monitoring.histogram import Durations
 from jabba.monitoring.metrics import PROJECTOR, RELAY, WEB, WORKER, Exposition, Shown
 from web.process_metrics import OTHER, Traffic
 
-PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
+PAGE = Path(__file__).parents[3] / "docs" / "operations.md"
 HEAD = "| metric | kind | labels | what |\n| --- | --- | --- | --- |\n"
 TABLES = {"web": WEB, "worker": WORKER, "projector": PROJECTOR, "relay": RELAY}
 

@@ -9,7 +9,7 @@ from jabba.cli import commands
 from jabba.monitoring.watchdog import EXIT_CODE
 from jabba.settings import PREFIX, Settings
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 DEPLOY = (ROOT / "docs" / "deploy.md").read_text()
 

@@ -153,8 +153,8 @@ async def test_a_page_is_a_list_that_knows_what_follows(asked: Asked, client: Cl
 
 
 async def test_all_pages_are_asked_for_one_after_the_other(asked: Asked, client: Client) -> None:
-    responses = [{"data": [JOB] * 2, "next": "B"}, {"data": [JOB], "next": "C"}, {"data": [], "next": None}]
-    asked.answers = [(200, answer) for answer in responses]
+    pages = [{"data": [JOB] * 2, "next": "B"}, {"data": [JOB], "next": "C"}, {"data": [], "next": None}]
+    asked.answers = [(200, answer) for answer in pages]
     found = [job.type async for job in client.iter_jobs("type:shipping", [["asc", "id"]], page_size=2)]
     assert found == ["shipping"] * 3
     assert [document["cursor"] for _, _, document in asked.requests] == [[0, 2], "B", "C"]

@@ -13,7 +13,7 @@ from jabba.engine.policy import Policy
 from jabba.engine.records import LaneName, LaneRecord
 from tests.support.lanes import Events, Runner, at_any_time
 from tests.support.processes import eventually
-from tests.unit.test_engine_loading import StubbornTable, Worker, until_loaded
+from tests.unit.engine.test_loading import StubbornTable, Worker, until_loaded
 
 
 async def test_messages_without_slices_take_no_room() -> None:

@@ -10,7 +10,7 @@ from web.openapi import path_of
 from web.operations import Operation, operations_of
 from web.routes import VIEWS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "http.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "http.md").read_text()
 
 
 def rows(table: str) -> list[list[str]]:

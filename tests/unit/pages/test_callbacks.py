@@ -16,7 +16,7 @@ from jabba.jobs import ids, json_codec
 from jabba.jobs.lifecycle import STATUS_AFTER, Version
 from jabba.jobs.models import Callback, Limits
 
-PAGE = (Path(__file__).parents[2] / "docs" / "callbacks.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "callbacks.md").read_text()
 TABLE = PAGE.partition("<!-- answers -->\n")[2].partition("\n\n")[0]
 ROWS = [[cell.strip() for cell in row.strip("|").split("|")] for row in TABLE.splitlines()[2:]]
 ANSWERS = [(code, status, result) for said, status, result in ROWS for code in re.findall(r"`([^`]*)`", said)]

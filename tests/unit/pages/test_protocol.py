@@ -27,7 +27,7 @@ from jabba.messages.events import event_as_json
 from jabba.messages.slices import Slice
 from jabba.search import EVENTS, JOBS_OF_EVENTS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text()
 JOB: UUID = new_job_id(1_700_000_000)
 VERSION = Version(0, 1, 2)
 SENT: list[Event | JobClosed] = [

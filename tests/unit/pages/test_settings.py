@@ -8,8 +8,8 @@ from pydantic.fields import FieldInfo
 
 from jabba.settings import PREFIX, Settings
 
-PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
-MODULE = "tests.unit.test_settings_page"
+PAGE = Path(__file__).parents[3] / "docs" / "settings.md"
+MODULE = "tests.unit.pages.test_settings"
 HEAD = """# Settings
 
 Every setting of every process is an environment variable. The options of the command line go before them; a variable
