@@ -122,7 +122,7 @@ class PromptConsumer(aiokafka.Consumer):
 
 
 def membership_error(consumer: Consumer) -> BaseException | None:
-    """Answer the error, if any, after which aiokafka asks the group for nothing more: unexpected, or a refusal."""
+    """Return the error, if any, after which aiokafka asks the group for nothing more: unexpected, or a refusal."""
     client = consumer._thread._consumer  # type: ignore[attr-defined]  # noqa: SLF001 — it tells only those who fetch
     coordinator = client and client._coordinator  # noqa: SLF001 — see above
     if coordinator is None:
@@ -239,7 +239,7 @@ async def commit_outside(settings: Settings, offsets: Mapping[TP, OffsetAndMetad
 
 
 def positions(consumer: Consumer, committed: Mapping[TP, int]) -> Iterator[tuple[TP, int]]:
-    """Answer where the group goes on in each partition of this worker, as far as that is known.
+    """Return where the group goes on in each partition of this worker, as far as that is known.
 
     ``committed`` is what this worker has committed; before that, what the group had when the partition was assigned.
     """
@@ -250,7 +250,7 @@ def positions(consumer: Consumer, committed: Mapping[TP, int]) -> Iterator[tuple
 
 
 def uncommitted(consumer: Consumer, committed: Mapping[TP, int]) -> Iterator[tuple[TP, int]]:
-    """Answer how many messages of each partition lie behind its position, as far as the broker has told."""
+    """Return how many messages of each partition lie behind its position, as far as the broker has told."""
     for place, start in positions(consumer, committed):
         end = consumer.highwater(place)
         # Faust's type knows no partition that was not asked for yet.

@@ -19,7 +19,7 @@ def attach(
     """Add the agent to the application."""
 
     async def take_in(message: Message) -> None:
-        engine.obey(origin_of(message), await decoded(message, decode_commands, put_aside))
+        engine.apply(origin_of(message), await decoded(message, decode_commands, put_aside))
 
     intake = Intake(
         settings.topics.control,

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from uuid import UUID
 
-from jabba.callbacks.places import Held, Places
+from jabba.callbacks.places import Capacity, Held
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ class Hanging:
     It ends nothing: a callback may take long on purpose, and would hang elsewhere if it hangs here.
     """
 
-    def __init__(self, places: Iterable[Places], seconds: float, monotonic: Callable[[], float]) -> None:
+    def __init__(self, places: Iterable[Capacity], seconds: float, monotonic: Callable[[], float]) -> None:
         self._places = list(places)
         self._seconds = seconds
         self._monotonic = monotonic
@@ -26,7 +26,7 @@ class Hanging:
 
     @property
     def steps(self) -> int:
-        """Answer how many steps have held all places of a kind for so long, while others wait."""
+        """Return how many steps have held all places of a kind for so long, while others wait."""
         return max(len(self._found(places)) for places in self._places)
 
     def look(self) -> None:
@@ -39,7 +39,7 @@ class Hanging:
                 text = "all %d %s have been held for more than %.0f s, while %d steps wait, by %s"
                 logger.warning(text, places.limit, places.kind, self._seconds, places.waiting(), _names(found))
 
-    def _found(self, places: Places) -> list[Held]:
+    def _found(self, places: Capacity) -> list[Held]:
         if not places.waiting():
             return []
         now = self._monotonic()

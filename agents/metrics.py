@@ -29,7 +29,7 @@ def monitor_of(
     lag: Lag,
     unready: Fault,
 ) -> AbstractAsyncContextManager[object]:
-    """Answer the monitor of a worker, one that does nothing if the settings name no port.
+    """Return the monitor of a worker, one that does nothing if the settings name no port.
 
     Its health is red from half of the time on after which the watchdog ends the process.
     """

@@ -101,7 +101,7 @@ class Intake:
 
 
 def origin_of(message: Message) -> Origin:
-    """Answer where a message comes from, as the engine wants to know it."""
+    """Return where a message comes from, as the engine wants to know it."""
     at = round((message.timestamp or 0) * 1000)
     return Origin(message.partition, message.offset, message.generation_id or 0, len(message.value or b""), at)
 

@@ -105,7 +105,7 @@ class Standstill:
             self._known = None
 
     def found(self, slices: Mapping[TP, int], commands: Mapping[TP, int]) -> dict[str, object]:
-        """Answer what stands still, each with a value that changes as soon as something of it is done.
+        """Return what stands still, each with a value that changes as soon as something of it is done.
 
         The worker owns these partitions of both topics, and has committed these offsets.
         """
@@ -138,7 +138,7 @@ class Standstill:
         return {place: offset for place, offset in commands.items() if place.partition not in unloaded}
 
     def _nothing_comes(self) -> bool:
-        """Answer whether nothing has come for too long of all that is loaded.
+        """Return whether nothing has come for too long of all that is loaded.
 
         One changelog alone says nothing: only a few are read at a time, and the others wait for those.
         """
@@ -150,7 +150,7 @@ class Standstill:
 
 
 def _behind(known: Extent, committed: Mapping[TP, int], done: Mapping[int, int] | None = None) -> bool:
-    """Answer whether Kafka has messages behind what was committed, or done and not committed yet."""
+    """Return whether Kafka has messages behind what was committed, or done and not committed yet."""
     done = done or {}
     return any(
         # What retention has taken can be committed by nobody.

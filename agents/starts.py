@@ -10,7 +10,7 @@ from faust.transport.consumer import Consumer
 from faust.types import TP
 
 from jabba.engine.offsets import Start
-from jabba.kafka.committed_offsets import Known, known_of
+from jabba.kafka.committed_offsets import CommittedOffset, decode_offset
 
 logger = logging.getLogger(__name__)
 
@@ -27,13 +27,13 @@ class Found(NamedTuple):
     later: int | None = None
 
 
-def is_another_log(known: Known, found: Found) -> bool:
-    """Answer whether the log is not the one that was read: it ends before, or what came later stands before."""
+def is_another_log(known: CommittedOffset, found: Found) -> bool:
+    """Return whether the log is not the one that was read: it ends before, or what came later stands before."""
     return found.end < known.offset or (found.later is not None and found.later < known.offset)
 
 
-def start_of(place: TP, known: Known | None, found: Found) -> Start:
-    """Answer where to go on; what is lost is told.
+def start_of(place: TP, known: CommittedOffset | None, found: Found) -> Start:
+    """Return where to go on; what is lost is told.
 
     In a log that was cut or made anew offsets mean nothing, but times do: what is later than all that was committed has
     not run. Without a time it is all that there is.
@@ -55,16 +55,16 @@ def start_of(place: TP, known: Known | None, found: Found) -> Start:
     return Start(max(known.offset, found.beginning), found.end, known.latest)
 
 
-async def committed_of(consumer: Consumer, places: Iterable[TP]) -> dict[TP, Known | None]:
+async def committed_of(consumer: Consumer, places: Iterable[TP]) -> dict[TP, CommittedOffset | None]:
     """Ask the group where it has committed to."""
     thread = consumer._thread  # type: ignore[attr-defined]  # noqa: SLF001 — Faust asks for one partition at a time
     coordinator = thread._consumer._coordinator  # noqa: SLF001 — see above
     asked = [TopicPartition(*place) for place in places]
     answer = await _in_thread(thread, coordinator.fetch_committed_offsets(asked))
-    return {TP(*place): known_of(answer.get(place)) for place in asked}
+    return {TP(*place): decode_offset(answer.get(place)) for place in asked}
 
 
-async def found_of(consumer: Consumer, known: Mapping[TP, Known | None]) -> dict[TP, Found]:
+async def found_of(consumer: Consumer, known: Mapping[TP, CommittedOffset | None]) -> dict[TP, Found]:
     """Ask Kafka what it has of these partitions, now or later."""
     thread = consumer._thread  # type: ignore[attr-defined]  # noqa: SLF001 — Faust asks for no times
     client = thread._consumer  # noqa: SLF001 — see above
@@ -82,7 +82,7 @@ async def found_of(consumer: Consumer, known: Mapping[TP, Known | None]) -> dict
 
 
 async def starts(consumer: Consumer, places: Iterable[TP]) -> dict[TP, Start]:
-    """Answer where this generation begins to read; raises what aiokafka does."""
+    """Return where this generation begins to read; raises what aiokafka does."""
     known = await committed_of(consumer, places)
     found = await found_of(consumer, known)
     return {place: start_of(place, one, found[place]) for place, one in known.items()}

@@ -31,19 +31,19 @@ from agents.starts import found_of, is_another_log, starts
 from jabba.callbacks import registry
 from jabba.callbacks.instrumented import MeasuredRunner
 from jabba.callbacks.local import LocalRunner
-from jabba.callbacks.places import Places
+from jabba.callbacks.places import Capacity
 from jabba.clock import SystemClock
-from jabba.concurrency.memory_budget import Room
+from jabba.concurrency.memory_budget import MemoryBudget
 from jabba.engine.dedup_markers import Window
 from jabba.engine.engine import Engine
 from jabba.engine.gate import Gate
-from jabba.engine.lane import Shared
+from jabba.engine.lane import LaneContext
 from jabba.engine.lease import Lease
 from jabba.engine.policy import Policy
 from jabba.errors import NotReady
 from jabba.faust_app import JabbaApp, worker_app
 from jabba.kafka.admin import REMEDY
-from jabba.kafka.committed_offsets import Known, marked
+from jabba.kafka.committed_offsets import CommittedOffset, marked
 from jabba.kafka.dead_letter_writer import UNKNOWN_OFFSET, dead_letter, put_aside
 from jabba.kafka.emitter import Emitter
 from jabba.kafka.writer import Log
@@ -95,10 +95,10 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
         letter = partial(dead_letter, settings.topics.tasks, partition, UNKNOWN_OFFSET, value, reason)
         await put_aside(partial(append_letter, partition), letter)
 
-    shared = Shared(gate, emitter, runner, settings.result_bytes, settings.crash_limit, clock.now, refuse=refuse)
+    shared = LaneContext(gate, emitter, runner, settings.result_bytes, settings.crash_limit, clock.now, refuse=refuse)
     window = Window(settings.repeat_seconds, settings.repeat_lanes)
     policy = Policy(settings.adopt_seconds, settings.adopt_bytes, window, settings.lanes)
-    engine = Engine(table, shared, Room(settings.lanes, settings.lanes_bytes), policy)
+    engine = Engine(table, shared, MemoryBudget(settings.lanes, settings.lanes_bytes), policy)
     read_again = partial(reread, settings.kafka_access)
     intakes = [one.attach(app, settings, engine, append_letter, read_again) for one in (tasks, control)]
 
@@ -117,7 +117,7 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
         loaded=lambda partition: table.passed.get(partition, 0),
         patience=settings.handover_seconds + SILENT_SECONDS,
     )
-    slots = Places("slots", settings.slots, lambda: runner.running, lambda: engine.waiting)
+    slots = Capacity("slots", settings.slots, lambda: runner.running, lambda: engine.waiting)
     hanging = Hanging([slots, local.places], settings.stall_seconds, clock.monotonic)
 
     async def look() -> None:
@@ -187,13 +187,13 @@ class Ownership:
         self._app.hand_over = self.hand_over
 
     def lag(self) -> dict[int, int]:
-        """Answer how many messages of the tasks topic are not committed, by partition, as far as that is known."""
+        """Return how many messages of the tasks topic are not committed, by partition, as far as that is known."""
         consumer = cast("Consumer", self._app.consumer)
         topic = self._settings.topics.tasks
         return {place.partition: n for place, n in uncommitted(consumer, self._committed) if place.topic == topic}
 
     def unready(self) -> str:
-        """Answer why this worker does not work on all of its partitions, empty while it does."""
+        """Return why this worker does not work on all of its partitions, empty while it does."""
         if self._leaving:
             return "it hands its partitions over"
         if self._ready:
@@ -203,7 +203,7 @@ class Ownership:
         return "it waits for its partitions"
 
     async def commit(self) -> bool:
-        """Commit what the engine has finished; answer whether Kafka was there, in so far as it was asked."""
+        """Commit what the engine has finished; return whether Kafka was there, in so far as it was asked."""
         offsets = self._uncommitted()
         if not offsets:
             return True
@@ -233,7 +233,7 @@ class Ownership:
             await self.commit()
 
     def _uncommitted(self) -> dict[TP, int]:
-        """Answer the offsets that may be committed and are not."""
+        """Return the offsets that may be committed and are not."""
         done = {TP(self._settings.topics.tasks, n): offset for n, offset in self._engine.committable().items()}
         obeyed = self._engine.committable_commands()
         done |= {TP(self._settings.topics.control, n): offset for n, offset in obeyed.items()}
@@ -341,7 +341,11 @@ class Ownership:
         partitions = self._engine.owned
         for intake in self._intakes:
             reached = intake.reached()
-            known = {TP(intake.topic, n): Known(at.offset, at.latest) for n, at in reached.items() if n in partitions}
+            known = {
+                TP(intake.topic, n): CommittedOffset(at.offset, at.latest)
+                for n, at in reached.items()
+                if n in partitions
+            }
             try:
                 found = await found_of(consumer, known)
             except KafkaError as error:

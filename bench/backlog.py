@@ -37,7 +37,7 @@ class Backlog(NamedTuple):
     per_job: int
 
     def jobs(self) -> Iterator[dict[str, Any]]:
-        """Answer the submissions."""
+        """Return the submissions."""
         text = "x" * self.size
         for first in range(0, self.tasks, self.per_job):
             numbers = range(first, min(first + self.per_job, self.tasks))

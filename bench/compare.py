@@ -84,14 +84,14 @@ class House:
         return self._stack.enter_context(KafkaServer(self.directory / "kafka", jvm=BENCHMARK_JVM))
 
     def postgres(self) -> tuple[str, int]:
-        """Start PostgreSQL; answer the URL of an empty database and its process."""
+        """Start PostgreSQL; return the URL of an empty database and its process."""
         server = EmbeddedDatabase(self.directory / "postgres")
         server.start()
         self._stack.callback(server.stop)
         return server.dsn(), server.pid
 
     def redis(self) -> tuple[str, int, int]:
-        """Start Redis; answer its address, port and process."""
+        """Start Redis; return its address, port and process."""
         program = shutil.which("redis-server")
         assert program is not None, "redis-server is not installed"
         port = free_port()
@@ -184,7 +184,7 @@ SYSTEMS: dict[str, Callable[[House], System]] = {
 
 
 def counting(database: str, query: str) -> Callable[[], int]:
-    """Answer what counts rows; none while there is no such table."""
+    """Return what counts rows; none while there is no such table."""
 
     def count() -> int:
         with psycopg.connect(database) as connection, suppress(psycopg.errors.UndefinedTable):
@@ -196,7 +196,7 @@ def counting(database: str, query: str) -> Callable[[], int]:
 
 
 def asked(port: int, *commands: str) -> int:
-    """Send commands to Redis; answer the number that the last answer begins with, its length if it is a list."""
+    """Send commands to Redis; return the number that the last answer begins with, its length if it is a list."""
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection, connection.makefile("rb") as answers:
         connection.sendall("".join(f"{command}\r\n" for command in commands).encode())
         lines = [answers.readline() for _ in commands]
@@ -204,12 +204,12 @@ def asked(port: int, *commands: str) -> int:
 
 
 def used(processes: list[int]) -> float:
-    """Answer how many seconds of a core processes and their children have used."""
+    """Return how many seconds of a core processes and their children have used."""
     return sum(map(processor_seconds, processes))
 
 
 def measure(system: System, load: Load) -> tuple[float, float, float]:
-    """Answer the seconds until all was submitted and done, and those of a core that it took beside the submitter."""
+    """Return the seconds until all was submitted and done, and those of a core that it took beside the submitter."""
     before, spent = system.ended(), used(system.processes)
     command = [*system.program, str(load.jobs), str(load.steps)]
     environment = {**os.environ, **system.environment}

@@ -73,7 +73,7 @@ def mock_broker() -> Iterator[Bootstrap]:
 
 
 async def create(bootstrap: Bootstrap) -> tuple[str, int]:
-    """Make a topic; answer its name and how many partitions it has."""
+    """Make a topic; return its name and how many partitions it has."""
     name = f"bench-{uuid4().hex}"
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
@@ -88,7 +88,7 @@ async def create(bootstrap: Bootstrap) -> tuple[str, int]:
 
 
 def durable_producer(bootstrap: Bootstrap) -> AIOKafkaProducer:
-    """Answer a producer with Jabba's settings."""
+    """Return a producer with Jabba's settings."""
     return AIOKafkaProducer(
         bootstrap_servers=bootstrap,
         acks="all",
@@ -99,7 +99,7 @@ def durable_producer(bootstrap: Bootstrap) -> AIOKafkaProducer:
 
 
 async def produce(bootstrap: Bootstrap, size: int, count: int) -> float:
-    """Send batches of one message, one after the other in each partition; answer how many a second."""
+    """Send batches of one message, one after the other in each partition; return how many a second."""
     topic, partitions = await create(bootstrap)
     value = b"x" * size
     async with durable_producer(bootstrap) as producer:
@@ -115,17 +115,17 @@ async def produce(bootstrap: Bootstrap, size: int, count: int) -> float:
 
 
 async def produce_large(bootstrap: Bootstrap) -> float:
-    """Answer megabytes a second."""
+    """Return megabytes a second."""
     return await produce(bootstrap, LARGE, LARGE_COUNT) * LARGE / 1e6
 
 
 async def produce_small(bootstrap: Bootstrap) -> float:
-    """Answer acknowledged batches a second."""
+    """Return acknowledged batches a second."""
     return await produce(bootstrap, SMALL, SMALL_COUNT)
 
 
 async def round_trip(bootstrap: Bootstrap) -> float:
-    """Answer the median of milliseconds from sending a message to its acknowledgement."""
+    """Return the median of milliseconds from sending a message to its acknowledgement."""
     topic, _ = await create(bootstrap)
     taken = []
     async with durable_producer(bootstrap) as producer:
@@ -137,7 +137,7 @@ async def round_trip(bootstrap: Bootstrap) -> float:
 
 
 async def produce_bare(bootstrap: Bootstrap) -> float:
-    """Answer acknowledged batches a second of a client that costs next to nothing, a request for each batch."""
+    """Return acknowledged batches a second of a client that costs next to nothing, a request for each batch."""
     topic, partitions = await create(bootstrap)
     batch = batch_of(b"x" * SMALL)
     requests = [_frame(topic, number % partitions, batch) for number in range(CONNECTIONS)]
@@ -168,12 +168,12 @@ async def _ask_again_and_again(bootstrap: Bootstrap, request: bytes, count: int)
 
 
 async def read_large(bootstrap: Bootstrap) -> float:
-    """Answer megabytes a second."""
+    """Return megabytes a second."""
     return await _read(bootstrap, LARGE, LARGE_COUNT) * LARGE / 1e6
 
 
 async def read_small(bootstrap: Bootstrap) -> float:
-    """Answer messages a second, of batches as they come when many are sent at once."""
+    """Return messages a second, of batches as they come when many are sent at once."""
     return await _read(bootstrap, SMALL, READ_COUNT)
 
 
@@ -194,7 +194,7 @@ async def _read(bootstrap: Bootstrap, size: int, count: int) -> float:
 
 
 async def join(bootstrap: Bootstrap) -> float:
-    """Answer the median of seconds until a lone member of a new group has its partitions."""
+    """Return the median of seconds until a lone member of a new group has its partitions."""
     topic, _ = await create(bootstrap)
     taken = []
     for number in range(JOINS):
@@ -218,7 +218,7 @@ UNREADABLE: Collection[Measure] = (read_large, read_small)
 
 
 async def measure_all(bootstrap: Bootstrap, skipped: Collection[Measure]) -> list[float | None]:
-    """Answer one figure for each measure."""
+    """Return one figure for each measure."""
     return [None if measure in skipped else await measure(bootstrap) for measure in MEASURES.values()]
 
 

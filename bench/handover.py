@@ -47,7 +47,7 @@ _READY = re.compile(r"worker ready with (\d+) partitions, loaded ([\d.]+) s afte
 
 
 def changelog(records: int, partitions: int, now: float) -> Iterator[Record]:
-    """Answer so many records; of five lanes one waits for an hour, and the record of one was not compacted yet.
+    """Return so many records; of five lanes one waits for an hour, and the record of one was not compacted yet.
 
     Of a lane that waits there are two, its slice and its record, and so are there of one that was not compacted: its
     first record and its marker. The others are one marker each. Of a million that makes 570,000 markers, about what two

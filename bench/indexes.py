@@ -54,12 +54,12 @@ class Server:
         self._times = Path("/proc", str(self._connection.info.backend_pid), "schedstat")
 
     def execute(self, sql: str) -> list[Any]:
-        """Execute a statement and answer its rows."""
+        """Execute a statement and return its rows."""
         self._cursor.execute(sql)
         return self._cursor.fetchall() if self._cursor.description else []
 
     def microseconds(self, sql: str) -> float:
-        """Answer what a statement costs."""
+        """Return what a statement costs."""
         before = self._spent()
         self.execute(sql)
         return self._spent() - before
@@ -69,7 +69,7 @@ class Server:
 
 
 def price(server: Server, written: Written, without: str | None) -> float:
-    """Write rows and update them; answer the microseconds for each."""
+    """Write rows and update them; return the microseconds for each."""
     table = written.table.to_metadata(MetaData(), schema=_SCHEMA)
     table.dialect_kwargs.pop("postgresql_partition_by")
     server.execute(f"DROP SCHEMA IF EXISTS {_SCHEMA} CASCADE; CREATE SCHEMA {_SCHEMA}")
@@ -88,7 +88,7 @@ def price(server: Server, written: Written, without: str | None) -> float:
 
 
 def prices(server: Server, written: Written) -> Iterator[str]:
-    """Answer a row for all indexes together, and one for each."""
+    """Return a row for all indexes together, and one for each."""
     table = written.table
     order = ", ".join(key.name for key in table.primary_key)
     some = f"SELECT * FROM {table} WHERE ended_at IS NOT NULL"  # noqa: S608

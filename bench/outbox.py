@@ -27,7 +27,7 @@ _ADDED = 2_000
 
 
 def add_one_by_one(dsn: str) -> float:
-    """Answer how many jobs a second one connection adds, many in a transaction."""
+    """Return how many jobs a second one connection adds, many in a transaction."""
     began = time.perf_counter()
     connection = psycopg2.connect(dsn)
     for number in range(_ADDED):
@@ -50,7 +50,7 @@ def add_in_bulk(dsn: str, count: int) -> None:
 
 
 async def relay_all(dsn: str, settings: Settings) -> tuple[float, float]:
-    """Answer the seconds that the first step took, and those of all."""
+    """Return the seconds that the first step took, and those of all."""
     async with Relay(dsn, settings) as relay:
         await relay.check()
         began = time.perf_counter()

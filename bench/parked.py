@@ -13,10 +13,10 @@ from uuid import UUID
 
 import psutil
 
-from jabba.concurrency.memory_budget import Room
+from jabba.concurrency.memory_budget import MemoryBudget
 from jabba.engine.changelog import Batch, Changelog, Store
 from jabba.engine.gate import Gate
-from jabba.engine.lane import Shared
+from jabba.engine.lane import LaneContext
 from jabba.engine.partition import OwnedPartition
 from jabba.engine.policy import Policy
 from jabba.engine.records import LaneName, LaneRecord, Stamp
@@ -32,7 +32,7 @@ Messages = list[tuple[int, bytes, bytes | None]]
 
 
 def changelog(lanes: int) -> Messages:
-    """Answer what a former owner has left: lanes of one task each, all waiting for an hour."""
+    """Return what a former owner has left: lanes of one task each, all waiting for an hour."""
     written: Messages = []
     for number in range(lanes):
         slice_ = reminder(ids.new_job_id(_NOW))
@@ -47,7 +47,7 @@ def changelog(lanes: int) -> Messages:
 
 
 def reminder(job: UUID) -> Slice:
-    """Answer the only slice of a job of one task, with half a kilobyte in all."""
+    """Return the only slice of a job of one task, with half a kilobyte in all."""
     callback = Callback(service="local", module="shop.mails", function="remind", args=[_ARGS])
     return Slice(
         job=job,
@@ -65,7 +65,9 @@ def reminder(job: UUID) -> Slice:
 async def measure(lanes: int) -> None:
     """Take a partition with so many parked lanes over, and print a row."""
     log = changelog(lanes)
-    shared = Shared(Gate(asyncio.Semaphore(100)), cast("Any", None), cast("Any", None), 1024 * 1024, 3, lambda: _NOW)
+    shared = LaneContext(
+        Gate(asyncio.Semaphore(100)), cast("Any", None), cast("Any", None), 1024 * 1024, 3, lambda: _NOW
+    )
 
     async def append(key: bytes, value: bytes | None) -> int:
         log.append((len(log), key, value))
@@ -84,7 +86,7 @@ async def measure(lanes: int) -> None:
     gc.collect()
     before = psutil.Process().memory_info().rss
     store = Store(Changelog(append, read, follow), may_write, lambda: _NOW)
-    owned = OwnedPartition(shared, Room(2000, 64 * 1024 * 1024), Policy(), lambda _: None)
+    owned = OwnedPartition(shared, MemoryBudget(2000, 64 * 1024 * 1024), Policy(), lambda _: None)
     began = time.process_time()
     await store.load()
     await store.claim()

@@ -63,7 +63,7 @@ LOADS = [
 
 
 def spec(load: Load) -> JobSpec:
-    """Answer a submission of this kind."""
+    """Return a submission of this kind."""
     callback = ["local", "demo.audit", "verify", ["some-distribution", {"depth": 3}]]
     document = {"tasks": [callback] * load.tasks, "type": "audit", "strategy": load.strategy}
     run = uuid4()
@@ -72,7 +72,7 @@ def spec(load: Load) -> JobSpec:
 
 
 def messages_of(load: Load, jobs: int, settings: Settings) -> Iterator[tuple[str, int, bytes]]:
-    """Answer topic, partition and value of the messages of finished jobs."""
+    """Return topic, partition and value of the messages of finished jobs."""
     topics, partitions = settings.topics, settings.partitions
     waiting: dict[tuple[str, int], list[bytes]] = {}
     for _ in range(jobs):
@@ -94,7 +94,7 @@ def _joined(are_slices: bool, items: list[bytes]) -> bytes:  # noqa: FBT001 — 
 
 
 def processor_seconds(pid: int) -> float:
-    """Answer the seconds of processor that a process and its children have had: other work alters them least."""
+    """Return the seconds of processor that a process and its children have had: other work alters them least."""
     main = psutil.Process(pid)
     spent = 0.0
     for process in [*main.children(), main]:
@@ -104,7 +104,7 @@ def processor_seconds(pid: int) -> float:
 
 
 async def catch_up(settings: Settings, database: Database, load: Load, jobs: int) -> float:
-    """Write a backlog; answer the seconds in which a projector brings it into PostgreSQL."""
+    """Write a backlog; return the seconds in which a projector brings it into PostgreSQL."""
     ends: dict[tuple[str, int], int] = {}
     async with AIOKafkaProducer(bootstrap_servers=settings.kafka, acks="all", linger_ms=5) as producer:
         sent = [
@@ -124,7 +124,7 @@ async def catch_up(settings: Settings, database: Database, load: Load, jobs: int
 
 
 async def latencies(settings: Settings, database: Database) -> list[float]:
-    """Answer the seconds from a slice's acknowledgement by Kafka until PostgreSQL shows it, one slice at a time."""
+    """Return the seconds from a slice's acknowledgement by Kafka until PostgreSQL shows it, one slice at a time."""
     projector = Projector(settings)
     await projector.start()
     await projector.ready.wait()

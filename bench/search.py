@@ -47,7 +47,7 @@ class Recorder(Database):
 
 
 async def ask(database: Database, question: Question, samples: Samples, rng: random.Random) -> float:
-    """Ask once; answer the milliseconds it took."""
+    """Ask once; return the milliseconds it took."""
     search = question.search(samples, rng)
     begin = time.perf_counter()
     await (queries.search_jobs if question.collection is JOBS else queries.search_tasks)(database, search)
@@ -55,7 +55,7 @@ async def ask(database: Database, question: Question, samples: Samples, rng: ran
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[str]:
-    """Answer what a plan does that reads tables, without the names of partitions."""
+    """Return what a plan does that reads tables, without the names of partitions."""
     what, table = plan["Node Type"], plan.get("Relation Name") or plan.get("Index Name") or ""
     if table and plan["Actual Loops"]:
         first, _, rest = table.partition("_")
@@ -68,7 +68,7 @@ def nodes(plan: dict[str, Any]) -> Iterator[str]:
 
 
 def explained(dsn: str, asked: list[tuple[str, Mapping[str, Any]]], *, whole: bool) -> Iterator[str]:
-    """Answer the plans of statements, each in a line or whole."""
+    """Return the plans of statements, each in a line or whole."""
     connection = psycopg2.connect(dsn)
     with connection, connection.cursor() as cursor:
         cursor.execute("SET jit = off; SET max_parallel_workers_per_gather = 0")

@@ -96,13 +96,13 @@ async def open_streams(port: int, jobs: Sequence[UUID | None], heard: Heard, que
 
 
 def request_of(job: UUID | None, query: str) -> bytes:
-    """Answer the bytes that ask for a stream."""
+    """Return the bytes that ask for a stream."""
     asked = urlencode({name: text for name, text in (("job", job), ("q", query)) if text})
     return f"GET /v1/events?{asked} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
 
 
 async def emit(settings: Settings, jobs: Sequence[UUID], rate: float, seconds: float) -> int:
-    """Write events of these jobs, one after the other, at a steady rate; answer how many."""
+    """Write events of these jobs, one after the other, at a steady rate; return how many."""
     async with Log(settings.kafka_access) as log:
         emitter = Emitter(partial(log.append, settings.topics.events), settings.partitions)
         # The connection is not what is measured.
@@ -152,7 +152,7 @@ async def submit(settings: Settings, count: int) -> list[UUID]:
 
 
 async def measure(settings: Settings, meter: Meter, streams: int, given: argparse.Namespace) -> str:
-    """Open so many streams and write events; answer a line of the table."""
+    """Open so many streams and write events; return a line of the table."""
     jobs = await submit(settings, streams)
     heard = Heard()
     await open_streams(settings.web_port, [*jobs, *[None] * _OF_ALL], heard, given.filter)

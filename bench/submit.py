@@ -138,21 +138,21 @@ class Pace:
 
 
 def job_of(tasks: int, args_bytes: int) -> bytes:
-    """Answer a job as JSON."""
+    """Return a job as JSON."""
     callback = {"service": "local", "module": "bench", "function": "work", "args": ["x" * args_bytes]}
     document = {"tasks": [{"callback": callback}] * tasks, "type": "bench", "meta": {"request_id": "r-1"}}
     return json.dumps(document).encode()
 
 
 def request_of(url: str, key: str, body: bytes) -> bytes:
-    """Answer the bytes of a submission with a key."""
+    """Return the bytes of a submission with a key."""
     head = f"POST /v1/jobs HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nContent-Type: application/json\r\n"
     head += f"Authorization: Bearer {key}\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 async def measure(url: str, connections: int, seconds: float, request: bytes, rate: float = 0) -> tuple[Tally, float]:
-    """Submit over some connections; answer the tally and how long it took."""
+    """Submit over some connections; return the tally and how long it took."""
     tally, begin, pace = Tally(), time.perf_counter(), Pace(rate, seconds)
 
     def at_once(one: Submitter) -> None:
@@ -173,7 +173,7 @@ async def measure(url: str, connections: int, seconds: float, request: bytes, ra
 
 
 async def measure_bulk(url: str, key: str, jobs: int, job: bytes, memory: Callable[[], float]) -> tuple[float, float]:
-    """Submit many jobs in one request; answer how many a second, and the most memory that the process had."""
+    """Submit many jobs in one request; return how many a second, and the most memory that the process had."""
 
     async def body() -> AsyncIterator[bytes]:
         for start in range(0, jobs, _LINES_AT_ONCE):
@@ -191,7 +191,7 @@ async def measure_bulk(url: str, key: str, jobs: int, job: bytes, memory: Callab
 
 
 def row(connections: int, tally: Tally, seconds: float) -> str:
-    """Answer a line of the table."""
+    """Return a line of the table."""
     cuts = statistics.quantiles(tally.latencies, n=100)
     milliseconds = "".join(f"{cuts[p - 1] * 1000:10.1f}" for p in (50, 95, 99))
     return f"{connections:11d}{len(tally.latencies) / seconds:10.0f}{milliseconds}  {tally.statuses}"
@@ -199,7 +199,7 @@ def row(connections: int, tally: Tally, seconds: float) -> str:
 
 @contextmanager
 def own_web_process(access: Literal["keys", "open"]) -> Iterator[tuple[str, Callable[[], float]]]:
-    """Start Kafka, PostgreSQL and a web process; answer its URL, and what tells its memory in MB."""
+    """Start Kafka, PostgreSQL and a web process; return its URL, and what tells its memory in MB."""
     with (
         tempfile.TemporaryDirectory() as scratch,
         KafkaServer(Path(scratch, "kafka"), jvm=BENCHMARK_JVM) as kafka,

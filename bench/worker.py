@@ -60,7 +60,7 @@ LOADS = (
 
 
 async def run(load: Load, settings: Settings, scale: int) -> tuple[float, float]:
-    """Submit a load; answer the seconds until it was submitted and until its last event came."""
+    """Submit a load; return the seconds until it was submitted and until its last event came."""
     consumer = AIOKafkaConsumer(
         settings.topics.events, bootstrap_servers=settings.kafka, auto_offset_reset="latest", fetch_max_wait_ms=50
     )
@@ -113,7 +113,7 @@ def house(workers: int) -> Iterator[tuple[Settings, list[psutil.Process]]]:
 
 
 def used(processes: list[psutil.Process]) -> float:
-    """Answer how many seconds of a core the workers have used."""
+    """Return how many seconds of a core the workers have used."""
     return sum(times.user + times.system for times in (process.cpu_times() for process in processes))
 
 

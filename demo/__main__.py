@@ -24,7 +24,7 @@ console = show.console
 
 
 def main() -> int:
-    """Run the demo; answer its exit code."""
+    """Run the demo; return its exit code."""
     # Whoever is told to end stops what it has started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     console.print("[bold]Jabba[/] verifies the software supply chain of the environment that it runs in.")
@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def run(url: str, client: jabba.SyncClient) -> int:
-    """Submit both jobs, one after the other, and print the answers; answer the exit code."""
+    """Submit both jobs, one after the other, and print the answers; return the exit code."""
     run_id = uuid4().hex
     began = time.monotonic()
     with show.progress() as bars:
@@ -57,14 +57,14 @@ def run(url: str, client: jabba.SyncClient) -> int:
 
 
 def _audit() -> dict[str, Any]:
-    """Answer the concurrent job: a task for every installed distribution."""
+    """Return the concurrent job: a task for every installed distribution."""
     names = sorted({one.metadata["Name"] for one in distributions() if one.metadata["Name"]}, key=str.lower)
     tasks = [{"name": name, "callback": _local("audit_distribution", name)} for name in names]
     return {"tasks": tasks, "type": callbacks.AUDIT, "strategy": "concurrent"}
 
 
 def _report(url: str, run_id: str) -> dict[str, Any]:
-    """Answer the sequential job, whose steps find each other's results through the HTTP interface."""
+    """Return the sequential job, whose steps find each other's results through the HTTP interface."""
     tasks = [
         {"name": "collect", "callback": _local("collect", url, run_id)},
         {"name": "rank", "callback": _local("rank", url, _LARGEST)},

@@ -60,12 +60,12 @@ def verify_report(url: str) -> dict[str, Any] | tuple[str, dict[str, Any]]:
 
 
 def client_of(url: str) -> jabba.SyncClient:
-    """Answer a client with the key of the ``jabba up`` that runs this worker."""
+    """Return a client with the key of the ``jabba up`` that runs this worker."""
     return jabba.SyncClient(url, key=data_directory.key_for(Settings.from_environ(), url))
 
 
 def findings(client: jabba.SyncClient, job: jabba.Job) -> list[report.Finding]:
-    """Answer the results of an audit's tasks that have succeeded."""
+    """Return the results of an audit's tasks that have succeeded."""
     tasks = all_tasks(client, job)
     return [
         task.result for task in tasks if task.status == jabba.TaskStatus.PROCESSED and isinstance(task.result, dict)
@@ -73,12 +73,12 @@ def findings(client: jabba.SyncClient, job: jabba.Job) -> list[report.Finding]:
 
 
 def all_tasks(client: jabba.SyncClient, job: jabba.Job) -> list[jabba.Task]:
-    """Answer all tasks of a job, page by page."""
+    """Return all tasks of a job, page by page."""
     return list(client.iter_tasks([["job_id", "equal", str(job.id)]], [["asc", "id"]], page_size=_PAGE))
 
 
 def _result_of(client: jabba.SyncClient, step: str) -> dict[str, Any]:
-    """Answer the result of an earlier step of the job that is running.
+    """Return the result of an earlier step of the job that is running.
 
     A step starts as soon as the one before is recorded in Kafka; PostgreSQL shows it a few milliseconds later.
     """

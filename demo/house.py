@@ -26,7 +26,7 @@ class HouseFailed(Exception):
 
 @contextmanager
 def running_jabba() -> Iterator[tuple[str, str | None]]:
-    """Run ``jabba up`` with the demo's callbacks on a free port; answer the URL of its web process, and the key."""
+    """Run ``jabba up`` with the demo's callbacks on a free port; return the URL of its web process, and the key."""
     with tempfile.TemporaryDirectory(prefix="jabba-demo-") as directory:
         log = Path(directory, "up.log")
         with log.open("wb") as said, _process(Path(directory, "data"), said) as process:

@@ -18,12 +18,12 @@ def totals(findings: Iterable[Finding]) -> dict[str, int]:
 
 
 def largest(findings: Iterable[Finding], count: int) -> list[Finding]:
-    """Answer the distributions with the most bytes, the largest first."""
+    """Return the distributions with the most bytes, the largest first."""
     return sorted(findings, key=lambda one: (-one["bytes"], one["distribution"]))[:count]
 
 
 def write(path: Path, run_id: str, sums: dict[str, int], top: list[Finding]) -> str:
-    """Write the report as Markdown; answer its sha256."""
+    """Write the report as Markdown; return its sha256."""
     summary = (
         f"Run `{run_id}`: {sums['distributions']} distributions, {sums['files']:,} files, {sums['bytes']:,} bytes, "
         f"{sums['mismatches']} mismatches, {sums['missing']} missing, {sums['unchecked']:,} without a recorded digest."
@@ -49,13 +49,13 @@ def write(path: Path, run_id: str, sums: dict[str, int], top: list[Finding]) -> 
 
 
 def digest(path: Path) -> str:
-    """Answer a file's sha256."""
+    """Return a file's sha256."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def faults(path: Path, sha256: str, sums: dict[str, int], top: list[Finding]) -> list[str]:
-    """Check that a report is the one that was written, and tells these numbers; answer what is wrong."""
+    """Check that a report is the one that was written, and tells these numbers; return what is wrong."""
     text = path.read_text()
     rows = [line.split(" | ")[0].removeprefix("| ") for line in text.splitlines() if line.startswith("| ")][2:]
     expected = [one["distribution"] for one in top]

@@ -8,11 +8,11 @@ class Clock(Protocol):
     """Where time comes from."""
 
     def now(self) -> float:
-        """Answer seconds since the Unix epoch, for people and for ids."""
+        """Return seconds since the Unix epoch, for people and for ids."""
         ...
 
     def monotonic(self) -> float:
-        """Answer seconds that never go back, for measuring how long something took."""
+        """Return seconds that never go back, for measuring how long something took."""
         ...
 
 
@@ -20,15 +20,15 @@ class SystemClock:
     """The clock of the machine."""
 
     def now(self) -> float:
-        """Answer seconds since the Unix epoch."""
+        """Return seconds since the Unix epoch."""
         return time.time()
 
     def monotonic(self) -> float:
-        """Answer seconds since some fixed moment."""
+        """Return seconds since some fixed moment."""
         return time.monotonic()
 
     def boottime(self) -> float:
-        """Answer seconds since some fixed moment, those included for which the machine was suspended."""
+        """Return seconds since some fixed moment, those included for which the machine was suspended."""
         # Elsewhere than on Linux the monotonic clock does so, or there is none that does.
         clock = getattr(time, "CLOCK_BOOTTIME", None)
         return time.monotonic() if clock is None else time.clock_gettime(clock)

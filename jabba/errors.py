@@ -38,7 +38,7 @@ class RequestError(JabbaError):
         self.fields = fields or []
 
     def as_json(self) -> dict[str, Any]:
-        """Answer the body of the HTTP error: ``{"type", "message", "fields": [{"field", "message"}]}``.
+        """Return the body of the HTTP error: ``{"type", "message", "fields": [{"field", "message"}]}``.
 
         It names the first hundred fields; the message tells how many there are.
         """
@@ -136,7 +136,7 @@ class InternalError(RequestError):
 
 
 def request_errors(root: type[RequestError] = RequestError) -> dict[str, type[RequestError]]:
-    """Answer the class of each ``type``; one that has none of its own is told as the one above it."""
+    """Return the class of each ``type``; one that has none of its own is told as the one above it."""
     found = {root.type: root} if "type" in vars(root) else {}
     for cls in root.__subclasses__():
         found |= request_errors(cls)

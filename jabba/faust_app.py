@@ -16,7 +16,7 @@ from faust.tables.recovery import Recovery
 from mode import ServiceT
 
 from jabba.callbacks.registry import CALLBACK_THREADS
-from jabba.concurrency.cancellation import ended, exit_beside_threads
+from jabba.concurrency.cancellation import cancel_and_wait, exit_beside_threads
 from jabba.kafka.security import KafkaSecurity
 from jabba.settings import Settings
 
@@ -77,7 +77,7 @@ class _NoRecovery(Recovery):
     """
 
     def need_recovery(self) -> bool:
-        """Answer that nothing is to be replayed, wherever the changelog ends."""
+        """Return that nothing is to be replayed, wherever the changelog ends."""
         return False
 
 
@@ -119,7 +119,7 @@ def worker_app(settings: Settings, partitions: int) -> JabbaApp:
 
 
 def common_options(settings: Settings) -> dict[str, Any]:
-    """Answer the options that every application of Jabba shares."""
+    """Return the options that every application of Jabba shares."""
     return {
         "broker": ";".join(f"kafka://{server}" for server in settings.kafka.split(",")),
         "broker_credentials": _credentials(settings.kafka_access.security),
@@ -133,7 +133,7 @@ def common_options(settings: Settings) -> dict[str, Any]:
 
 
 def _credentials(security: KafkaSecurity) -> Credentials | None:
-    """Answer what Faust hands to its clients of aiokafka's."""
+    """Return what Faust hands to its clients of aiokafka's."""
     if security.by_sasl:
         return faust.SASLCredentials(
             username=security.user,
@@ -148,7 +148,7 @@ class _QuickEnd(mode.Worker):
     """Ends as soon as all has stopped; mode's own would rest for two seconds more, whatever is left to do."""
 
     def _gather_all(self) -> None:
-        self.loop.run_until_complete(ended(asyncio.all_tasks(self.loop)))
+        self.loop.run_until_complete(cancel_and_wait(asyncio.all_tasks(self.loop)))
 
     async def _sentinel_task(self) -> None:
         """Let transports that are closing close."""

@@ -10,7 +10,7 @@ _ADDRESS = re.compile(r"(tcp|udp|sctp)://.+")
 
 
 def service_links(environ: Mapping[str, str]) -> dict[str, str]:
-    """Answer which of these variables are such links, each with the name of its Service.
+    """Return which of these variables are such links, each with the name of its Service.
 
     A Service shows itself by its host and port, so that nothing is taken for a link that only looks like one.
     """

@@ -255,7 +255,7 @@ class Settings(BaseModel):
             raise SettingsError(_explain(error, links)) from error
 
     def as_environ(self) -> dict[str, str]:
-        """Answer the environment variables that make a child process read these very settings."""
+        """Return the environment variables that make a child process read these very settings."""
         return {
             PREFIX + name.upper(): _as_text(getattr(self, name))
             for name in type(self).model_fields
@@ -263,7 +263,7 @@ class Settings(BaseModel):
         }
 
     def environ_of_child(self) -> dict[str, str]:
-        """Answer the whole environment of such a child: this process's own, with these settings."""
+        """Return the whole environment of such a child: this process's own, with these settings."""
         return {**os.environ, **self.as_environ()}
 
     @field_validator("keep_days", "audit_days")
@@ -283,14 +283,14 @@ class Settings(BaseModel):
         return self
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Answer a copy; what was made of the values before the update does not go with it."""
+        """Return a copy; what was made of the values before the update does not go with it."""
         copied = super().model_copy(update=update, deep=deep)
         copied.__dict__.pop("kafka_access", None)
         return copied
 
     @cached_property
     def kafka_access(self) -> KafkaAccess:
-        """Answer how to connect to Kafka.
+        """Return how to connect to Kafka.
 
         Raises:
             SettingsError: a file cannot be read, or does not hold what it should.
@@ -316,12 +316,12 @@ class Settings(BaseModel):
 
     @property
     def topics(self) -> Topics:
-        """Answer the names of the topics and groups."""
+        """Return the names of the topics and groups."""
         return Topics(self.prefix)
 
     @property
     def limits(self) -> Limits:
-        """Answer the limits of a submission and of a result."""
+        """Return the limits of a submission and of a result."""
         return Limits(
             task_args_bytes=self.task_args_bytes,
             meta_bytes=self.meta_bytes,
@@ -332,7 +332,7 @@ class Settings(BaseModel):
 
 
 def is_loopback(host: str) -> bool:
-    """Answer whether only this machine reaches an address."""
+    """Return whether only this machine reaches an address."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -146,7 +146,7 @@ class LaneTable(faust.Table[Any, Any]):
             self._ends = dict(await self.app.consumer.highwaters(*ours))
 
     def persisted_offset(self, tp: TP) -> int | None:
-        """Answer the end of the changelog: what is before it is loaded by ``take``."""
+        """Return the end of the changelog: what is before it is loaded by ``take``."""
         return self._ends.get(tp, 0) - 1
 
     def apply_changelog_batch(self, batch: Iterable[EventT[Any]]) -> None:

@@ -37,14 +37,14 @@ class ApiView(View):
     """A view that answers JSON, and knows only the methods that it implements."""
 
     def get_methods(self) -> set[str]:
-        """Answer the methods; Faust adds HEAD even to a view that has no GET."""
+        """Return the methods; Faust adds HEAD even to a view that has no GET."""
         methods: set[str] = super().get_methods()
         return methods if "GET" in methods else methods - {"HEAD"}
 
 
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer every error in the one form; log the unexpected with its traceback.
+    """Return every error in the one form; log the unexpected with its traceback.
 
     Who has no key hears of nothing else: not what is wrong with the request, nor whether there is such a route.
     """
@@ -69,12 +69,12 @@ def respond(answer: Answer) -> web.Response:
 
 
 def backends(request: web.Request) -> Backends:
-    """Answer the backends of the process that serves this request."""
+    """Return the backends of the process that serves this request."""
     return request.app[BACKENDS]
 
 
 async def admit(request: web.Request) -> Caller:
-    """Answer who sends a request, by its key.
+    """Return who sends a request, by its key.
 
     Raises:
         Unauthorized: it has none that is valid now.
@@ -87,7 +87,7 @@ async def admit(request: web.Request) -> Caller:
 
 
 def caller(request: web.Request) -> Caller:
-    """Answer who sends a request."""
+    """Return who sends a request."""
     return request[CALLER]
 
 

@@ -52,7 +52,7 @@ class WebBoot(faust.app.BootStrategy):
     enable_kafka_consumer = False
 
     def web_components(self) -> list[ServiceT]:
-        """Answer what starts before the web server and stops after it."""
+        """Return what starts before the web server and stops after it."""
         return self.app.beneath
 
 

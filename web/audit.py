@@ -53,7 +53,7 @@ class Audit(ApiView):
         )
     )
     async def get(self, request: Request) -> Response:
-        """Answer a page of it."""
+        """Return a page of it."""
         caller(request).require_every_type()
         asked = read_asked(request.query)
         since = None if asked.since is None else asked.since.astimezone(UTC)

@@ -12,7 +12,7 @@ from jabba.auth.api_keys import Key
 from jabba.auth.roles import Caller
 from jabba.clock import Clock
 from jabba.errors import Unauthorized, Unavailable
-from web.dataloader import Questions
+from web.dataloader import DataLoader
 
 Find = Callable[[Iterable[str]], Awaitable[Mapping[str, Key]]]
 """Answers those of the keys, by id, that there are."""
@@ -46,7 +46,7 @@ class _Found(NamedTuple):
     key: Key | None
 
 
-class Keyring:
+class Authenticator:
     """Tells who calls by the key that comes with a request.
 
     What is known is believed for ``seconds``. While PostgreSQL is away a known key is believed for ``outage_seconds``
@@ -58,12 +58,12 @@ class Keyring:
         self._clock = clock
         self._seconds = seconds
         self._outage_seconds = outage_seconds
-        self._questions = Questions(self._ask)
+        self._questions = DataLoader(self._ask)
         self._known: dict[str, _Known] = {}
         self._unknown: OrderedDict[str, float] = OrderedDict()
 
     async def caller(self, text: str) -> Caller:
-        """Answer who calls with the text of a key.
+        """Return who calls with the text of a key.
 
         Raises:
             Unauthorized: it is no key, or not valid any more.
@@ -76,7 +76,7 @@ class Keyring:
         return key.caller(self._clock.now())
 
     def seen(self) -> list[Seen]:
-        """Answer the keys that are known and valid, for who may have to go on without PostgreSQL."""
+        """Return the keys that are known and valid, for who may have to go on without PostgreSQL."""
         now, monotonic = self._clock.now(), self._clock.monotonic()
         valid = (known for known in self._known.values() if not known.key.is_over(now))
         return [Seen(known.key, int(now - (monotonic - known.seen_at))) for known in valid]

@@ -21,8 +21,8 @@ from jabba.messages.positions import Position
 from jabba.producer import producer_of
 from jabba.producer.submission import Prepared, Submitted, prepare
 from jabba.settings import Settings
-from web.authenticate import Keyring, Seen
-from web.circuit_breaker import Outage, Send
+from web.authenticate import Authenticator, Seen
+from web.circuit_breaker import CircuitBreaker, Send
 from web.gauges import Gauges
 from web.idempotency import Repeats
 from web.key_cache import KeyCache
@@ -31,8 +31,8 @@ from web.readiness import Probe, Readiness
 from web.requests import decode_json
 from web.stats_query import Overview
 from web.streams.feed import Feed
-from web.streams.job_cache import KnownJobs
-from web.wait_for_end import Endings
+from web.streams.job_cache import JobCache
+from web.wait_for_end import EndWaiters
 from web.waiting import Fresh, Progress, until_answered
 
 LARGE_BODY_BYTES = 128 * 1024
@@ -79,7 +79,7 @@ class Backends(Service):
         # A connection of its own: searches that hold all others must not hold up submissions.
         self._keys = Database(settings.database.get_secret_value(), size=1, statement_seconds=_KEYS_SECONDS)
         self.keyring = _keyring(settings, self._keys, self.clock) if settings.access == "keys" else None
-        jobs = KnownJobs(
+        jobs = JobCache(
             partial(watching.lasting_facts, self.database), self._projected, self._ends, settings.stream_jobs_bytes
         )
         self._key_cache = None if settings.key_cache is None else KeyCache(settings.key_cache)
@@ -87,7 +87,7 @@ class Backends(Service):
         self.add_dependency(self.feed)
         hub = self.feed.hub
         self.traffic = Traffic()
-        self._endings = Endings(partial(watching.ended_jobs, self.database), hub.hints, hub.closing)
+        self._endings = EndWaiters(partial(watching.ended_jobs, self.database), hub.hints, hub.closing)
         self._repeats = Repeats(self.database)
         self._progress = Progress(self._projected)
         self._overview = Overview(settings, self.database, self.clock)
@@ -119,7 +119,7 @@ class Backends(Service):
 
     @property
     def closing(self) -> asyncio.Event:
-        """Answer what is set once this process stops."""
+        """Return what is set once this process stops."""
         return self.feed.hub.closing
 
     async def let_go(self, _: object) -> None:
@@ -127,13 +127,13 @@ class Backends(Service):
         self.feed.close()
 
     async def metrics(self) -> bytes:
-        """Answer what Prometheus is told, soon, whether or not Kafka and PostgreSQL answer."""
+        """Return what Prometheus is told, soon, whether or not Kafka and PostgreSQL answer."""
         await self._gauges.look()
         return self._exposition.text()
 
-    def outage(self) -> Outage:
-        """Answer what sends the jobs of one request, and refuses them while Kafka is away."""
-        return Outage(self.producer.send, self._probe_kafka)
+    def outage(self) -> CircuitBreaker:
+        """Return what sends the jobs of one request, and refuses them while Kafka is away."""
+        return CircuitBreaker(self.producer.send, self._probe_kafka)
 
     async def submit(self, body: bytes, by: Caller = ANYONE, send: Send | None = None) -> Submitted:
         """Accept a caller's submission, and count what became of it; errors as for ``_submit``."""
@@ -161,7 +161,7 @@ class Backends(Service):
         return await send(prepared)
 
     async def job(self, job: UUID, after: Position | None, types: TypeScope = EVERY_TYPE) -> Job:
-        """Answer a job: behind a position exactly, and a young one as soon as the projection shows it.
+        """Return a job: behind a position exactly, and a young one as soon as the projection shows it.
 
         One that is not of these types is not there, and as late to be so.
 
@@ -180,7 +180,7 @@ class Backends(Service):
         return found
 
     async def ended(self, job: UUID, within: float | None = None) -> Job | None:
-        """Answer a job once it has ended; None after ``within`` seconds, or when this process stops."""
+        """Return a job once it has ended; None after ``within`` seconds, or when this process stops."""
         self.feed.follow()
         return await self._endings.ended(job, within)
 
@@ -204,7 +204,7 @@ class Backends(Service):
         if not await self._progress.reaches(position, PROJECTION_SECONDS):
             raise Unavailable("the projection has not reached this position yet")
 
-    async def _write_keys(self, keyring: Keyring, cache: KeyCache) -> None:
+    async def _write_keys(self, keyring: Authenticator, cache: KeyCache) -> None:
         written: list[Seen] = keyring.seen()
         while not self.should_stop:
             await self.sleep(self.settings.key_seconds)
@@ -242,6 +242,6 @@ class Backends(Service):
         return prepared
 
 
-def _keyring(settings: Settings, database: Database, clock: Clock) -> Keyring:
+def _keyring(settings: Settings, database: Database, clock: Clock) -> Authenticator:
     find = partial(api_keys.find, database)
-    return Keyring(find, clock, seconds=settings.key_seconds, outage_seconds=settings.key_outage_seconds)
+    return Authenticator(find, clock, seconds=settings.key_seconds, outage_seconds=settings.key_outage_seconds)

@@ -8,13 +8,13 @@ from contextlib import aclosing
 from aiohttp.web import HTTPRequestTimeout, Request, StreamResponse
 
 from jabba.auth.roles import Caller, Permission
-from jabba.concurrency.memory_budget import Room
-from jabba.concurrency.ordered import in_order
+from jabba.concurrency.memory_budget import MemoryBudget
+from jabba.concurrency.ordered import map_ordered
 from jabba.errors import LimitExceeded, Unavailable
 from web import responses, schemas
 from web.api import BODY_SECONDS, HEADERS, ApiView, admit, backends, caller
 from web.backends import Backends
-from web.circuit_breaker import Outage
+from web.circuit_breaker import CircuitBreaker
 from web.ndjson import Line, Lines
 from web.operations import NDJSON, Example, Operation, operation
 from web.responses import Answer
@@ -62,7 +62,7 @@ class BulkOfJobs(ApiView):
         )
     )
     async def post(self, request: Request) -> StreamResponse:
-        """Answer 200 and the results as they come."""
+        """Return 200 and the results as they come."""
         response = StreamResponse(headers=_HEADERS)
         await response.prepare(request)
         try:
@@ -77,7 +77,7 @@ class BulkOfJobs(ApiView):
 async def _answer_lines(request: Request, response: StreamResponse) -> None:
     behind = backends(request)
     lines = Lines(behind.settings.request_bytes)
-    room = Room(behind.settings.bulk_jobs, behind.settings.bulk_bytes)
+    room = MemoryBudget(behind.settings.bulk_jobs, behind.settings.bulk_bytes)
 
     outage = behind.outage()
 
@@ -86,7 +86,7 @@ async def _answer_lines(request: Request, response: StreamResponse) -> None:
 
     try:
         # Whoever is gone has its last jobs accepted or refused all the same: the closing waits for them.
-        async with outage, aclosing(in_order(_read(request, lines), result, room=room, size=_size)) as batches:
+        async with outage, aclosing(map_ordered(_read(request, lines), result, room=room, size=_size)) as batches:
             async for batch in batches:
                 await _write(response, b"".join(batch))
     except Exception as error:
@@ -100,7 +100,7 @@ async def _write(response: StreamResponse, results: bytes) -> None:
         await response.write(results)
 
 
-async def _submitted(behind: Backends, line: Line, by: Caller, outage: Outage) -> Answer:
+async def _submitted(behind: Backends, line: Line, by: Caller, outage: CircuitBreaker) -> Answer:
     try:
         text = _text(line, behind.settings.request_bytes)
         return responses.of_submission(await behind.submit(text, by, outage.send))
@@ -117,7 +117,7 @@ def _text(line: Line, limit: int) -> bytes:
 
 
 async def _read(request: Request, lines: Lines) -> AsyncGenerator[Line]:
-    """Answer the lines as they come.
+    """Return the lines as they come.
 
     Raises:
         HTTPRequestTimeout: nothing came for a minute.

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Self
 from uuid import UUID
 
-from jabba.concurrency.cancellation import ended
+from jabba.concurrency.cancellation import cancel_and_wait
 from jabba.errors import NotReady, Refused, Unavailable
 from jabba.producer.submission import Prepared, Submitted
 
@@ -16,7 +16,7 @@ Send = Callable[[Prepared], Awaitable[Submitted]]
 _PAUSE_SECONDS = 0.2
 
 
-class Outage:
+class CircuitBreaker:
     """What becomes of the jobs of one request when Kafka does not answer, or does not allow this process to write.
 
     From the first one that was not acknowledged on the others are refused at once, until Kafka answers again. Each
@@ -36,11 +36,11 @@ class Outage:
 
     async def __aexit__(self, *_: object) -> None:
         if self._asking is not None:
-            await ended([self._asking])
+            await cancel_and_wait([self._asking])
 
     @property
     def lasts(self) -> bool:
-        """Answer whether Kafka is known to be away, or not to allow it."""
+        """Return whether Kafka is known to be away, or not to allow it."""
         return self._asking is not None and not self._asking.done()
 
     async def send(self, prepared: Prepared) -> Submitted:

@@ -12,7 +12,7 @@ Answer = TypeVar("Answer")
 _MOST_AT_ONCE = 1000
 
 
-class Questions(Generic[Asked, Answer]):
+class DataLoader(Generic[Asked, Answer]):
     """Gathers what is asked while a question is under way, and asks it all at once."""
 
     def __init__(self, ask: Callable[[Iterable[Asked]], Awaitable[Mapping[Asked, Answer]]]) -> None:
@@ -21,7 +21,7 @@ class Questions(Generic[Asked, Answer]):
         self._asking: asyncio.Task[None] | None = None
 
     async def ask(self, what: Asked) -> Answer | None:
-        """Answer what there is to tell of something, None when there is nothing or PostgreSQL cannot tell."""
+        """Return what there is to tell of something, None when there is nothing or PostgreSQL cannot tell."""
         if what not in self._waiting:
             self._waiting[what] = asyncio.get_running_loop().create_future()
         if self._asking is None:

@@ -30,7 +30,7 @@ Document = Mapping[str, Any]
 
 
 def render(document: Document) -> str:
-    """Answer the page of an OpenAPI document."""
+    """Return the page of an OpenAPI document."""
     info = document["info"]
     title = f"{info['title']} {info['version']}"
     body = [
@@ -116,7 +116,7 @@ def _forms(document: Document) -> Iterator[str]:
 
 
 def _form(schema: Document) -> str:
-    """Answer a schema in a few words, with links to those that have a name."""
+    """Return a schema in a few words, with links to those that have a name."""
     if "$ref" in schema:
         name = escape(schema["$ref"].rpartition("/")[2])
         return f'<a href="#form-{name}">{name}</a>'
@@ -134,7 +134,7 @@ def _form(schema: Document) -> str:
 
 
 def _curl(method: str, path: str, operation: Document) -> str:
-    """Answer a command that sends the example."""
+    """Return a command that sends the example."""
     parameters = operation.get("parameters", [])
     query = "&".join(f"{p['name']}={p['example']}" for p in parameters if p["in"] == "query" and "example" in p)
     for one in parameters:
@@ -154,6 +154,6 @@ def _prose(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """Answer a text whose parts between backticks are code."""
+    """Return a text whose parts between backticks are code."""
     parts = escape(text.replace("``", "`")).split("`")
     return "".join(f"<code>{part}</code>" if number % 2 else part for number, part in enumerate(parts))

@@ -27,7 +27,7 @@ class OpenApi(ApiView):
         )
     )
     async def get(self, request: Request) -> Response:
-        """Answer the document."""
+        """Return the document."""
         body = to_json(openapi.document(request.app[VIEWS]))
         return Response(body=body, content_type=JSON, headers=_CACHED)
 
@@ -49,7 +49,7 @@ class Docs(ApiView):
         )
     )
     async def get(self, request: Request) -> Response:
-        """Answer the page."""
+        """Return the page."""
         page = docs_page.render(openapi.document(request.app[VIEWS]))
         headers = {**_CACHED, "Content-Security-Policy": docs_page.POLICY}
         return Response(text=page, content_type=HTML, headers=headers)

@@ -26,7 +26,7 @@ from web.parameters import FILTER, QUERY
 from web.streams.cursor import Mark, read_mark
 from web.streams.hub import Selection
 from web.streams.stream import Stream, notice
-from web.streams.stream_events import EventFilter, Happening
+from web.streams.stream_events import EventFilter, StreamEvent
 
 logger = logging.getLogger(__name__)
 
@@ -77,24 +77,24 @@ class Wanted(NamedTuple):
 
     @property
     def selection(self) -> Selection:
-        """Answer it as the hub takes it."""
+        """Return it as the hub takes it."""
         job = None if self.job is None else str(self.job)
         if self.filter.of_job:
             return Selection(job, self._takes, self._asks)
         chosen = self.kinds or self.filter.own or self.types.limited
         return Selection(job, self._takes) if chosen else Selection(job)
 
-    def _takes(self, one: Happening) -> bool:
+    def _takes(self, one: StreamEvent) -> bool:
         return self._may_take(one) and one.meets(self.filter)
 
-    def _asks(self, one: Happening) -> bool:
+    def _asks(self, one: StreamEvent) -> bool:
         return self._may_take(one) and one.may_meet(self.filter)
 
-    def _may_take(self, one: Happening) -> bool:
+    def _may_take(self, one: StreamEvent) -> bool:
         return (not self.kinds or one.kind in self.kinds) and self._may_hear(one)
 
-    def _may_hear(self, one: Happening) -> bool:
-        """Answer whether the key may: of a job that it may see all, else what says that it is of the key's types."""
+    def _may_hear(self, one: StreamEvent) -> bool:
+        """Return whether the key may: of a job that it may see all, else what says that it is of the key's types."""
         if self.job is not None or not self.types.limited:
             return True
         type_ = one.held("type")
@@ -128,7 +128,7 @@ class Events(ApiView):
 
     @operation(_OPERATION)
     async def get(self, request: Request) -> StreamResponse:
-        """Answer the stream."""
+        """Return the stream."""
         wanted = read_wanted(request)
         job = await _job_if_available(request, wanted.job)
         mark = await _mark(request, wanted, job)
@@ -143,7 +143,7 @@ class Events(ApiView):
                 farewell.cancel()
 
     async def head(self, request: Request) -> Response:
-        """Answer the headers alone; a stream has no end to wait for."""
+        """Return the headers alone; a stream has no end to wait for."""
         _OPERATION.require(request)
         requests.refuse_unknown(request.query, frozenset(one.name for one in _PARAMETERS))
         read_wanted(request)
@@ -184,7 +184,7 @@ def _read_job(text: str | None) -> UUID | None:
 
 
 async def _job_if_available(request: Request, job: UUID | None) -> Job | None:
-    """Answer the job, or None while PostgreSQL cannot tell: the stream needs it not."""
+    """Return the job, or None while PostgreSQL cannot tell: the stream needs it not."""
     types = caller(request).types
     try:
         return None if job is None else await backends(request).job(job, None, types)
@@ -208,7 +208,7 @@ async def _mark(request: Request, wanted: Wanted, job: Job | None) -> Mark | Non
 
 
 async def _farewell(request: Request, job: UUID, *, informed: bool) -> bytes:
-    """Answer the last block once a job has ended and the streams have told all of it."""
+    """Return the last block once a job has ended and the streams have told all of it."""
     ended = await backends(request).ended(job)
     if ended is None:
         return b""
@@ -218,7 +218,7 @@ async def _farewell(request: Request, job: UUID, *, informed: bool) -> bytes:
 
 
 async def _while_admitted(request: Request, blocks: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    """Answer blocks until the key is over with which the stream was opened, which may last for weeks, and say so."""
+    """Return blocks until the key is over with which the stream was opened, which may last for weeks, and say so."""
     seconds, now = backends(request).settings.key_seconds, asyncio.get_running_loop().time
     admitted_at = now()
     async for block in blocks:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from jabba.clock import Clock
-from jabba.concurrency.cancellation import ended
+from jabba.concurrency.cancellation import cancel_and_wait
 from jabba.errors import Unavailable
 from jabba.kafka.lag import Waiting
 from jabba.monitoring.metrics import Reading
@@ -44,10 +44,10 @@ class Gauges:
     async def close(self) -> None:
         """Give up what is being asked."""
         if self._asking is not None:
-            await ended([self._asking])
+            await cancel_and_wait([self._asking])
 
     def readings(self) -> dict[str, Reading]:
-        """Answer the readings of these metrics, by their names."""
+        """Return the readings of these metrics, by their names."""
         return {
             "jabba_unfinished_oldest_seconds": self._oldest,
             "jabba_workers_behind_messages": lambda: _messages(self._workers()),

@@ -23,7 +23,7 @@ class Live(ApiView):
         )
     )
     async def get(self, _request: Request) -> Response:
-        """Answer 200."""
+        """Return 200."""
         return respond(responses.of_data({"status": "live"}))
 
 
@@ -44,7 +44,7 @@ class ReadyToSubmit(ApiView):
         )
     )
     async def get(self, request: Request) -> Response:
-        """Answer 200 when Kafka is there, else 503."""
+        """Return 200 when Kafka is there, else 503."""
         return _told(await backends(request).readiness.look("kafka"))
 
 
@@ -64,7 +64,7 @@ class Ready(ApiView):
         )
     )
     async def get(self, request: Request) -> Response:
-        """Answer 200 when both are there, else 503 naming what is not."""
+        """Return 200 when both are there, else 503 naming what is not."""
         return _told(await backends(request).readiness.look())
 
 

@@ -42,7 +42,7 @@ class _Protocol(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> StreamResponse:
-        """Answer what is no request; whoever sends such things must not fill the log."""
+        """Return what is no request; whoever sends such things must not fill the log."""
         if status != HTTPStatus.BAD_REQUEST or request.writer.output_size:
             return super().handle_error(request, status, exc, message)
         logger.debug("no request from %s: %s", request.remote, message)
@@ -64,5 +64,5 @@ def _refusal(status: int, message: str) -> Response:
 
 
 def _first_line(message: str | None) -> str:
-    """Answer what is wrong; the lines behind it repeat what was sent."""
+    """Return what is wrong; the lines behind it repeat what was sent."""
     return (message or "").partition("\n")[0].rstrip(":")

@@ -9,7 +9,7 @@ from jabba.database.connection import Database
 from jabba.errors import Conflict
 from jabba.jobs.models import Job
 from jabba.producer.submission import Prepared
-from web.dataloader import Questions
+from web.dataloader import DataLoader
 
 _REMEMBERED = 10_000
 """The last submissions of this process; PostgreSQL may not show them yet."""
@@ -22,11 +22,11 @@ class Repeats:
     """
 
     def __init__(self, database: Database) -> None:
-        self._known = Questions(partial(queries.known_jobs, database))
+        self._known = DataLoader(partial(queries.known_jobs, database))
         self._recent: OrderedDict[UUID, str] = OrderedDict()
 
     async def existing(self, prepared: Prepared) -> Job | None:
-        """Answer the job that this submission repeats, if it is projected.
+        """Return the job that this submission repeats, if it is projected.
 
         Raises:
             Conflict: another job has this id.

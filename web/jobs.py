@@ -47,7 +47,7 @@ class Jobs(ApiView):
         )
     )
     async def post(self, request: Request) -> Response:
-        """Answer 201 with the job and its position once it is accepted."""
+        """Return 201 with the job and its position once it is accepted."""
         body = await read_body(request, backends(request).settings.request_bytes)
         return respond(responses.of_submission(await backends(request).submit(body, caller(request))))
 
@@ -63,7 +63,7 @@ class Jobs(ApiView):
         )
     )
     async def get(self, request: Request) -> Response:
-        """Answer a page of jobs, newest first."""
+        """Return a page of jobs, newest first."""
         return await _page(request, requests.read_list(request.query.items(), search.JOBS))
 
 
@@ -89,7 +89,7 @@ class JobById(ApiView):
         )
     )
     async def get(self, request: Request, id: str) -> Response:  # noqa: A002 — as the path names it
-        """Answer the job."""
+        """Return the job."""
         seconds = requests.read_wait(request.query)
         job = await _job(request, id)
         if seconds and job.ended_at is None:
@@ -114,7 +114,7 @@ class ProgressOfJob(ApiView):
         )
     )
     async def get(self, request: Request, id: str) -> Response:  # noqa: A002 — as the path names it
-        """Answer the counts."""
+        """Return the counts."""
         job = requests.read_job_id(id)
         progress = await queries.get_progress(backends(request).database, job, caller(request).types)
         if progress is None:
@@ -140,7 +140,7 @@ class TasksOfJob(ApiView):
         )
     )
     async def get(self, request: Request, id: str) -> Response:  # noqa: A002 — as the path names it
-        """Answer the tasks."""
+        """Return the tasks."""
         query = request.query
         written = query.get("filter"), query.getall("q", [])
         conditions = requests.read_conditions(*written, search.TASKS)
@@ -174,7 +174,7 @@ class JobSearch(ApiView):
         )
     )
     async def post(self, request: Request) -> Response:
-        """Answer a page of jobs."""
+        """Return a page of jobs."""
         return await _page(request, search.parse_search(await read_search(request), search.JOBS))
 
 
@@ -196,7 +196,7 @@ class Tasks(ApiView):
         )
     )
     async def get(self, request: Request) -> Response:
-        """Answer a page of tasks, newest first."""
+        """Return a page of tasks, newest first."""
         return await _page(request, requests.read_list(request.query.items(), search.TASKS))
 
 
@@ -218,12 +218,12 @@ class TaskSearch(ApiView):
         )
     )
     async def post(self, request: Request) -> Response:
-        """Answer a page of tasks."""
+        """Return a page of tasks."""
         return await _page(request, search.parse_search(await read_search(request), search.TASKS))
 
 
 async def _page(request: Request, wanted: search.Search) -> Response:
-    """Answer what a search finds, of the types that the caller's key is limited to."""
+    """Return what a search finds, of the types that the caller's key is limited to."""
     find = queries.search_jobs if wanted.collection is search.JOBS else queries.search_tasks
     return respond(responses.of_page(await find(backends(request).database, within(wanted, caller(request).types))))
 

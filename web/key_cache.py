@@ -23,7 +23,7 @@ class KeyCache:
         self._path = path
 
     def read(self) -> list[Seen]:
-        """Answer what was written; nothing if that is not ours alone, or cannot be read."""
+        """Return what was written; nothing if that is not ours alone, or cannot be read."""
         try:
             with self._path.open("rb") as file:
                 status = os.fstat(file.fileno())

@@ -27,7 +27,7 @@ class Metrics(ApiView):
         )
     )
     async def get(self, request: Request) -> Response:
-        """Answer them; not to a key that is limited to some types, for they are about all."""
+        """Return them; not to a key that is limited to some types, for they are about all."""
         caller(request).require_every_type()
         text = await backends(request).metrics()
         return Response(body=text, headers={**HEADERS, "Content-Type": CONTENT_TYPE})

@@ -12,7 +12,7 @@ class Line(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Answer how many bytes it holds."""
+        """Return how many bytes it holds."""
         return len(self.text or b"")
 
 
@@ -26,7 +26,7 @@ class Lines:
         self._is_long = False
 
     def feed(self, chunk: bytes) -> Iterator[Line]:
-        """Take bytes in; answer the lines that are complete."""
+        """Take bytes in; return the lines that are complete."""
         *complete, rest = chunk.split(b"\n")
         for part in complete:
             self._add(part)
@@ -34,7 +34,7 @@ class Lines:
         self._add(rest)
 
     def end(self) -> Iterator[Line]:
-        """End the line that has begun, as the body's last one may go without a line end; answer it."""
+        """End the line that has begun, as the body's last one may go without a line end; return it."""
         text, self._begun = bytes(self._begun), bytearray()
         number, is_long = self.number, self._is_long
         self.number, self._is_long = number + 1, False

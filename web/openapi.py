@@ -49,7 +49,7 @@ _PATTERN = re.compile(r"\{(\w+):[^{}]*\}")
 
 
 def document(views: Iterable[type[View]]) -> Document:
-    """Answer the document of these views."""
+    """Return the document of these views."""
     components = _Components()
     paths: dict[str, Document] = {}
     for view in views:
@@ -65,7 +65,7 @@ def document(views: Iterable[type[View]]) -> Document:
 
 
 def path_of(view: type[View]) -> str:
-    """Answer a view's path, without the patterns of its parts."""
+    """Return a view's path, without the patterns of its parts."""
     return _PATTERN.sub(r"{\1}", view.view_path)
 
 
@@ -76,7 +76,7 @@ class _Components:
         self.schemas: dict[str, Document] = {}
 
     def schema(self, what: Any, mode: Literal["validation", "serialization"]) -> Document:
-        """Answer the schema of a type, or of a collection's search; what it refers to becomes a component."""
+        """Return the schema of a type, or of a collection's search; what it refers to becomes a component."""
         if isinstance(what, Collection):
             self.schemas |= search_schema.components()
             return {"$ref": _REFERENCE.format(model=search_schema.search_of(what))}
@@ -96,11 +96,11 @@ class _Plain(GenerateJsonSchema):
     """Leaves the titles out, which only repeat the names, and says what the keys of a map may not hold."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 — Pydantic's interface
-        """Answer that none should."""
+        """Return that none should."""
         return False
 
     def dict_schema(self, schema: Any) -> Document:
-        """Answer the schema of a map."""
+        """Return the schema of a map."""
         return super().dict_schema(schema) | {"propertyNames": search_schema.TEXT}
 
 

@@ -111,7 +111,7 @@ def operation(described: Operation) -> Callable[[Handler], Handler]:
 
 
 def operations_of(view: type) -> dict[str, Operation]:
-    """Answer the described methods of a view, by their names on the wire, such as ``POST``."""
+    """Return the described methods of a view, by their names on the wire, such as ``POST``."""
     methods = {name: getattr(view, name, None) for name in ("get", "post", "put", "patch", "delete")}
     described = {name.upper(): getattr(method, "operation", None) for name, method in methods.items()}
     return {name: found for name, found in described.items() if found is not None}

@@ -40,7 +40,7 @@ LIMIT = Parameter("limit", Limit, f"How many to answer: {DEFAULT_LIMIT}, at most
 
 
 def of_fields(collection: Collection) -> list[Parameter]:
-    """Answer a parameter for each field that can be compared with a text."""
+    """Return a parameter for each field that can be compared with a text."""
     return [
         Parameter(field.name, field, "This very value.", repeated=True)
         for field in collection.fields.values()

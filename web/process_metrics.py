@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from jabba.database.connection import Database
 from jabba.errors import InternalError, RequestError
-from jabba.monitoring.histogram import Durations
+from jabba.monitoring.histogram import Histogram
 from jabba.monitoring.metrics import WEB, Exposition, Reading
 
 OTHER = "other"
@@ -20,7 +20,7 @@ class Traffic:
 
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, ...]] = Counter()
-        self.seconds: defaultdict[tuple[str, ...], Durations] = defaultdict(Durations)
+        self.seconds: defaultdict[tuple[str, ...], Histogram] = defaultdict(Histogram)
         self.submissions: Counter[str] = Counter()
 
     def answered(self, method: str, route: str | None, status: int, seconds: float | None) -> None:
@@ -35,7 +35,7 @@ class Traffic:
         self.submissions[error.type if isinstance(error, RequestError) else InternalError.type] += 1
 
     def exposition(self, database: Database, streams: Callable[[], int], gauges: Mapping[str, Reading]) -> Exposition:
-        """Answer it as it is told to Prometheus, with the process's connections, its open streams and more gauges."""
+        """Return it as it is told to Prometheus, with the process's connections, its open streams and more gauges."""
 
         def connections() -> dict[tuple[str, ...], float]:
             used, idle = database.connections

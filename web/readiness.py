@@ -28,7 +28,7 @@ class Readiness:
         self._red: dict[str, datetime] = {}
 
     async def look(self, *parts: str) -> dict[str, datetime | None]:
-        """Answer since when each of these parts, or of all, does not serve, None when it does."""
+        """Return since when each of these parts, or of all, does not serve, None when it does."""
         asked = parts or tuple(self._parts)
         return dict(zip(asked, await asyncio.gather(*(self._parts[part].get() for part in asked)), strict=True))
 

@@ -132,7 +132,7 @@ def _all_of(texts: list[str]) -> str:
 
 
 def _mistakes(collection: Collection, *, filter: Any = None, query: str | None = None) -> list[tuple[str, str]]:  # noqa: A002 — its name in the interface
-    """Answer what is wrong with conditions, and where in them."""
+    """Return what is wrong with conditions, and where in them."""
     try:
         parse_conditions(filter, query, collection)
     except InvalidRequest as error:
@@ -185,7 +185,7 @@ def refuse_cross_site(method: str, host: str, headers: Mapping[str, str]) -> Non
 
 
 def _password(given: str) -> str:
-    """Answer the password of Basic credentials; the name before it may be any."""
+    """Return the password of Basic credentials; the name before it may be any."""
     try:
         return base64.b64decode(given.strip(), validate=True).decode().partition(":")[2]
     except ValueError as error:

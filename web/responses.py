@@ -32,26 +32,26 @@ class Answer(NamedTuple):
 
 
 def of_data(value: Any, *, status: int = 200, headers: Mapping[str, str] = _NO_HEADERS, **beside: Any) -> Answer:
-    """Answer ``{"data": value}``, with ``beside`` beside it; models become their JSON forms."""
+    """Return ``{"data": value}``, with ``beside`` beside it; models become their JSON forms."""
     return Answer(status, to_json({"data": value} | beside), headers)
 
 
 def of_page(page: Page[Any]) -> Answer:
-    """Answer a page with the cursor of the one behind it, and the count if that was asked for."""
+    """Return a page with the cursor of the one behind it, and the count if that was asked for."""
     if page.total is None:
         return of_data(page, next=page.next)
     return of_data(page, next=page.next, count=page.total)
 
 
 def of_submission(submitted: Submitted) -> Answer:
-    """Answer 201 with the job as accepted, its position among its fields."""
+    """Return 201 with the job as accepted, its position among its fields."""
     job = submitted.job.model_dump_json().encode()
     body = b'{"data":%b,"position":"%b"}}' % (job[:-1], submitted.position_text.encode())
     return Answer(201, body, {"Location": f"/v1/jobs/{submitted.id}"})
 
 
 def of_error(error: Exception) -> Answer:
-    """Answer what a caller may know of an error; of one that nobody expected, only that there was one."""
+    """Return what a caller may know of an error; of one that nobody expected, only that there was one."""
     if isinstance(error, HTTPException):
         return _of_http(error)
     refusal = _as_refusal(error) or InternalError("an internal error; the web process has logged it")

@@ -29,7 +29,7 @@ VIEWS: tuple[type[View], ...] = (
 
 
 def open_paths(settings: Settings) -> frozenset[str]:
-    """Answer the paths that need no key, as the router has them."""
+    """Return the paths that need no key, as the router has them."""
     views: list[type[View]] = [view for view in VIEWS if all(one.needs is None for one in operations_of(view).values())]
     documents: list[type[View]] = [documentation.OpenApi, documentation.Docs] if settings.open_docs else []
     return frozenset(view.view_path for view in [*views, *documents])

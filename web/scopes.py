@@ -9,7 +9,7 @@ _TYPE = JOBS.fields["type"]
 
 
 def within(search: Search, types: TypeScope) -> Search:
-    """Answer a search that finds nothing beyond these types, jobs or tasks of such jobs."""
+    """Return a search that finds nothing beyond these types, jobs or tasks of such jobs."""
     if not types.limited:
         return search
     allowed: Condition = Group(Join.OR, tuple(map(_allowed, types.patterns)))

@@ -47,12 +47,12 @@ tasks(status:RESCUED name:x) (name:a or name:"b c")`. A mistake is named by its 
 
 
 def search_of(collection: Collection) -> str:
-    """Answer the name under which the form of a search stands among the components."""
+    """Return the name under which the form of a search stands among the components."""
     return f"Search{collection.name.capitalize()}"
 
 
 def components() -> dict[str, Schema]:
-    """Answer the forms of all searches, with what they refer to."""
+    """Return the forms of all searches, with what they refer to."""
     forms = {"JsonValue": JSON_VALUE, "ConditionInJson": {"anyOf": [*_in_json(TEXT), _nested(TEXT, "ConditionInJson")]}}
     for collection in (search.JOBS, search.TASKS):
         forms[_condition_on(collection.name)] = {"anyOf": list(_conditions_on(collection))}
@@ -61,7 +61,7 @@ def components() -> dict[str, Schema]:
 
 
 def value_of(field: Field) -> Schema:
-    """Answer what a field holds."""
+    """Return what a field holds."""
     return {"enum": list(field.choices)} if field.choices else _KINDS[field.kind]
 
 

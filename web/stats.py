@@ -27,6 +27,6 @@ class StatsNow(ApiView):
         )
     )
     async def get(self, request: Request) -> Response:
-        """Answer it; not to a key that is limited to some types, for it is about all."""
+        """Return it; not to a key that is limited to some types, for it is about all."""
         caller(request).require_every_type()
         return respond(responses.of_data(await backends(request).stats.get()))

@@ -49,7 +49,7 @@ class Overview:
         await self._open.aclose()
 
     async def look(self) -> Stats:
-        """Answer how it goes now.
+        """Return how it goes now.
 
         Raises:
             Unavailable: nothing of it can be told.

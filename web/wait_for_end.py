@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from uuid import UUID
 
 from jabba.jobs.models import Job
-from web.dataloader import Questions
+from web.dataloader import DataLoader
 
 Ask = Callable[[Iterable[UUID]], Awaitable[Mapping[UUID, Job]]]
 """Answers those of the jobs that have ended."""
@@ -25,16 +25,16 @@ _SPACING = 0.05
 """A job of which much is heard is asked for this often, as a part of the time that one has waited."""
 
 
-class Endings:
+class EndWaiters:
     """Tells many waiters of the ends of many jobs, with one question to PostgreSQL at a time."""
 
     def __init__(self, ask: Ask, hints: Hints, closing: asyncio.Event) -> None:
         self._hints = hints
         self._closing = closing
-        self._questions = Questions(ask)
+        self._questions = DataLoader(ask)
 
     async def ended(self, job: UUID, within: float | None = None) -> Job | None:
-        """Answer a job once it has ended; None after ``within`` seconds, or when this process stops."""
+        """Return a job once it has ended; None after ``within`` seconds, or when this process stops."""
         try:
             async with asyncio.timeout(within):
                 return await self._until_ended(job)

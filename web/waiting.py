@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Generic, TypeVar
 
-from jabba.concurrency.cancellation import ended
+from jabba.concurrency.cancellation import cancel_and_wait
 from jabba.messages.positions import Position
 
 Answer = TypeVar("Answer")
@@ -36,7 +36,7 @@ class Progress:
         self._asked_at = 0.0
 
     async def reaches(self, position: Position, within: float) -> bool:
-        """Answer whether the projection reaches a position within ``within`` seconds; errors are those of asking."""
+        """Return whether the projection reaches a position within ``within`` seconds; errors are those of asking."""
         try:
             async with asyncio.timeout(within):
                 while not covers(await self._next_offsets(), position):
@@ -72,7 +72,7 @@ class Fresh(Generic[Answer]):
         self._good_until = 0.0
 
     async def get(self) -> Answer:
-        """Answer it."""
+        """Return it."""
         now = asyncio.get_running_loop().time()
         if self._asked is None or (self._asked.done() and now >= self._good_until):
             self._good_until = 0.0
@@ -84,7 +84,7 @@ class Fresh(Generic[Answer]):
     async def close(self) -> None:
         """Give up what is being asked."""
         if self._asked is not None:
-            await ended([self._asked])
+            await cancel_and_wait([self._asked])
 
     async def _ask_now(self) -> Answer:
         answer = await self._ask()
@@ -93,7 +93,7 @@ class Fresh(Generic[Answer]):
 
 
 def covers(offsets: Offsets, position: Position) -> bool:
-    """Answer whether the messages of a position, and all before them, are projected."""
+    """Return whether the messages of a position, and all before them, are projected."""
     return all(offsets.get(partition, 0) > offset for partition, offset in position.items())
 
 

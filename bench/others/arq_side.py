@@ -18,7 +18,7 @@ _AT_ONCE = 100
 
 
 async def echo(_context: object, number: int) -> dict[str, int]:
-    """Answer what it is given."""
+    """Return what it is given."""
     return {"number": number}
 
 

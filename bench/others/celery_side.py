@@ -23,7 +23,7 @@ app.conf.update(
 
 @app.task(name="echo")  # type: ignore[untyped-decorator]  # mypy does not find it
 def echo(number: int) -> dict[str, int]:
-    """Answer what it is given."""
+    """Return what it is given."""
     return {"number": number}
 
 

@@ -15,7 +15,7 @@ import jabba
 
 @jabba.callback
 async def echo(number: int) -> dict[str, int]:
-    """Answer what it is given."""
+    """Return what it is given."""
     return {"number": number}
 
 

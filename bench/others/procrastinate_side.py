@@ -21,7 +21,7 @@ _AT_ONCE = 500
 
 @app.task(name="echo")  # type: ignore[untyped-decorator]  # mypy does not find it
 async def echo(number: int) -> dict[str, int]:
-    """Answer what it is given; Procrastinate keeps no results."""
+    """Return what it is given; Procrastinate keeps no results."""
     return {"number": number}
 
 

@@ -33,17 +33,17 @@ class Key:
     revoked_at: datetime | None = None
 
     def is_text(self, text: str) -> bool:
-        """Answer whether this is the text of the key, in a time that tells nothing of how much of it is right."""
+        """Return whether this is the text of the key, in a time that tells nothing of how much of it is right."""
         return hmac.compare_digest(self.hash, hash_of(text))
 
     def is_over(self, now: float) -> str:
-        """Answer why the key is not valid (any more) at ``now``, in seconds since the epoch; empty when it is."""
+        """Return why the key is not valid (any more) at ``now``, in seconds since the epoch; empty when it is."""
         if self.revoked_at is not None:
             return "revoked"
         return "expired" if self.expires_at is not None and self.expires_at.timestamp() <= now else ""
 
     def caller(self, now: float) -> Caller:
-        """Answer who calls with this key.
+        """Return who calls with this key.
 
         Raises:
             Unauthorized: it has expired, or was revoked.
@@ -56,18 +56,18 @@ class Key:
 def new_key(
     role: Role, created_at: datetime, *, types: TypeScope, name: str | None = None, expires_at: datetime | None = None
 ) -> tuple[Key, str]:
-    """Make a key; answer what is stored of it, and its text, which nothing else has."""
+    """Make a key; return what is stored of it, and its text, which nothing else has."""
     id_ = secrets.token_hex(_ID_BYTES)
     text = f"jabba_{id_}_{secrets.token_hex(_SECRET_BYTES)}"
     return Key(id_, name, role, types, hash_of(text), created_at, expires_at), text
 
 
 def id_of(text: str) -> str | None:
-    """Answer the id in a key's text, or None when it has not the form of one."""
+    """Return the id in a key's text, or None when it has not the form of one."""
     found = _KEY.fullmatch(text)
     return found and found[1]
 
 
 def hash_of(text: str) -> str:
-    """Answer what is stored instead of a key's text, in hexadecimal."""
+    """Return what is stored instead of a key's text, in hexadecimal."""
     return hashlib.sha256(text.encode()).hexdigest()

@@ -43,7 +43,7 @@ PERMISSIONS: Mapping[Role, frozenset[Permission]] = MappingProxyType(
 
 
 def roles_with(permission: Permission) -> list[Role]:
-    """Answer the roles that have a permission."""
+    """Return the roles that have a permission."""
     return [role for role, permissions in PERMISSIONS.items() if permission in permissions]
 
 
@@ -68,11 +68,11 @@ class TypeScope:
 
     @property
     def limited(self) -> bool:
-        """Answer whether there are types beyond it."""
+        """Return whether there are types beyond it."""
         return bool(self.patterns)
 
     def allows(self, type_: str) -> bool:
-        """Answer whether jobs of a type are within it."""
+        """Return whether jobs of a type are within it."""
         return not self.patterns or any(_matches(pattern, type_) for pattern in self.patterns)
 
     def __str__(self) -> str:

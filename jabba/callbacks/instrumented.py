@@ -9,7 +9,7 @@ from jabba.callbacks.results import Answer
 from jabba.callbacks.transport import Runner
 from jabba.jobs.lifecycle import TaskFailed, TaskRescued, TaskSucceeded
 from jabba.jobs.models import Callback
-from jabba.monitoring.histogram import Durations
+from jabba.monitoring.histogram import Histogram
 
 _WORDS = {TaskSucceeded: "succeeded", TaskFailed: "failed", TaskRescued: "rescued"}
 _CANCELLED = "cancelled"
@@ -22,16 +22,16 @@ class MeasuredRunner:
         self._runner = runner
         self._monotonic = monotonic
         self.outcomes: Counter[str] = Counter(dict.fromkeys((*_WORDS.values(), _CANCELLED), 0))
-        self.seconds = Durations()
+        self.seconds = Histogram()
         self._running: dict[object, Held] = {}
 
     @property
     def running(self) -> Collection[Held]:
-        """Answer the steps that have begun and not ended."""
+        """Return the steps that have begun and not ended."""
         return self._running.values()
 
     async def run(self, callback: Callback, context: TaskContext) -> Answer:
-        """Invoke a callback and answer how it went; only a cancellation is raised."""
+        """Invoke a callback and return how it went; only a cancellation is raised."""
         began = self._monotonic()
         word = _CANCELLED
         step = object()

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from jabba.callbacks import registry, results
-from jabba.callbacks.places import Held, Places
+from jabba.callbacks.places import Capacity, Held
 from jabba.callbacks.registry import TaskContext
 from jabba.callbacks.results import Answer
 from jabba.jobs.models import Callback
@@ -31,10 +31,10 @@ class LocalRunner:
         # Both are changed in threads, one operation at a time.
         self._held: dict[object, Held] = {}
         self._waiting: set[object] = set()
-        self.places = Places("threads", threads, lambda: list(self._held.values()), lambda: len(self._waiting))
+        self.places = Capacity("threads", threads, lambda: list(self._held.values()), lambda: len(self._waiting))
 
     async def run(self, callback: Callback, context: TaskContext) -> Answer:
-        """Invoke a callback and answer how it went; only a cancellation is raised."""
+        """Invoke a callback and return how it went; only a cancellation is raised."""
         if callback.service != SERVICE:
             return results.failed(f"unknown service {callback.service!r}: only {SERVICE!r} is configured")
         function = registry.find(callback.module, callback.function)

@@ -13,7 +13,7 @@ class Held(NamedTuple):
     since: float
 
 
-class Places(NamedTuple):
+class Capacity(NamedTuple):
     """At most so many places of a kind, those that are held, and how many steps wait for one."""
 
     kind: str

@@ -38,7 +38,7 @@ _registry: dict[tuple[str, str], Callable[..., Any]] = {}
 
 
 def current_task() -> TaskContext:
-    """Answer the task that the calling callback runs for; LookupError outside of one."""
+    """Return the task that the calling callback runs for; LookupError outside of one."""
     return _context.get()
 
 
@@ -71,7 +71,7 @@ def callback(
 
 
 def find(module: str, function: str) -> Callable[..., Any] | None:
-    """Answer the function registered under these names, or None."""
+    """Return the function registered under these names, or None."""
     return _registry.get((module, function))
 
 

@@ -45,7 +45,7 @@ class Commands(click.Group):
 
 
 def exit_code(error: JabbaError) -> int:
-    """Answer 3 when something is not there or not ready, 2 when the input is wrong, else 1."""
+    """Return 3 when something is not there or not ready, 2 when the input is wrong, else 1."""
     if isinstance(error, RequestError) and not isinstance(error, Unavailable):
         return WRONG_USAGE if error.status in (400, 409, 413, 422) else FAILED
     if isinstance(error, SettingsError):

@@ -206,7 +206,7 @@ def audit(found: Iterable[AuditEntry]) -> None:
 
 
 def key_as_json(key: Key, now: datetime) -> dict[str, Any]:
-    """Answer a key as JSON tells it: without what is stored of its secret."""
+    """Return a key as JSON tells it: without what is stored of its secret."""
     names = ("id", "name", "role", "created_at", "expires_at", "revoked_at")
     told = {name: getattr(key, name) for name in names}
     return told | {"types": list(key.types.patterns), "state": key.is_over(now.timestamp()) or "valid"}

@@ -35,7 +35,7 @@ def stats(url: str | None, *, watch: bool, as_json: bool) -> None:
 
 
 def lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Answer what is told, each with its name; what is missing comes last."""
+    """Return what is told, each with its name; what is missing comes last."""
     told: dict[str, Callable[[Any], Iterable[tuple[str, str]]]] = {
         "jobs": _jobs,
         "recent": _recent,

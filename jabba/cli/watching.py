@@ -48,7 +48,7 @@ def _id(text: str) -> UUID | None:
 
 
 def _watch_jobs(ids: Iterable[UUID], url: str | None, *, as_json: bool) -> bool:
-    """Show the events of jobs until they have ended; answer whether all of them succeeded."""
+    """Show the events of jobs until they have ended; return whether all of them succeeded."""
 
     async def work(client: Client) -> list[bool]:
         with output.Courses(quiet=as_json) as courses:
@@ -74,7 +74,7 @@ def _watch_all(query: str, url: str | None, *, as_json: bool) -> None:
 
 
 async def _follow(client: Client, job: UUID, courses: output.Courses, *, as_json: bool) -> bool:
-    """Show the events of a job; answer whether it succeeded."""
+    """Show the events of a job; return whether it succeeded."""
     courses.begin(job, await _total(client, job))
     ended: set[int] = set()
     async with aclosing(client.watch(job)) as events:
@@ -90,7 +90,7 @@ async def _follow(client: Client, job: UUID, courses: output.Courses, *, as_json
 
 
 async def _total(client: Client, job: UUID) -> int | None:
-    """Answer how many tasks a job has; None while PostgreSQL cannot tell.
+    """Return how many tasks a job has; None while PostgreSQL cannot tell.
 
     Raises:
         NotFound: there is no such job.
@@ -103,7 +103,7 @@ async def _total(client: Client, job: UUID) -> int | None:
 
 
 def _ended(event: JobEvent) -> range:
-    """Answer the indices of the tasks that an event tells the end of."""
+    """Return the indices of the tasks that an event tells the end of."""
     if event.index is None or event.status not in FINAL:
         return range(0)
     return range(event.index, event.index + (event.count or 1))

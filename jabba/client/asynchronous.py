@@ -90,7 +90,7 @@ class Client:
         return await self._submit(document, retries=0)
 
     async def create_jobs(self, jobs: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[Delivery]:
-        """Submit many jobs, each a mapping of ``create_job``'s arguments; answer what became of each, in their order.
+        """Submit many jobs, each a mapping of ``create_job``'s arguments; return what became of each, in their order.
 
         ``async for delivery in client.create_jobs(jobs): delivery.result()``. Up to a thousand of them, or 4 MiB, share
         a request, and two requests are under way at a time; ``timeout`` is how long the server may say nothing. Those
@@ -108,7 +108,7 @@ class Client:
     """To ``submit`` what ``create_jobs`` is to ``create_job``: here the two are the same."""
 
     async def get_job(self, job: UUID | str, *, after: Position | None = None) -> Job:
-        """Answer a job; with the position of its submission, wait until the database has all of it.
+        """Return a job; with the position of its submission, wait until the database has all of it.
 
         Raises:
             NotFound: there is none.
@@ -117,7 +117,7 @@ class Client:
         return Job.model_validate((await self._connection.get(_path(job), query))["data"])
 
     async def get_progress(self, job: UUID | str) -> Progress:
-        """Answer how far a job has come.
+        """Return how far a job has come.
 
         Raises:
             NotFound: there is none.
@@ -132,7 +132,7 @@ class Client:
         cursor: Cursor = (0, 50),
         count: bool = False,
     ) -> Page[Task]:
-        """Answer a page of a job's tasks in the order in which they were submitted, or of those that meet conditions.
+        """Return a page of a job's tasks in the order in which they were submitted, or of those that meet conditions.
 
         Raises:
             NotFound: there is no such job.
@@ -149,7 +149,7 @@ class Client:
         *,
         count: bool = False,
     ) -> Page[Job]:
-        """Answer a page of the jobs that meet every condition, the newest first unless told otherwise.
+        """Return a page of the jobs that meet every condition, the newest first unless told otherwise.
 
         The page is a list; its ``next`` is the cursor of the page behind it, and with ``count`` its ``total`` tells how
         many there are on all pages.
@@ -168,7 +168,7 @@ class Client:
         *,
         count: bool = False,
     ) -> Page[Task]:
-        """Answer a page of the tasks that meet every condition; as ``search_jobs``."""
+        """Return a page of the tasks that meet every condition; as ``search_jobs``."""
         return await searching.TASKS.page(self._connection, filter, order_by, cursor, count=count)
 
     async def iter_jobs(
@@ -178,7 +178,7 @@ class Client:
         *,
         page_size: int = 200,
     ) -> AsyncGenerator[Job]:
-        """Answer all jobs that meet every condition, one by one; errors as for ``search_jobs``.
+        """Return all jobs that meet every condition, one by one; errors as for ``search_jobs``.
 
         ``async for job in client.iter_jobs("status:FAILED"): …``. They are asked for page by page; none comes twice,
         and none that is there all the time is missed.
@@ -195,14 +195,14 @@ class Client:
         *,
         page_size: int = 200,
     ) -> AsyncGenerator[Task]:
-        """Answer all tasks that meet every condition, one by one; as ``iter_jobs``."""
+        """Return all tasks that meet every condition, one by one; as ``iter_jobs``."""
         async with aclosing(searching.TASKS.pages(self._connection, filter, order_by, page_size)) as pages:
             async for page in pages:
                 for task in page:
                     yield task
 
     async def get_stats(self) -> dict[str, Any]:
-        """Answer how it goes, as ``GET /v1/stats`` tells it.
+        """Return how it goes, as ``GET /v1/stats`` tells it.
 
         Raises:
             Forbidden: the key may not search, or is limited to some types.
@@ -211,7 +211,7 @@ class Client:
         return found
 
     async def wait(self, job: Submitted | UUID | str, *, timeout: float | None = None) -> Job:  # noqa: ASYNC109 — part of the interface
-        """Answer a job once all of its tasks have ended.
+        """Return a job once all of its tasks have ended.
 
         A server that is unavailable meanwhile is asked again.
 
@@ -236,7 +236,7 @@ class Client:
         filter: Filter = (),  # noqa: A002 — its name in the interface
         timeout: float | None = None,  # noqa: ASYNC109 — as in wait
     ) -> AsyncGenerator[JobEvent]:
-        """Answer the events of a job as they happen, from its beginning on; the last one is ``job_ended``.
+        """Return the events of a job as they happen, from its beginning on; the last one is ``job_ended``.
 
         ``async for event in client.watch(job): print(event.event, event.index, event.status)``. Of each task the
         events are in order, and none is missing or repeated: when the connection breaks, or the server is unavailable,
@@ -270,7 +270,7 @@ class Client:
         return Submitted(job.id, read_position(data["position"], "position"), job)
 
     async def _ended_if_available(self, job: UUID | str, after: Position | None) -> Job | None:
-        """Answer a job when it has ended, or what there is of it after a while."""
+        """Return a job when it has ended, or what there is of it after a while."""
         query = {"wait": str(max(1, min(_WAIT_SECONDS, int(self._connection.timeout / 2))))}
         if after is not None:
             query["after"] = write_position(after)

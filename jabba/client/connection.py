@@ -119,7 +119,7 @@ def _begin(answer: bytes) -> str:
 
 
 def pauses(retries: int) -> list[float]:
-    """Answer how many seconds to wait before each repeat."""
+    """Return how many seconds to wait before each repeat."""
     return [_FIRST_PAUSE_SECONDS * _PAUSE_GROWTH**number for number in range(retries)]
 
 

@@ -17,7 +17,7 @@ Cursor = tuple[int, int] | tuple[str, int] | str
 
 
 def listed(conditions: Any) -> Any:
-    """Answer conditions as a list; a single one need not stand in one, and the server judges what is no list."""
+    """Return conditions as a list; a single one need not stand in one, and the server judges what is no list."""
     if not isinstance(conditions, Sequence):
         return conditions
     return [conditions] if len(conditions) and isinstance(conditions[0], str) else list(conditions)

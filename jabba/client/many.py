@@ -11,8 +11,8 @@ from uuid import UUID
 
 from jabba.client.connection import Connection, described, pauses
 from jabba.clock import SystemClock
-from jabba.concurrency.memory_budget import Room
-from jabba.concurrency.ordered import in_order
+from jabba.concurrency.memory_budget import MemoryBudget
+from jabba.concurrency.ordered import map_ordered
 from jabba.errors import InvalidRequest, RequestError, Unavailable
 from jabba.jobs import ids, json_codec
 from jabba.jobs.models import Job
@@ -43,10 +43,10 @@ _Piece = list[_Outgoing | Delivery]
 
 
 async def create_jobs(connection: Connection, jobs: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[Delivery]:
-    """Submit jobs, and answer what became of each, in their order; see ``Client.create_jobs``."""
-    room = Room(_PIECES, _PIECES * PIECE_BYTES)
+    """Submit jobs, and return what became of each, in their order; see ``Client.create_jobs``."""
+    room = MemoryBudget(_PIECES, _PIECES * PIECE_BYTES)
     sender = _Sender(connection)
-    async with aclosing(in_order(_pieces(jobs), sender.deliver, room=room, size=_size)) as batches:
+    async with aclosing(map_ordered(_pieces(jobs), sender.deliver, room=room, size=_size)) as batches:
         async for batch in batches:
             for piece in batch:
                 for delivery in piece:
@@ -85,7 +85,7 @@ class _Sender:
         self._connection = connection
 
     async def deliver(self, piece: _Piece) -> list[Delivery]:
-        """Answer what became of the jobs of a piece."""
+        """Return what became of the jobs of a piece."""
         delivered = {one.number: one for one in piece if isinstance(one, Delivery)}
         left = list(_sent(piece))
         delivered |= await self._deliver(left, self._connection.retries)

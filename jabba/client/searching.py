@@ -30,7 +30,7 @@ class Listing(Generic[Item]):
         *,
         count: bool = False,
     ) -> Page[Item]:
-        """Answer one page of a search."""
+        """Return one page of a search."""
         document = {**_conditions(conditions), "cursor": cursor}
         document |= {"order_by": list(order_by)} if order_by else {}
         return self.read(await connection.post(self._path, document | ({"count": True} if count else {})))
@@ -38,7 +38,7 @@ class Listing(Generic[Item]):
     async def pages(
         self, connection: Connection, conditions: Filter, order_by: Order, limit: int
     ) -> AsyncGenerator[Page[Item]]:
-        """Answer the pages of a search, each of ``limit`` items."""
+        """Return the pages of a search, each of ``limit`` items."""
         page = await self.page(connection, conditions, order_by, (0, limit))
         yield page
         while page.next:
@@ -67,7 +67,7 @@ def parameters(conditions: Filter, cursor: Cursor, *, count: bool) -> dict[str, 
 
 
 def _conditions(given: Filter) -> dict[str, Any]:
-    """Answer the part of a search that says which items."""
+    """Return the part of a search that says which items."""
     if isinstance(given, str):
         return {"query": given}
     return {"filter": listed(given)}

@@ -62,11 +62,11 @@ class SyncClient:
     submit_many = create_jobs
 
     def get_job(self, job: UUID | str, *, after: Position | None = None) -> Job:
-        """Answer a job; see ``Client.get_job``."""
+        """Return a job; see ``Client.get_job``."""
         return self._background.run(self._client.get_job(job, after=after))
 
     def get_progress(self, job: UUID | str) -> Progress:
-        """Answer how far a job has come; see ``Client.get_progress``."""
+        """Return how far a job has come; see ``Client.get_progress``."""
         return self._background.run(self._client.get_progress(job))
 
     def get_tasks(
@@ -77,7 +77,7 @@ class SyncClient:
         cursor: Cursor = (0, 50),
         count: bool = False,
     ) -> Page[Task]:
-        """Answer a page of a job's tasks; see ``Client.get_tasks``."""
+        """Return a page of a job's tasks; see ``Client.get_tasks``."""
         return self._background.run(self._client.get_tasks(job, filter, cursor=cursor, count=count))
 
     def search_jobs(
@@ -88,7 +88,7 @@ class SyncClient:
         *,
         count: bool = False,
     ) -> Page[Job]:
-        """Answer a page of the jobs that meet every condition; see ``Client.search_jobs``."""
+        """Return a page of the jobs that meet every condition; see ``Client.search_jobs``."""
         return self._background.run(self._client.search_jobs(filter, order_by, cursor, count=count))
 
     def search_tasks(
@@ -99,7 +99,7 @@ class SyncClient:
         *,
         count: bool = False,
     ) -> Page[Task]:
-        """Answer a page of the tasks that meet every condition; see ``Client.search_tasks``."""
+        """Return a page of the tasks that meet every condition; see ``Client.search_tasks``."""
         return self._background.run(self._client.search_tasks(filter, order_by, cursor, count=count))
 
     def iter_jobs(
@@ -109,7 +109,7 @@ class SyncClient:
         *,
         page_size: int = 200,
     ) -> Iterator[Job]:
-        """Answer all jobs that meet every condition; see ``Client.iter_jobs``."""
+        """Return all jobs that meet every condition; see ``Client.iter_jobs``."""
         return self._background.iterate(self._client.iter_jobs(filter, order_by, page_size=page_size))
 
     def iter_tasks(
@@ -119,15 +119,15 @@ class SyncClient:
         *,
         page_size: int = 200,
     ) -> Iterator[Task]:
-        """Answer all tasks that meet every condition; see ``Client.iter_tasks``."""
+        """Return all tasks that meet every condition; see ``Client.iter_tasks``."""
         return self._background.iterate(self._client.iter_tasks(filter, order_by, page_size=page_size))
 
     def get_stats(self) -> dict[str, Any]:
-        """Answer how it goes; see ``Client.get_stats``."""
+        """Return how it goes; see ``Client.get_stats``."""
         return self._background.run(self._client.get_stats())
 
     def wait(self, job: Submitted | UUID | str, *, timeout: float | None = None) -> Job:
-        """Answer a job once all of its tasks have ended; see ``Client.wait``."""
+        """Return a job once all of its tasks have ended; see ``Client.wait``."""
         return self._background.run(self._client.wait(job, timeout=timeout))
 
     def watch(
@@ -137,7 +137,7 @@ class SyncClient:
         filter: Filter = (),  # noqa: A002 — its name in the interface
         timeout: float | None = None,
     ) -> Iterator[JobEvent]:
-        """Answer the events of a job, or of all jobs, as they happen; see ``Client.watch``."""
+        """Return the events of a job, or of all jobs, as they happen; see ``Client.watch``."""
         return self._background.iterate(self._client.watch(job, filter=filter, timeout=timeout))
 
     def close(self) -> None:

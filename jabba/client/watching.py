@@ -36,7 +36,7 @@ _REMEMBERED = 10_000
 
 
 async def watch(connection: Connection, job: UUID | str | None, conditions: Filter) -> AsyncGenerator[JobEvent]:
-    """Answer the events of a job from its beginning to its end, or those of all jobs; see ``Client.watch``."""
+    """Return the events of a job from its beginning to its end, or those of all jobs; see ``Client.watch``."""
     query = {} if job is None else {"job": str(job), "from": "beginning"}
     query |= {"q": conditions} if isinstance(conditions, str) else _as_json(listed(conditions))
     news = _News(_REMEMBERED if job is None else None)
@@ -59,7 +59,7 @@ async def watch(connection: Connection, job: UUID | str | None, conditions: Filt
 
 
 async def _sent(connection: Connection, query: Mapping[str, str], events: SentEvents) -> AsyncGenerator[SentEvent]:
-    """Answer what one connection brings, from where the one before broke off."""
+    """Return what one connection brings, from where the one before broke off."""
     events.begin_again()
     headers = {"Last-Event-ID": events.last_id} if events.last_id else {}
     async with connection.streaming(
@@ -87,7 +87,7 @@ class _News:
         self._highest: OrderedDict[tuple[UUID, int | None], Version] = OrderedDict()
 
     def is_new(self, event: JobEvent) -> bool:
-        """Answer whether an event has a higher version than all before it of the same task."""
+        """Return whether an event has a higher version than all before it of the same task."""
         task, version = (event.job, event.index), Version(event.run, event.epoch, event.seq)
         if version <= self._highest.get(task, _NONE):
             return False

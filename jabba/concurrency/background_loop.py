@@ -22,7 +22,7 @@ class BackgroundLoop:
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, Answer]) -> Answer:
-        """Run a coroutine to its end and answer what it answers; an interrupted caller cancels it.
+        """Run a coroutine to its end and return what it answers; an interrupted caller cancels it.
 
         Raises:
             RuntimeError: the loop is closed, or was made before a fork.
@@ -38,7 +38,7 @@ class BackgroundLoop:
             raise
 
     def iterate(self, answers: AsyncGenerator[Answer]) -> Iterator[Answer]:
-        """Answer one by one what an async generator answers; it is closed with the iterator."""
+        """Return one by one what an async generator answers; it is closed with the iterator."""
         try:
             while found := self.run(_next(answers)):
                 yield found[0]

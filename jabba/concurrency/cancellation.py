@@ -17,7 +17,7 @@ PATIENCE_SECONDS = 3.0
 """How long a task that was cancelled may take to close what it has open."""
 
 
-async def ended(tasks: Iterable[asyncio.Task[Any]], *, patience: float = PATIENCE_SECONDS) -> None:
+async def cancel_and_wait(tasks: Iterable[asyncio.Task[Any]], *, patience: float = PATIENCE_SECONDS) -> None:
     """Cancel tasks, again after each ``patience`` seconds, until they have ended.
 
     Once is not enough: aiokafka swallows a cancellation that meets it while it closes, and ``asyncio.wait_for`` one

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from jabba.concurrency.cancellation import ended
+from jabba.concurrency.cancellation import cancel_and_wait
 from jabba.errors import MessageTooLarge
 
 MAX_GROUP_BYTES = 512 * 1024
@@ -33,7 +33,7 @@ class GroupCommit:
 
     @property
     def waiting(self) -> int:
-        """Answer how many items wait for a write to begin."""
+        """Return how many items wait for a write to begin."""
         return sum(len(queue.waiting) for queue in self._queues.values())
 
     def add(self, partition: int, item: bytes) -> asyncio.Future[int]:
@@ -48,7 +48,7 @@ class GroupCommit:
     async def close(self) -> None:
         """Give up all that is still waiting, without an answer to anyone."""
         writers = [queue.writer for queue in self._queues.values() if queue.writer is not None]
-        await ended(writers)
+        await cancel_and_wait(writers)
 
     async def _drain(self, partition: int, queue: _Queue) -> None:
         try:

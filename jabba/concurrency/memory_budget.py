@@ -3,7 +3,7 @@
 import asyncio
 
 
-class Room:
+class MemoryBudget:
     """A budget: what comes next waits until it fits; what is larger than the whole budget waits until it is alone."""
 
     def __init__(self, count: int, size: int) -> None:
@@ -13,31 +13,31 @@ class Room:
         self._used_bytes = 0
         self._freed = asyncio.Event()
 
-    async def take(self, count: int, size: int) -> None:
+    async def acquire(self, count: int, size: int) -> None:
         """Wait until so many things of so many bytes fit, and take them in."""
         while not self.take_now(count, size):
             self._freed.clear()
             await self._freed.wait()
 
     def take_now(self, count: int, size: int) -> bool:
-        """Take them in if they fit; answer whether they did."""
+        """Take them in if they fit; return whether they did."""
         fits = self._used_count + count <= self._count and self._used_bytes + size <= self._bytes
         if self._used_count and not fits:
             return False
-        self.take_anyway(count, size)
+        self.acquire_anyway(count, size)
         return True
 
-    def take_anyway(self, count: int, size: int) -> None:
+    def acquire_anyway(self, count: int, size: int) -> None:
         """Take them in even over budget; the next to wait will wait for longer."""
         self._used_count += count
         self._used_bytes += size
 
     @property
     def free(self) -> bool:
-        """Answer whether there is room for at least one more."""
+        """Return whether there is room for at least one more."""
         return self._used_count < self._count and self._used_bytes < self._bytes
 
-    def give_back(self, count: int, size: int) -> None:
+    def release(self, count: int, size: int) -> None:
         """Free what was taken."""
         self._used_count -= count
         self._used_bytes -= size

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from typing import Generic, TypeVar
 
-from jabba.concurrency.memory_budget import Room
+from jabba.concurrency.memory_budget import MemoryBudget
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -14,14 +14,14 @@ _BEGUN_AT_ONCE = 16
 """So much work is begun before others get their turn."""
 
 
-async def in_order(
+async def map_ordered(
     items: AsyncIterable[Item],
     work: Callable[[Item], Awaitable[Result]],
     *,
-    room: Room,
+    room: MemoryBudget,
     size: Callable[[Item], int],
 ) -> AsyncGenerator[list[Result]]:
-    """Work on items as they come, on as many at a time as there is room for; answer the results in their order.
+    """Work on items as they come, on as many at a time as there is room for; return the results in their order.
 
     Each list is all that is ready, at least one result. Its room is given back when the next list is asked for: who
     takes results slowly is read for slowly. What goes wrong with the items or the work is raised in its turn, after
@@ -33,7 +33,7 @@ async def in_order(
         while await flow.has_more(reading):
             results, taken = await flow.take_ready()
             yield results
-            room.give_back(len(results), taken)
+            room.release(len(results), taken)
     finally:
         reading.cancel()
         await asyncio.gather(reading, *flow.under_way, return_exceptions=True)
@@ -42,7 +42,9 @@ async def in_order(
 class _Flow(Generic[Item, Result]):
     """What is under way, the oldest first."""
 
-    def __init__(self, work: Callable[[Item], Awaitable[Result]], room: Room, size: Callable[[Item], int]) -> None:
+    def __init__(
+        self, work: Callable[[Item], Awaitable[Result]], room: MemoryBudget, size: Callable[[Item], int]
+    ) -> None:
         self.under_way: deque[asyncio.Future[Result]] = deque()
         self._sizes: deque[int] = deque()
         self._work = work
@@ -55,7 +57,7 @@ class _Flow(Generic[Item, Result]):
         number = 0
         async for item in items:
             size = self._size(item)
-            await self._room.take(1, size)
+            await self._room.acquire(1, size)
             self.under_way.append(asyncio.ensure_future(self._work(item)))
             self._sizes.append(size)
             self._begun.set()
@@ -76,7 +78,7 @@ class _Flow(Generic[Item, Result]):
         return True
 
     async def take_ready(self) -> tuple[list[Result], int]:
-        """Wait for the oldest result; answer it and those behind it that are ready, and how large their items are."""
+        """Wait for the oldest result; return it and those behind it that are ready, and how large their items are."""
         await asyncio.wait({self.under_way[0]})
         results = [self.under_way.popleft().result()]
         size = self._sizes.popleft()

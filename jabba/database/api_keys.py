@@ -22,7 +22,7 @@ async def create(database: Database, key: Key) -> None:
 
 
 async def revoke(database: Database, key: str, at: datetime) -> Key | None:
-    """Revoke a key; answer it as it is now, or None when there is none. One that was revoked before stays so."""
+    """Revoke a key; return it as it is now, or None when there is none. One that was revoked before stays so."""
     async with database.transaction() as transaction:
         if await transaction.execute(_REVOKE, {"key": key, "at": at}):
             await audit.add_of_key(transaction, Action.REVOKE_KEY, key, at)
@@ -30,12 +30,12 @@ async def revoke(database: Database, key: str, at: datetime) -> Key | None:
 
 
 async def every(database: Database) -> list[Key]:
-    """Answer all keys, the newest first, also those that are over."""
+    """Return all keys, the newest first, also those that are over."""
     return [_key(row) for row in await database.fetch(_EVERY)]
 
 
 async def find(database: Database, ids: Iterable[str]) -> dict[str, Key]:
-    """Answer those of the keys that there are."""
+    """Return those of the keys that there are."""
     return {row["id"]: _key(row) for row in await database.fetch(_FIND, {"ids": list(ids)})}
 
 

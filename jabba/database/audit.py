@@ -34,7 +34,7 @@ async def entries(
     offset: int = 0,
     limit: int = 50,
 ) -> list[AuditEntry]:
-    """Answer a page of what was changed, the newest first: of one job, with or about one key, from a moment on."""
+    """Return a page of what was changed, the newest first: of one job, with or about one key, from a moment on."""
     asked = select(*_ENTRY).order_by(audit.c.at.desc(), audit.c.id.desc()).offset(offset).limit(limit)
     if job is not None:
         asked = asked.where(audit.c.job_id == str(job))

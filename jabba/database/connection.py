@@ -89,7 +89,7 @@ class Database:
             await pool.wait_closed()
 
     async def fetch(self, statement: Statement, parameters: Mapping[str, Any] | None = None) -> list[Row]:
-        """Execute a statement by itself and answer its rows; again, when another transaction was in the way.
+        """Execute a statement by itself and return its rows; again, when another transaction was in the way.
 
         Raises:
             Overdue: the statement took too long.
@@ -102,7 +102,7 @@ class Database:
         raise Unavailable(f"other transactions were in the way {_TRIES} times")
 
     async def estimate(self, statement: Statement) -> int:
-        """Answer how many rows the planner expects of a statement, without executing it; errors as for ``fetch``."""
+        """Return how many rows the planner expects of a statement, without executing it; errors as for ``fetch``."""
         compiled = _compiled(statement)
         async with self._session() as session:
             await session.run(f"EXPLAIN (FORMAT JSON) {compiled.string}", compiled.construct_params())
@@ -111,7 +111,7 @@ class Database:
 
     @property
     def connections(self) -> tuple[int, int]:
-        """Answer how many connections are used now, and how many wait to be."""
+        """Return how many connections are used now, and how many wait to be."""
         return (self._pool.size - self._pool.freesize, self._pool.freesize) if self._pool is not None else (0, 0)
 
     @contextlib.asynccontextmanager
@@ -155,7 +155,7 @@ class Database:
             raise
 
     def _set_up(self) -> str:
-        """Answer how a session is set up.
+        """Return how a session is set up.
 
         The server gives a statement up first, which says that it is there and that the statement is too slow. What this
         side gives up, the server stops working on when it sees the connection closed.
@@ -179,7 +179,7 @@ class Transaction:
         self._session = session
 
     async def execute(self, statement: Statement, parameters: Mapping[str, Any] | None = None) -> list[Row]:
-        """Execute a statement and answer its rows."""
+        """Execute a statement and return its rows."""
         return await self._session.execute(statement, parameters)
 
 
@@ -269,12 +269,12 @@ def _translated(error: psycopg2.Error) -> Exception:
 
 
 def forbidden(error: BaseException) -> Unavailable:
-    """Answer the error of a user who lacks a right; somebody may grant it at any moment."""
+    """Return the error of a user who lacks a right; somebody may grant it at any moment."""
     return Unavailable(f"PostgreSQL does not allow it: {_first_line(error)}")
 
 
 def checked(dsn: str) -> str:
-    """Answer a connection string that PostgreSQL understands; libpq's own error would show all of another one.
+    """Return a connection string that PostgreSQL understands; libpq's own error would show all of another one.
 
     Raises:
         SettingsError: it is none, or an unquoted character makes a part of its password one of the host or port.

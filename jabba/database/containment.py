@@ -15,7 +15,7 @@ _MOST = 8
 
 
 def documents(conditions: Iterable[Condition]) -> list[dict[str, Any]] | None:
-    """Answer the documents, or None when containment does not say all of it.
+    """Return the documents, or None when containment does not say all of it.
 
     It does for maps of scalars: of a list or a map it means a part.
     """

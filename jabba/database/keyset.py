@@ -19,19 +19,19 @@ _NEVER_NULL = frozenset({"attempt", "id", "inserted_at", "job_id", "position", "
 
 
 def key_of(order: Order, table: FromClause) -> ColumnElement[Any]:
-    """Answer what a key orders; texts by their characters, the same in every database and as Python does."""
+    """Return what a key orders; texts by their characters, the same in every database and as Python does."""
     column = table.c[order.field.name]
     return column.collate("C") if order.field.kind is Kind.TEXT else column
 
 
 def direction_of(order: Order, table: FromClause) -> ColumnElement[Any]:
-    """Answer a key with its direction."""
+    """Return a key with its direction."""
     key = key_of(order, table)
     return key.desc() if order.descending else key.asc()
 
 
 def behind(keys: Sequence[Order], values: Sequence[Any], table: FromClause) -> Boolean:
-    """Answer the condition of what comes behind an item with these values of the keys.
+    """Return the condition of what comes behind an item with these values of the keys.
 
     A row comparison, where it says all of it, is one walk of an index; else the first key tells where to begin.
     """
@@ -57,14 +57,14 @@ class _Place(NamedTuple):
     column: ColumnElement[Any]
 
     def behind(self) -> Boolean:
-        """Answer what comes behind it."""
+        """Return what comes behind it."""
         if self.value is None:
             return self.column.is_not(None) if self.key.descending else false()
         bound = _bound(self.key, self.value)
         return self.column < bound if self.key.descending else self._or_null(self.column > bound)
 
     def not_before(self) -> Boolean:
-        """Answer what comes behind it or stands beside it."""
+        """Return what comes behind it or stands beside it."""
         if self.value is None:
             return true() if self.key.descending else self.column.is_(None)
         bound = _bound(self.key, self.value)

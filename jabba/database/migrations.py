@@ -25,7 +25,7 @@ _LOCK = 4_771_902_203
 
 
 def upgrade(dsn: str) -> str:
-    """Bring the schema to the revision that this code needs, and answer it; doing it again changes nothing.
+    """Bring the schema to the revision that this code needs, and return it; doing it again changes nothing.
 
     Raises:
         NotReady: a newer Jabba made the schema.
@@ -55,7 +55,7 @@ def make_beside(dsn: str, schema: str) -> None:
 
 
 def current(dsn: str) -> str | None:
-    """Answer the schema's revision, None when there is no schema yet.
+    """Return the schema's revision, None when there is no schema yet.
 
     Raises:
         Unavailable: PostgreSQL does not answer.

@@ -44,7 +44,7 @@ _DELETED_JOBS = 100
 
 
 async def made_weeks(database: Database) -> list[Week]:
-    """Answer the weeks that have partitions, oldest first."""
+    """Return the weeks that have partitions, oldest first."""
     found = (Week.named(row["name"].removeprefix("jobs_")) for row in await database.fetch(_PARTITIONS))
     return sorted(week for week in found if week is not None)
 
@@ -131,7 +131,7 @@ def _open_jobs(job: Table) -> Select[Any]:
 
 
 async def _take_turn(transaction: Transaction) -> bool:
-    """Answer whether no other projector changes partitions; until the commit, none will."""
+    """Return whether no other projector changes partitions; until the commit, none will."""
     await transaction.execute(_PATIENCE)
     return bool((await transaction.execute(_TURN))[0]["ours"])
 

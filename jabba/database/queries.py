@@ -81,19 +81,19 @@ class Incomplete:
 
 
 async def get_job(database: Database, job: UUID) -> Job | None:
-    """Answer a job, or None when there is none."""
+    """Return a job, or None when there is none."""
     found = await database.fetch(_GET_JOB, {"id": str(job)})
     return Job(**found[0]) if found else None
 
 
 async def get_progress(database: Database, job: UUID, types: TypeScope = EVERY_TYPE) -> Progress | None:
-    """Answer how far a job of these types has come, or None when there is none."""
+    """Return how far a job of these types has come, or None when there is none."""
     found = await database.fetch(_GET_PROGRESS, {"id": str(job)})
     return Progress(**found[0]) if found and types.allows(found[0].pop("type")) else None
 
 
 async def search_jobs(database: Database, search: Search) -> Page[Job]:
-    """Answer the page of jobs that a search asks for.
+    """Return the page of jobs that a search asks for.
 
     Raises:
         TooExpensive: PostgreSQL does not come to an end within the time limit of a query.
@@ -103,18 +103,18 @@ async def search_jobs(database: Database, search: Search) -> Page[Job]:
 
 
 async def search_tasks(database: Database, search: Search) -> Page[Task]:
-    """Answer the page of tasks that a search asks for; it raises what ``search_jobs`` does."""
+    """Return the page of tasks that a search asks for; it raises what ``search_jobs`` does."""
     return await _page(database, search, _TASKS)
 
 
 async def projected_offsets(database: Database, topics: Iterable[str]) -> dict[tuple[str, int], int]:
-    """Answer per topic and partition the offset of the first message that is not projected yet."""
+    """Return per topic and partition the offset of the first message that is not projected yet."""
     found = await database.fetch(_OFFSETS, {"topics": list(topics)})
     return {(row["topic"], row["partition"]): row["next_offset"] for row in found}
 
 
 async def is_projected(database: Database, topic: str, position: Mapping[int, int]) -> bool:
-    """Answer whether the messages at these offsets of the partitions of a topic, and all before, are projected."""
+    """Return whether the messages at these offsets of the partitions of a topic, and all before, are projected."""
     reached = await projected_offsets(database, [topic])
     return all(reached.get((topic, partition), 0) > offset for partition, offset in position.items())
 
@@ -130,18 +130,18 @@ async def forget_offsets(database: Database) -> None:
 
 
 async def known_jobs(database: Database, ids: Iterable[UUID]) -> dict[UUID, Known]:
-    """Answer the jobs there are under some ids, each with the digest of its submission."""
+    """Return the jobs there are under some ids, each with the digest of its submission."""
     found = await database.fetch(_KNOWN_JOBS, {"ids": [str(job) for job in ids]})
     return {row["id"]: Known(row.pop("digest"), Job(**row)) for row in map(dict, found)}
 
 
 async def incomplete_jobs(database: Database, before: float) -> list[Incomplete]:
-    """Answer jobs that cannot end, because slices are missing and none has come since ``before`` (epoch seconds)."""
+    """Return jobs that cannot end, because slices are missing and none has come since ``before`` (epoch seconds)."""
     return [Incomplete(**row) for row in await database.fetch(_INCOMPLETE, {"before": before})]
 
 
 async def unfinished_jobs(database: Database) -> AsyncIterator[Unfinished]:
-    """Answer the jobs that have not ended, oldest first, one at a time; those whose slices never all came are not."""
+    """Return the jobs that have not ended, oldest first, one at a time; those whose slices never all came are not."""
     last = UUID(int=0)
     while page := await database.fetch(_UNFINISHED, {"last": str(last), "limit": _PAGE}):
         for row in page:

@@ -103,7 +103,7 @@ def _all_on_row(conditions: Iterable[Condition], table: FromClause, *, among: bo
 
 
 def _joins(condition: Condition) -> int:
-    """Answer how many tables PostgreSQL would join for a condition beside others."""
+    """Return how many tables PostgreSQL would join for a condition beside others."""
     if isinstance(condition, Group):
         return sum(map(_joins, condition.conditions)) if condition.join is Join.AND else 0
     return int(isinstance(condition, Related))
@@ -154,7 +154,7 @@ def _open(condition: Comparison, table: FromClause) -> list[Boolean]:
 
 
 def _wanted(condition: Comparison) -> list[Any]:
-    """Answer the values of which a field must have one; none where it may have others."""
+    """Return the values of which a field must have one; none where it may have others."""
     if condition.rule is Rule.EQUAL:
         return [condition.value]
     return list(condition.value) if condition.rule in _LISTED else []
@@ -334,7 +334,7 @@ def _contains(document: Json, part: Any) -> Boolean:
 
 
 def _as_list(value: Any) -> list[Any]:
-    """Answer what a list must hold: each of several values, or the one."""
+    """Return what a list must hold: each of several values, or the one."""
     return list(value) if isinstance(value, list | tuple) else [value]
 
 

@@ -55,7 +55,7 @@ class Recent:
 
 
 async def unfinished(database: Database) -> dict[JobStatus, Count]:
-    """Answer how many jobs have not ended, by status: those of which a task has failed are FAILED already."""
+    """Return how many jobs have not ended, by status: those of which a task has failed are FAILED already."""
     found = {row["status"]: row["count"] for row in await database.fetch(_UNFINISHED)}
     if sum(found.values()) <= MOST:
         return {
@@ -70,7 +70,7 @@ async def unfinished(database: Database) -> dict[JobStatus, Count]:
 
 
 async def by_status(database: Database, open_ones: Mapping[JobStatus, Count]) -> dict[JobStatus, Count]:
-    """Answer how many jobs there are of each status, given how many of them have not ended."""
+    """Return how many jobs there are of each status, given how many of them have not ended."""
     found = {row["status"]: row["count"] for row in await database.fetch(_BY_STATUS)}
     if sum(found.values()) <= MOST:
         return {status: Count(value=found.get(status, 0), exact=True) for status in JobStatus}
@@ -81,13 +81,13 @@ async def by_status(database: Database, open_ones: Mapping[JobStatus, Count]) ->
 
 
 async def oldest_unfinished(database: Database) -> Oldest | None:
-    """Answer the job that has been unfinished for longest."""
+    """Return the job that has been unfinished for longest."""
     found = await database.fetch(_OLDEST)
     return Oldest(found[0]["id"], found[0]["type"], found[0]["inserted_at"]) if found else None
 
 
 async def recently_ended(database: Database, now: float) -> Recent:
-    """Answer what ended in the last minute and hour, or in as much of them as the last ``MOST`` jobs fill."""
+    """Return what ended in the last minute and hour, or in as much of them as the last ``MOST`` jobs fill."""
     rows = await database.fetch(_RECENTLY_ENDED, {"minute": now - _MINUTE, "hour": now - _HOUR})
     reach = now - min(row["since"] for row in rows) if sum(row["jobs"] for row in rows) >= MOST else _HOUR
     failed: Counter[str] = Counter()

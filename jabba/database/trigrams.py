@@ -22,7 +22,7 @@ _PADDING = "  "
 
 
 def trigrams(text: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Answer what the index holds of a text: its trigrams, and its ends filled up to three characters.
+    """Return what the index holds of a text: its trigrams, and its ends filled up to three characters.
 
     What the padding leaves over is white space between two elements.
     """
@@ -30,7 +30,7 @@ def trigrams(text: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 def trigrams_of_part(part: str) -> ColumnElement[Any]:
-    """Answer what the index must hold of every text with this part: its trigrams."""
+    """Return what the index must hold of every text with this part: its trigrams."""
     texts = [_small(_text(part), start) for start in _STARTS]
     return _array([func.left(text, func.length(text) - func.length(text) % SHORTEST) for text in texts])
 
@@ -41,7 +41,7 @@ def _small(text: ColumnElement[Any], start: int) -> ColumnElement[Any]:
 
 
 def _array(texts: list[ColumnElement[Any]]) -> ColumnElement[Any]:
-    """Answer every three characters of these texts as an array, which always ends in an empty one."""
+    """Return every three characters of these texts as an array, which always ends in an empty one."""
     elements = _text("[")
     for text in texts:
         elements += func.regexp_replace(text, _text("(...)"), _text(r'"\1",'), _text("g"), type_=Text)

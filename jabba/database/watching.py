@@ -12,13 +12,13 @@ from jabba.search import JOBS_OF_EVENTS
 
 
 async def ended_jobs(database: Database, ids: Iterable[UUID]) -> dict[UUID, Job]:
-    """Answer those of the jobs that have ended."""
+    """Return those of the jobs that have ended."""
     found = await database.fetch(_ENDED_JOBS, {"ids": [str(job) for job in ids]})
     return {row["id"]: Job(**row) for row in found}
 
 
 async def lasting_facts(database: Database, ids: Iterable[UUID]) -> dict[UUID, bytes]:
-    """Answer of those of the jobs that there are what never changes, as JSON."""
+    """Return of those of the jobs that there are what never changes, as JSON."""
     found = await database.fetch(_LASTING, {"ids": [str(job) for job in ids]})
     return {row["id"]: row["facts"].encode() for row in found}
 

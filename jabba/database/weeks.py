@@ -22,12 +22,12 @@ class Week(NamedTuple):
 
     @classmethod
     def at(cls, milliseconds: int) -> "Week":
-        """Answer the week of a moment."""
+        """Return the week of a moment."""
         return cls((milliseconds - _FIRST_MONDAY) // MILLISECONDS * MILLISECONDS + _FIRST_MONDAY)
 
     @classmethod
     def of(cls, one: UUID) -> "Week":
-        """Answer the week of a job's or a task's id."""
+        """Return the week of a job's or a task's id."""
         return cls.at(one.int >> _BITS_BEHIND_TIME)
 
     @property
@@ -57,7 +57,7 @@ class Week(NamedTuple):
 
     @classmethod
     def named(cls, word: str) -> "Week | None":
-        """Answer the week of such a word; None when it is no Monday's."""
+        """Return the week of such a word; None when it is no Monday's."""
         try:
             day = datetime.strptime(word, "%Y%m%d").replace(tzinfo=UTC)
         except ValueError:
@@ -67,6 +67,6 @@ class Week(NamedTuple):
 
 
 def weeks_between(first: int, last: int) -> Iterator[Week]:
-    """Answer the weeks from that of one moment to that of another, in milliseconds."""
+    """Return the weeks from that of one moment to that of another, in milliseconds."""
     for start in range(Week.at(first).start, last + 1, MILLISECONDS):
         yield Week(start)

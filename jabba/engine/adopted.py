@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 
-class Adopted:
+class AdoptedSlices:
     """The slices in one partition of the table, by key, and their sizes; ``bytes`` is kept, never counted."""
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class Adopted:
         self.bytes += size
 
     def discard(self, key: str) -> bool:
-        """Note that it is to hold it no more; answer whether it did."""
+        """Note that it is to hold it no more; return whether it did."""
         size = self._sizes.pop(key, None)
         self.bytes -= size or 0
         return size is not None

@@ -8,7 +8,7 @@ CARRIED_BYTES = 1024 * 1024
 """With more than this, a lane starts no step: it keeps them in memory, and each of its records names them."""
 
 
-class Carried(dict[bytes, asyncio.Future[int]]):
+class UnacknowledgedEvents(dict[bytes, asyncio.Future[int]]):
     """Encoded events, and what ends once each is acknowledged.
 
     ``bytes`` counts those that were not acknowledged when somebody looked last.
@@ -30,13 +30,13 @@ class Carried(dict[bytes, asyncio.Future[int]]):
             self.bytes -= len(text)
 
     def unacknowledged(self) -> list[bytes]:
-        """Forget what is acknowledged, and answer the others."""
+        """Forget what is acknowledged, and return the others."""
         # Of an event that Kafka does not take something else is told in the end, and until then it stays on record.
         for text in [text for text, sent in self.items() if is_acknowledged(sent)]:
             self.forget(text)
         return list(self)
 
-    async def be_few(self) -> None:
+    async def wait_below_limit(self) -> None:
         """Wait while there are too many bytes of them: call it without a slot, so that no hand-over waits as well."""
         while self._are_many():
             waiting = [sent for sent in self.values() if not sent.done()]

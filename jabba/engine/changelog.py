@@ -120,7 +120,7 @@ class Store:
 
     @property
     def crashes(self) -> int:
-        """Answer how many owners in a row have crashed before this one, each soon after it took the partition."""
+        """Return how many owners in a row have crashed before this one, each soon after it took the partition."""
         return self._claim.crashes
 
     async def work(self) -> None:
@@ -161,11 +161,11 @@ class Store:
         return len(self._folded.values)
 
     def get(self, key: str) -> bytes | None:
-        """Answer the value of a key."""
+        """Return the value of a key."""
         return self._folded.values.get(key)
 
     def read(self, key: str, decode: Callable[[bytes], _Read]) -> _Read | None:
-        """Answer what the value of a key says, if there is one; Unreadable if this version cannot tell."""
+        """Return what the value of a key says, if there is one; Unreadable if this version cannot tell."""
         value = self.get(key)
         try:
             return None if value is None else decode(value)
@@ -173,7 +173,7 @@ class Store:
             raise Unreadable(f"the record {key} cannot be read: {error!r}") from error
 
     def read_or_tell(self, key: str, decode: Callable[[bytes], _Read]) -> _Read | None:
-        """Answer what a record says; None if there is none, or none that this version can read, which is told."""
+        """Return what a record says; None if there is none, or none that this version can read, which is told."""
         try:
             return self.read(key, decode)
         except Unreadable as error:
@@ -181,7 +181,7 @@ class Store:
             return None
 
     def items(self) -> ItemsView[str, bytes]:
-        """Answer the keys and values of all records, those of the owner itself included."""
+        """Return the keys and values of all records, those of the owner itself included."""
         return self._folded.values.items()
 
     async def put(self, key: str, value: bytes) -> None:
@@ -212,7 +212,7 @@ class Store:
         return saved.next(self._now(), clean=self._former_parting().clean)
 
     def _former_parting(self) -> Parting:
-        """Answer what the last owner has said; one before it does not count."""
+        """Return what the last owner has said; one before it does not count."""
         parting, claim = (self._folded.stamps.get(key) for key in (CLEAN_KEY, EPOCH_KEY))
         if parting is None or claim is None or parting.epoch != claim.epoch:
             return _WORKS
@@ -244,7 +244,7 @@ class Store:
             pass
 
     async def _acknowledged(self, key: str, stamp: Stamp, value: bytes | None) -> bool:
-        """Write once; answer whether it was acknowledged while the partition was ours."""
+        """Write once; return whether it was acknowledged while the partition was ours."""
         await self._may_write()
         try:
             offset = await self._once(key, stamp, value)

@@ -8,12 +8,12 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
-from jabba.concurrency.cancellation import ended
-from jabba.concurrency.memory_budget import Room
-from jabba.engine.gate import Retired
-from jabba.engine.lane import Shared
+from jabba.concurrency.cancellation import cancel_and_wait
+from jabba.concurrency.memory_budget import MemoryBudget
+from jabba.engine.gate import PartitionLost
+from jabba.engine.lane import LaneContext
 from jabba.engine.offsets import AckTracker, Start
-from jabba.engine.partition import OwnedPartition, Together
+from jabba.engine.partition import OwnedPartition, WorkerTotals
 from jabba.engine.policy import Policy
 from jabba.engine.ports import Table
 from jabba.messages.commands import Command
@@ -50,7 +50,7 @@ class Engine:
     ``rebalances`` counts assignments, ``taken`` the partitions that were loaded.
     """
 
-    def __init__(self, table: Table, shared: Shared, room: Room, policy: Policy | None = None) -> None:
+    def __init__(self, table: Table, shared: LaneContext, room: MemoryBudget, policy: Policy | None = None) -> None:
         self._table = table
         self._shared = shared
         self._room = room
@@ -60,7 +60,7 @@ class Engine:
         self._obeying: set[asyncio.Task[None]] = set()
         self._owned: dict[int, OwnedPartition] = {}
         self._parting: list[OwnedPartition] = []
-        self._together = Together(self._owned.values)
+        self._together = WorkerTotals(self._owned.values)
         self._committed: dict[int, int] = {}
         self._loadings: dict[int, asyncio.Task[None]] = {}
         self._marking: asyncio.Task[None] | None = None
@@ -149,7 +149,7 @@ class Engine:
             self._lose(partition)
         for owned in self._parting:
             owned.end()
-        await ended(self._loadings.values(), patience=_CANCEL_SECONDS)
+        await cancel_and_wait(self._loadings.values(), patience=_CANCEL_SECONDS)
 
     async def loaded(self) -> None:
         """Wait until the records of all partitions are there."""
@@ -157,19 +157,19 @@ class Engine:
             await asyncio.wait([owned.store for owned in self._owned.values()])
 
     def committable(self) -> dict[int, int]:
-        """Answer the next offset to read of each partition, as far as it may be committed."""
+        """Return the next offset to read of each partition, as far as it may be committed."""
         return self._tracker.committable()
 
     def committable_commands(self) -> dict[int, int]:
-        """Answer the same for the control topic."""
+        """Return the same for the control topic."""
         return self._commands.committable()
 
     def latest(self, *, commands: bool = False) -> dict[int, int]:
-        """Answer the latest time of what stands before these offsets, of the tasks or the control topic."""
+        """Return the latest time of what stands before these offsets, of the tasks or the control topic."""
         return (self._commands if commands else self._tracker).latest()
 
     def reached(self, *, commands: bool = False) -> dict[int, Start]:
-        """Answer how far this generation has read the tasks or the control topic."""
+        """Return how far this generation has read the tasks or the control topic."""
         return (self._commands if commands else self._tracker).reached()
 
     def committed(self, offsets: Mapping[int, int]) -> None:
@@ -191,58 +191,58 @@ class Engine:
 
     @property
     def full(self) -> bool:
-        """Answer whether a message waits for memory."""
+        """Return whether a message waits for memory."""
         return self._waiting > 0
 
     @property
     def owned(self) -> list[int]:
-        """Answer the partitions that this worker owns."""
+        """Return the partitions that this worker owns."""
         return sorted(self._owned)
 
     @property
     def partitions(self) -> int:
-        """Answer how many partitions this worker owns."""
+        """Return how many partitions this worker owns."""
         return len(self._owned)
 
     @property
     def running(self) -> int:
-        """Answer how many steps are between their start and their record."""
+        """Return how many steps are between their start and their record."""
         return sum(owned.gate.running for owned in self._all)
 
     @property
     def waiting(self) -> int:
-        """Answer how many steps wait for a slot."""
+        """Return how many steps wait for a slot."""
         return sum(owned.gate.waiting for owned in self._owned.values())
 
     @property
     def lanes(self) -> int:
-        """Answer how many lanes are in memory."""
+        """Return how many lanes are in memory."""
         return sum(owned.lanes for owned in self._owned.values())
 
     @property
     def ready(self) -> int:
-        """Answer how many of those wait for nothing but this worker: all but the ones that wait for their turn."""
+        """Return how many of those wait for nothing but this worker: all but the ones that wait for their turn."""
         return sum(owned.lanes - owned.waiting for owned in self._owned.values())
 
     @property
     def loading(self) -> bool:
-        """Answer whether the records of a partition are still on their way."""
+        """Return whether the records of a partition are still on their way."""
         return bool(self.unloaded)
 
     @property
     def unloaded(self) -> list[int]:
-        """Answer the partitions whose records are still on their way."""
+        """Return the partitions whose records are still on their way."""
         return [partition for partition, owned in self._owned.items() if not owned.store.done()]
 
     @property
     def parked(self) -> int:
-        """Answer how many lanes wait in the table."""
+        """Return how many lanes wait in the table."""
         return sum(owned.parked for owned in self._owned.values())
 
     # The log's side.
 
     async def missing(self, origin: Origin, *, commands: bool = False) -> range:
-        """Answer the offsets that should have come before a message of the tasks or the control topic, and have not."""
+        """Return the offsets that should have come before a message of the tasks or the control topic, and have not."""
         await self._started.wait()
         if not self._is_current(origin):
             return range(0)
@@ -258,11 +258,11 @@ class Engine:
             return
         self._waiting += 1
         try:
-            await self._room.take(len(slices), origin.size)
+            await self._room.acquire(len(slices), origin.size)
         finally:
             self._waiting -= 1
         if not self._is_current(origin):
-            self._room.give_back(len(slices), origin.size)
+            self._room.release(len(slices), origin.size)
             return
         for slice_, share in zip(slices, _shares(origin.size, len(slices)), strict=True):
             self._owned[origin.partition].start(slice_, origin.offset, share)
@@ -274,7 +274,7 @@ class Engine:
     async def _mark(self) -> None:
         await _all_of((owned.work() for owned in self._owned.values()), "taking back that steps were given up")
 
-    def obey(self, origin: Origin, commands: list[Command]) -> None:
+    def apply(self, origin: Origin, commands: list[Command]) -> None:
         """Take in a message of the control topic, which never waits behind the backlog that it would free."""
         if not self._is_current(origin) or not self._begin(self._commands, origin, len(commands)):
             return
@@ -286,7 +286,7 @@ class Engine:
     async def _obey(self, owned: OwnedPartition, origin: Origin, command: Command) -> None:
         try:
             await owned.close_job(command)
-        except Retired:
+        except PartitionLost:
             return
         except Exception:
             # Whoever wants it says so again; a record that cannot be read must not stop every worker in turn.
@@ -299,7 +299,7 @@ class Engine:
 
     @property
     def _all(self) -> list[OwnedPartition]:
-        """Answer the partitions that this worker owns, and those of which it still runs steps."""
+        """Return the partitions that this worker owns, and those of which it still runs steps."""
         return [*self._owned.values(), *self._parting]
 
     def _lose(self, partition: int) -> None:
@@ -312,13 +312,13 @@ class Engine:
     async def _load(self, partition: int, owned: OwnedPartition, *, after: asyncio.Task[None] | None) -> None:
         # One that was cancelled may go on for a moment; two at a time would claim the partition against each other.
         if after is not None:
-            await ended([after], patience=_CANCEL_SECONDS)
+            await cancel_and_wait([after], patience=_CANCEL_SECONDS)
         try:
             store = await self._table.take(partition, owned.gate.may_write)
             if not _is_cancelled():
                 self.taken += 1
                 await owned.loaded(store)
-        except Retired:
+        except PartitionLost:
             pass
         except Exception:
             # The watchdog ends this worker when nothing comes of the partition for too long.
@@ -328,7 +328,7 @@ class Engine:
 async def _all_of(coroutines: Iterable[Awaitable[None]], doing: str) -> None:
     """Wait for one of each partition; what fails in one is told, and holds up no other."""
     for outcome in await asyncio.gather(*coroutines, return_exceptions=True):
-        if isinstance(outcome, Exception) and not isinstance(outcome, Retired):
+        if isinstance(outcome, Exception) and not isinstance(outcome, PartitionLost):
             logger.error("%s failed for a partition", doing, exc_info=outcome)
 
 

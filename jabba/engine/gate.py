@@ -12,7 +12,7 @@ NEVER = float("-inf")
 """A moment that is over at any time."""
 
 
-class Retired(JabbaError):
+class PartitionLost(JabbaError):
     """The partition was lost while one of its steps was to start, or a record of it to be written."""
 
 
@@ -42,12 +42,12 @@ class Gate:
 
     @property
     def running(self) -> int:
-        """Answer how many steps are between their start and their record."""
+        """Return how many steps are between their start and their record."""
         return self._running
 
     @property
     def writable(self) -> bool:
-        """Answer whether records and events may be sent now."""
+        """Return whether records and events may be sent now."""
         if self._retired:
             return False
         if self._writable.is_set():
@@ -77,7 +77,7 @@ class Gate:
 
     @property
     def is_quiet(self) -> bool:
-        """Answer whether nothing has started that is not recorded, and no lane is about to end."""
+        """Return whether nothing has started that is not recorded, and no lane is about to end."""
         return self._quiet.is_set()
 
     def retire(self) -> None:
@@ -88,7 +88,7 @@ class Gate:
         self._writable.set()
 
     async def quiet(self, seconds: float) -> int:
-        """Give running steps so long to be recorded, and ending lanes to end; answer how many steps are not."""
+        """Give running steps so long to be recorded, and ending lanes to end; return how many steps are not."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while not self.is_quiet:
@@ -114,7 +114,7 @@ class Gate:
             self.leave()
 
     async def enter(self) -> None:
-        """Wait for the gate and a slot; Retired, as for all that waits here."""
+        """Wait for the gate and a slot; PartitionLost, as for all that waits here."""
         while True:
             await self._until_open()
             self.waiting += 1
@@ -149,7 +149,7 @@ class Gate:
         """Wait until records may be written.
 
         Raises:
-            Retired: the partition has been lost.
+            PartitionLost: the partition has been lost.
         """
         while not self.writable:
             await self._allowed(self._writable)
@@ -172,6 +172,6 @@ class Gate:
     async def _allowed(self, event: asyncio.Event) -> None:
         await event.wait()
         if self._retired:
-            raise Retired
+            raise PartitionLost
         if not self._lease():
             await asyncio.sleep(_LEASE_POLL_SECONDS)

@@ -10,7 +10,7 @@ from jabba.engine.gate import NEVER, Gate
 logger = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 0.5
-"""So long it may take to absolve steps that have not ended of crashes; what ends just then may be recorded, too."""
+"""Seconds to clear the suspicion of steps that have not ended; what ends just then may be recorded, too."""
 
 
 class HandOver:
@@ -18,18 +18,20 @@ class HandOver:
 
     Before it joins the group again, the owner ``part``s: it starts no step, and says in the changelog whether some
     still run. Then it ``stay``s, or it has lost the partition: it goes on for as long as ``finishing``, and its
-    successor waits before its claim. ``absolve`` lets nobody take what has not ended for crashed.
+    successor waits before its claim. ``clear_suspicion`` lets nobody take what has not ended for crashed.
     """
 
-    def __init__(self, gate: Gate, store: asyncio.Future[Store], absolve: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, gate: Gate, store: asyncio.Future[Store], clear_suspicion: Callable[[], Awaitable[None]]
+    ) -> None:
         self._gate = gate
         self._store = store
-        self._absolve = absolve
+        self._clear_suspicion = clear_suspicion
         self._finishing: asyncio.Task[None] | None = None
 
     @property
     def finishing(self) -> bool:
-        """Answer whether steps may still be recorded though the owner has parted."""
+        """Return whether steps may still be recorded though the owner has parted."""
         return self._finishing is not None and not self._finishing.done()
 
     async def part(self, seconds: float) -> None:
@@ -46,7 +48,7 @@ class HandOver:
                 return
             store = self._store.result()
             if self._gate.is_quiet:
-                await self._absolve()
+                await self._clear_suspicion()
                 self._gate.close()
                 await store.leave()
             else:
@@ -92,7 +94,7 @@ class HandOver:
     async def _absolved(self) -> bool:
         try:
             async with asyncio.timeout(_GRACE_SECONDS):
-                await self._absolve()
+                await self._clear_suspicion()
         except TimeoutError:
             return False
         return True

@@ -9,7 +9,7 @@ from jabba.callbacks import results
 from jabba.callbacks.registry import TaskContext
 from jabba.callbacks.results import Answer, Encoded, TaskPlace
 from jabba.callbacks.transport import Runner
-from jabba.engine.carried import Carried
+from jabba.engine.carried import UnacknowledgedEvents
 from jabba.engine.changelog import Store
 from jabba.engine.gate import Gate
 from jabba.engine.parking import Parked
@@ -45,7 +45,7 @@ async def _nobody(_slice: Slice, _reason: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class LaneContext:
     """What all lanes of a worker share; ``refuse`` puts a slice aside that is none of the job whose id it has."""
 
     gate: Gate
@@ -73,7 +73,7 @@ class Lane:
         offset: int,
         store: Store,
         turns: Turns,
-        shared: Shared,
+        shared: LaneContext,
         *,
         suspect: bool = False,
         seq: int = 0,
@@ -87,7 +87,7 @@ class Lane:
         saved = store.read(self._name.key, LaneRecord.decode)
         self._record = saved or LaneRecord.start(slice_, offset)
         self.seq = max(seq, self._record.seq)
-        self._carried = Carried()
+        self._carried = UnacknowledgedEvents()
         self._large: dict[str, bytes] = {}
         self._unrecorded: list[Encoded] = []
         self._arrived = 0
@@ -99,7 +99,7 @@ class Lane:
 
     @property
     def adopted(self) -> bool:
-        """Answer whether the table holds the slice, so that the lane needs the log no more."""
+        """Return whether the table holds the slice, so that the lane needs the log no more."""
         return self._record.adopted
 
     async def run(self) -> None:
@@ -115,10 +115,10 @@ class Lane:
         else:
             await self._run_at_once()
         with self._shared.gate.settling():
-            await self._settle()
+            await self._finish()
 
     async def adopt(self, due: float | None = None) -> int:
-        """Store the slice in the table, to wait there until ``due`` if that is given; answer its bytes.
+        """Store the slice in the table, to wait there until ``due`` if that is given; return its bytes.
 
         The bytes are 0 where there is nothing to adopt: the lane has ended, or the changelog does not take its slice.
         """
@@ -137,7 +137,7 @@ class Lane:
             self._record = record
         return len(text)
 
-    async def absolve(self) -> None:
+    async def clear_suspicion(self) -> None:
         """Take the count of a step that runs alone back: its worker hands over, and has not crashed."""
         async with self._writing:
             if self._alone is None:
@@ -153,7 +153,7 @@ class Lane:
             if self._record.failed:
                 await self._abort_from(position)
                 break
-            await self._carried.be_few()
+            await self._carried.wait_below_limit()
             if self._suspect:
                 # In a sequential slice only the first open step can have been running when a worker died.
                 await self._step_alone(position)
@@ -166,13 +166,13 @@ class Lane:
     async def _run_at_once(self) -> None:
         if self._suspect:
             for position in self._open_positions():
-                await self._carried.be_few()
+                await self._carried.wait_below_limit()
                 await self._step_alone(position)
             return
         try:
             async with asyncio.TaskGroup() as steps:
                 for position in self._open_positions():
-                    await self._carried.be_few()
+                    await self._carried.wait_below_limit()
                     await self._shared.gate.enter()
                     step = steps.create_task(self._step(position))
                     # One that is cancelled before its first line gives its slot back as well.
@@ -283,7 +283,7 @@ class Lane:
         return self._carried.unacknowledged()
 
     async def _write_large(self, group: list[Encoded]) -> list[Encoded]:
-        """Write what does not go into the record; answer the group, with a failure for what Kafka does not take."""
+        """Write what does not go into the record; return the group, with a failure for what Kafka does not take."""
         unacknowledged = set(self._unacknowledged())
         for tag in [tag for tag, text in self._large.items() if text not in unacknowledged]:
             await self._store.delete(self._name.outcome_key(tag))
@@ -314,11 +314,11 @@ class Lane:
         for tag in self._record.large:
             text = self._store.get(self._name.outcome_key(tag))
             if text is not None:
-                self._large[tag] = self._told_again(text)
-        for text in (*map(self._told_again, self._record.outcomes), *self._large.values()):
+                self._large[tag] = self._reversion(text)
+        for text in (*map(self._reversion, self._record.outcomes), *self._large.values()):
             self._send(text)
 
-    def _told_again(self, text: bytes) -> bytes:
+    def _reversion(self, text: bytes) -> bytes:
         """Give an outcome of a former owner a version of this one.
 
         Its record may have come so late that an owner in between has run the step once more, and has said so.
@@ -328,9 +328,9 @@ class Lane:
             return text
         return encode_event(replace(outcome, version=self._next_version()))
 
-    async def _settle(self) -> None:
+    async def _finish(self) -> None:
         """Wait until every event is acknowledged, then leave nothing but a marker."""
-        await self._tell_all()
+        await self._await_acknowledgements()
         for tag in self._large:
             await self._store.delete(self._name.outcome_key(tag))
         async with self._writing:
@@ -342,7 +342,7 @@ class Lane:
             # Only now: a slice that is gone before its marker stands would be lost.
             await self._store.delete(self._name.slice_key)
 
-    async def _tell_all(self) -> None:
+    async def _await_acknowledgements(self) -> None:
         """Wait until every event is acknowledged; a task whose outcome Kafka does not take for its size has failed."""
         while self._carried:
             carried = dict(self._carried)

@@ -17,7 +17,7 @@ class Lease:
         self._until = float("-inf")
 
     def now(self) -> float:
-        """Answer the time by which to renew: taken before a heartbeat is sent, since its answer may come late."""
+        """Return the time by which to renew: taken before a heartbeat is sent, since its answer may come late."""
         return self._monotonic()
 
     def renew(self, since: float) -> None:
@@ -25,5 +25,5 @@ class Lease:
         self._until = max(self._until, since + self._seconds)
 
     def valid(self) -> bool:
-        """Answer whether the session cannot have expired yet."""
+        """Return whether the session cannot have expired yet."""
         return self._monotonic() < self._until

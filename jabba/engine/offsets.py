@@ -48,11 +48,11 @@ class AckTracker:
         self._partitions[partition] = _Partition(start.offset, start.end, start.latest)
 
     def next(self) -> dict[int, int]:
-        """Answer the offset behind the last message that was followed, for every partition."""
+        """Return the offset behind the last message that was followed, for every partition."""
         return {n: known.next for n, known in self._partitions.items()}
 
     def reached(self) -> dict[int, Start]:
-        """Answer the same, with the latest time of what stands before, and the first offset that the log may lack."""
+        """Return the same, with the latest time of what stands before, and the first offset that the log may lack."""
         return {n: Start(known.next, max(known.end, known.next), known.latest) for n, known in self._partitions.items()}
 
     def begin(self, partition: int, offset: int, slices: int, at: int = 0) -> bool:
@@ -81,7 +81,7 @@ class AckTracker:
         self._advance(known)
 
     def committable(self) -> dict[int, int]:
-        """Answer the next offset to read, for every partition in which something has finished."""
+        """Return the next offset to read, for every partition in which something has finished."""
         return {n: known.committable for n, known in self._partitions.items() if known.committable is not None}
 
     def latest(self) -> dict[int, int]:
@@ -89,7 +89,7 @@ class AckTracker:
         return {n: known.committable_latest for n, known in self._partitions.items() if known.committable is not None}
 
     def in_flight(self) -> int:
-        """Answer how many messages are begun and not below the position."""
+        """Return how many messages are begun and not below the position."""
         return sum(len(known.messages) for known in self._partitions.values())
 
     def reset(self) -> None:

@@ -39,7 +39,7 @@ class Parking:
         self._turns.setdefault(job, {})[k] = key
 
     def due(self, now: float) -> bool:
-        """Answer whether a lane is due."""
+        """Return whether a lane is due."""
         return bool(self._due) and self._due[0][0] <= now
 
     def take_due(self) -> str:
@@ -49,7 +49,7 @@ class Parking:
         return key
 
     def waiting_jobs(self) -> list[str]:
-        """Answer the records of the jobs of which slices wait for their turn."""
+        """Return the records of the jobs of which slices wait for their turn."""
         return list(self._turns)
 
     def take_turn(self, job: str, next_k: int, *, failed: bool) -> list[str]:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice, takewhile
 
-from jabba.concurrency.memory_budget import Room
-from jabba.engine.adopted import Adopted
+from jabba.concurrency.memory_budget import MemoryBudget
+from jabba.engine.adopted import AdoptedSlices
 from jabba.engine.changelog import Store, Unreadable
 from jabba.engine.dedup_markers import Markers
-from jabba.engine.gate import Retired
+from jabba.engine.gate import PartitionLost
 from jabba.engine.handover import HandOver
-from jabba.engine.lane import OTHER_JOB, Lane, OtherJob, Shared
+from jabba.engine.lane import OTHER_JOB, Lane, LaneContext, OtherJob
 from jabba.engine.parking import Parked, Parking
 from jabba.engine.policy import Policy
 from jabba.engine.records import (
@@ -26,7 +26,7 @@ from jabba.engine.records import (
     lane_key_of,
     slice_key_of,
 )
-from jabba.engine.running import Running
+from jabba.engine.running import RunningLane
 from jabba.engine.turns import Turns
 from jabba.jobs.lifecycle import JobClosed, Strategy, Version
 from jabba.messages.commands import CloseJob
@@ -40,17 +40,17 @@ _LONGEST_RETRY_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Together:
+class WorkerTotals:
     """What all partitions of a worker hold, since its memory is one."""
 
     partitions: Callable[[], Iterable["OwnedPartition"]]
 
     def adopted_bytes(self) -> int:
-        """Answer how many bytes of slices they hold in the table."""
+        """Return how many bytes of slices they hold in the table."""
         return sum(owned.adopted_bytes for owned in self.partitions())
 
     def markers(self) -> int:
-        """Answer how many ended lanes they remember."""
+        """Return how many ended lanes they remember."""
         return sum(owned.markers for owned in self.partitions())
 
 
@@ -64,25 +64,25 @@ class OwnedPartition:
 
     def __init__(
         self,
-        shared: Shared,
-        room: Room,
+        shared: LaneContext,
+        room: MemoryBudget,
         policy: Policy,
         finish: Callable[[int], None],
-        together: "Together | None" = None,
+        together: "WorkerTotals | None" = None,
     ) -> None:
         self.store: asyncio.Future[Store] = asyncio.get_running_loop().create_future()
         self.gate = shared.gate.branch()
-        self.hand_over = HandOver(self.gate, self.store, self._absolve)
+        self.hand_over = HandOver(self.gate, self.store, self._clear_suspicion)
         self._shared = replace(shared, gate=self.gate)
         self._room = room
         self._policy = policy
         self._finish = finish
         self._turns = Turns(self._wake_turn)
-        self._running: dict[str, Running] = {}
+        self._running: dict[str, RunningLane] = {}
         self._parking = Parking()
-        self._together = together or Together(lambda: [self])
+        self._together = together or WorkerTotals(lambda: [self])
         self._markers = Markers(policy.window, self._together.markers)
-        self._adopted = Adopted()
+        self._adopted = AdoptedSlices()
         self._inherited_outcomes: dict[str, list[str]] = {}
         self._suspects_seen = self._generation = self._refusing = 0
         self._taken_at: int | None = None
@@ -90,27 +90,27 @@ class OwnedPartition:
 
     @property
     def lanes(self) -> int:
-        """Answer how many lanes are in memory."""
+        """Return how many lanes are in memory."""
         return len(self._running)
 
     @property
     def waiting(self) -> int:
-        """Answer how many of those wait for the slice before them."""
+        """Return how many of those wait for the slice before them."""
         return sum(running.lane is not None and running.lane.waits_for_turn for running in self._running.values())
 
     @property
     def markers(self) -> int:
-        """Answer how many ended lanes are remembered."""
+        """Return how many ended lanes are remembered."""
         return len(self._markers)
 
     @property
     def adopted_bytes(self) -> int:
-        """Answer how many bytes of slices this partition of the table holds."""
+        """Return how many bytes of slices this partition of the table holds."""
         return self._adopted.bytes
 
     @property
     def parked(self) -> int:
-        """Answer how many lanes wait in the table."""
+        """Return how many lanes wait in the table."""
         return len(self._parking)
 
     async def loaded(self, store: Store) -> None:
@@ -169,12 +169,12 @@ class OwnedPartition:
         """Start the lane of a slice that was read from the log, unless it runs already."""
         running = self._running.get(LaneName.of(slice_).key)
         if running is None:
-            self._start(Running(slice_, size, [offset]))
+            self._start(RunningLane(slice_, size, [offset]))
         elif running.slice.digest != slice_.digest:
             self._spawn(self._refuse(slice_, offset, size))
         else:
             # Read again after a rebalance, or submitted twice: the lane that runs answers for both.
-            self._room.give_back(1, size)
+            self._room.release(1, size)
             if running.adopted:
                 self._finish(offset)
             else:
@@ -187,7 +187,7 @@ class OwnedPartition:
             await self._shared.refuse(slice_, OTHER_JOB)
         finally:
             self._refusing -= 1
-            self._room.give_back(1, size)
+            self._room.release(1, size)
         if generation == self._generation:
             self._finish(offset)
 
@@ -212,26 +212,26 @@ class OwnedPartition:
             if forgets:
                 self._spawn(self._forget(self._markers.take_expired(self.store.result(), now, readable)))
 
-    async def _absolve(self) -> None:
+    async def _clear_suspicion(self) -> None:
         """Let the next owner suspect no step: this one hands over, whatever still runs."""
         lanes = [running.lane for running in self._running.values() if running.lane is not None]
-        await asyncio.gather(*(lane.absolve() for lane in lanes))
+        await asyncio.gather(*(lane.clear_suspicion() for lane in lanes))
 
     # Lanes in memory.
 
-    def _start(self, running: Running) -> None:
+    def _start(self, running: RunningLane) -> None:
         key = LaneName.of(running.slice).key
         self._running[key] = running
         running.task = asyncio.create_task(self._run(key, running))
-        running.task.add_done_callback(lambda _: self._room.give_back(1, running.size))
+        running.task.add_done_callback(lambda _: self._room.release(1, running.size))
 
-    async def _run(self, key: str, running: Running) -> None:
+    async def _run(self, key: str, running: RunningLane) -> None:
         store = await asyncio.shield(self.store)
         refused = False
         try:
             if key not in self._parking:
                 await self._run_to_end(key, running, store)
-        except Retired:
+        except PartitionLost:
             return
         except OtherJob:
             refused = True
@@ -244,14 +244,14 @@ class OwnedPartition:
             self._recover(store, key, text)
             self._wake_turn(LaneName.parse(key).job_key)
 
-    async def _run_to_end(self, key: str, running: Running, store: Store) -> None:
+    async def _run_to_end(self, key: str, running: RunningLane, store: Store) -> None:
         retry_seconds = _FIRST_RETRY_SECONDS
         while True:
             try:
                 await self._run_once(running, store)
             except Parked as parked:
                 return self._park(running.slice, parked)
-            except (Retired, OtherJob, Unreadable):
+            except (PartitionLost, OtherJob, Unreadable):
                 raise
             except Exception:
                 # Nothing a caller can do reaches this; the slice stays in the log until its lane comes through.
@@ -262,7 +262,7 @@ class OwnedPartition:
                 self._markers.add(key)
                 return await self._clear(store, key)
 
-    async def _run_once(self, running: Running, store: Store) -> None:
+    async def _run_once(self, running: RunningLane, store: Store) -> None:
         try:
             running.lane = self._new_lane(running, store)
             await running.lane.run()
@@ -285,14 +285,14 @@ class OwnedPartition:
         for left in self._inherited_outcomes.pop(key, ()):
             await store.delete(left)
 
-    def _new_lane(self, running: Running, store: Store) -> Lane:
+    def _new_lane(self, running: RunningLane, store: Store) -> Lane:
         old = self._taken_at is None or running.offset < self._taken_at
         suspect = old and store.crashes >= _CRASHES_TO_SUSPECT and self._suspects_seen < self._policy.suspects
         self._suspects_seen += suspect
         seq = running.lane.seq if running.lane else 0
         return Lane(running.slice, running.offset, store, self._turns, self._shared, suspect=suspect, seq=seq)
 
-    def _finish_offsets(self, running: Running) -> None:
+    def _finish_offsets(self, running: RunningLane) -> None:
         for offset in running.offsets:
             self._finish(offset)
         running.offsets.clear()
@@ -334,8 +334,8 @@ class OwnedPartition:
             logger.warning("the adopted lane %s has no slice in the table", key)
             return
         size = len(store.get(slice_key) or b"")
-        self._room.take_anyway(1, size)
-        self._start(Running(slice_, size, []))
+        self._room.acquire_anyway(1, size)
+        self._start(RunningLane(slice_, size, []))
 
     def _park(self, slice_: Slice, parked: Parked) -> None:
         name = LaneName.of(slice_)
@@ -383,7 +383,7 @@ class OwnedPartition:
 
     def _background_ended(self, task: asyncio.Task[None]) -> None:
         self._background.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, Retired):
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, PartitionLost):
             logger.error("background work of a partition failed, the next tick tries again", exc_info=error)
 
 

@@ -31,5 +31,5 @@ class Events(Protocol):
 
 
 def is_acknowledged(sent: asyncio.Future[int]) -> bool:
-    """Answer whether an event that was sent stands in the log, as far as is known."""
+    """Return whether an event that was sent stands in the log, as far as is known."""
     return sent.done() and not sent.cancelled() and sent.exception() is None

@@ -19,7 +19,7 @@ class LaneName(NamedTuple):
 
     @classmethod
     def of(cls, slice_: Slice) -> Self:
-        """Answer the name of a slice's lane."""
+        """Return the name of a slice's lane."""
         return cls(slice_.job, slice_.run, slice_.k)
 
     @classmethod
@@ -49,13 +49,13 @@ class LaneName(NamedTuple):
 
 
 def lane_key_of(key: str) -> str:
-    """Answer the key of the record of the lane that a key belongs to; cheap, since a table may hold a million."""
+    """Return the key of the record of the lane that a key belongs to; cheap, since a table may hold a million."""
     _, job, run, k, *_ = key.split("/")
     return f"{LANE_PREFIX}{job}/{run}/{k}"
 
 
 def slice_key_of(lane_key: str) -> str:
-    """Answer the key of the slice of the lane that a record is about."""
+    """Return the key of the slice of the lane that a record is about."""
     return SLICE_PREFIX + lane_key.removeprefix(LANE_PREFIX)
 
 
@@ -65,7 +65,7 @@ OUTCOME_PREFIX = "outcome/"
 
 
 def outcome_tag(outcome: Outcome) -> str:
-    """Answer what tells a large outcome from all others of its lane: which task it ends, and its version."""
+    """Return what tells a large outcome from all others of its lane: which task it ends, and its version."""
     return f"{outcome.index}:{outcome.version.epoch}.{outcome.version.seq}"
 
 
@@ -101,11 +101,11 @@ class LaneRecord:
         return cls(slice_.digest, offset, done=done, failed=slice_.failed)
 
     def marker(self, now: float) -> Self:
-        """Answer what remains of a lane that has ended and whose events are acknowledged."""
+        """Return what remains of a lane that has ended and whose events are acknowledged."""
         return type(self)(self.digest, self.offset, seq=self.seq, failed=self.failed, ended=now)
 
     def encode(self) -> bytes:
-        """Answer the wire form; that of a marker is short, since a table may hold a million of them."""
+        """Return the wire form; that of a marker is short, since a table may hold a million of them."""
         told: dict[str, Any] = {
             "v": 1,
             "ended": self.ended,
@@ -173,11 +173,11 @@ class JobRecord:
     failed: bool = False
 
     def after(self, k: int, *, failed: bool) -> Self:
-        """Answer the record once slice ``k`` has ended."""
+        """Return the record once slice ``k`` has ended."""
         return replace(self, next=max(self.next, k + 1), failed=self.failed or failed)
 
     def encode(self) -> bytes:
-        """Answer the wire form."""
+        """Return the wire form."""
         return json_codec.encode({"v": 1, "n_slices": self.n_slices, "next": self.next, "failed": self.failed})
 
     @classmethod
@@ -199,14 +199,14 @@ class Claim:
     crashes: int = 0
 
     def next(self, now: float, *, clean: bool) -> Self:
-        """Answer the claim of the owner after this one, which left ``clean`` or crashed."""
+        """Return the claim of the owner after this one, which left ``clean`` or crashed."""
         if clean:
             return type(self)(now)
         quick = now - self.since < CALM_SECONDS
         return type(self)(now, crashes=(self.crashes if quick else 0) + 1)
 
     def encode(self) -> bytes:
-        """Answer the wire form."""
+        """Return the wire form."""
         return json_codec.encode({"v": 1, "since": self.since, "crashes": self.crashes})
 
     @classmethod
@@ -228,7 +228,7 @@ class Parting:
     finishing: float = 0.0
 
     def encode(self) -> bytes:
-        """Answer the wire form."""
+        """Return the wire form."""
         return json_codec.encode({"v": 1, "clean": self.clean, "finishing": self.finishing})
 
     @classmethod
@@ -249,7 +249,7 @@ class Stamp(NamedTuple):
     retry: int = 0
 
     def full_key(self, key: str) -> bytes:
-        """Answer the key as the changelog has it."""
+        """Return the key as the changelog has it."""
         return f"{key}/{self.epoch}.{self.retry}".encode()
 
 

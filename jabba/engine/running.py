@@ -9,7 +9,7 @@ _NO_OFFSET = -1
 """The offset of a lane that starts from the table: its record knows the true one."""
 
 
-class Running:
+class RunningLane:
     """A lane in memory, and the offsets that wait for it to end.
 
     ``size`` is what its slice takes of the room, in bytes, ``since`` when it came, by the event loop's time: the clock
@@ -27,5 +27,5 @@ class Running:
 
     @property
     def adopted(self) -> bool:
-        """Answer whether the table holds the slice."""
+        """Return whether the table holds the slice."""
         return self.lane is not None and self.lane.adopted

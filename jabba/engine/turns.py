@@ -56,5 +56,5 @@ class Turns:
 
 
 def job_record(store: Store, key: str, n_slices: int) -> JobRecord:
-    """Answer how far a job has come; Unreadable as for ``Store.read``."""
+    """Return how far a job has come; Unreadable as for ``Store.read``."""
     return store.read(key, JobRecord.decode) or JobRecord(n_slices)

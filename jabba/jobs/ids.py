@@ -21,7 +21,7 @@ def new_job_id(now: float) -> UUID:
 
 
 def job_seconds(job: UUID) -> float:
-    """Answer the moment inside a UUIDv7, in seconds since the epoch."""
+    """Return the moment inside a UUIDv7, in seconds since the epoch."""
     return (job.int >> 80) / 1000
 
 

@@ -171,7 +171,7 @@ class TaskState:
 
 
 def apply(state: TaskState, event: Event) -> TaskState:
-    """Answer the state after the event.
+    """Return the state after the event.
 
     Raises:
         ForbiddenTransition: the table has no such path.
@@ -184,7 +184,7 @@ def apply(state: TaskState, event: Event) -> TaskState:
 
 
 def precursors(event: type[Event]) -> frozenset[TaskStatus]:
-    """Answer every status from which a path leads to where ``event`` leads, over steps that were never sent.
+    """Return every status from which a path leads to where ``event`` leads, over steps that were never sent.
 
     The projection moves rows out of these only: PENDING is derived and CONSUMED is written for long steps alone, so
     an event may overtake them, but a final status is never left.
@@ -203,7 +203,7 @@ _PRECURSORS = {event: _all_before(transition.sources) for event, transition in T
 
 
 def job_status(total: int | None, ended: int, unsuccessful: int) -> JobStatus:
-    """Answer the status that the counts of a job's tasks amount to; ``total`` is None until a slice told it.
+    """Return the status that the counts of a job's tasks amount to; ``total`` is None until a slice told it.
 
     A job fails with its first unsuccessful task, even while others still run.
     """

@@ -39,7 +39,7 @@ class Operation(IntEnum):
         return self.name.title().replace("_", "")
 
 
-class Right(NamedTuple):
+class AclRule(NamedTuple):
     """An operation on one topic or consumer group. Whoever may read or write one may describe it, too."""
 
     operation: Operation
@@ -50,10 +50,10 @@ class Right(NamedTuple):
         return f"{self.operation.title} on {self.kind} {self.name}"
 
 
-def rights_of(process: Process, topics: Topics) -> list[Right]:
-    """Answer what a process needs, and nothing that it can do without."""
+def rights_of(process: Process, topics: Topics) -> list[AclRule]:
+    """Return what a process needs, and nothing that it can do without."""
     return [
-        Right(operation, "group" if of.endswith("_group") else "topic", getattr(topics, of))
+        AclRule(operation, "group" if of.endswith("_group") else "topic", getattr(topics, of))
         for operation, names in NEEDS[process].items()
         for of in names
     ]

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizat
 
 from jabba.errors import NotReady, Unavailable
 from jabba.kafka import granted
-from jabba.kafka.acls import Operation, Process, Right, rights_of
+from jabba.kafka.acls import AclRule, Operation, Process, rights_of
 from jabba.kafka.committed_offsets import marked
 from jabba.kafka.security import KafkaAccess
 from jabba.kafka.writer import MAX_MESSAGE_BYTES, Log
@@ -52,7 +52,7 @@ _CHANGELOG_CONFIG = {
 
 
 def topic_configs(topics: Topics) -> dict[str, dict[str, str]]:
-    """Answer the configuration of every topic of an installation."""
+    """Return the configuration of every topic of an installation."""
     logs = (topics.tasks, topics.control, topics.events, topics.dead_letters)
     return dict.fromkeys(logs, _LOG_CONFIG) | {topics.changelog: _CHANGELOG_CONFIG}
 
@@ -77,7 +77,7 @@ async def install(settings: Settings) -> None:
 
 
 async def check(settings: Settings, process: Process = "worker") -> int:
-    """Answer the number of partitions of an installation that is ready for workers.
+    """Return the number of partitions of an installation that is ready for workers.
 
     Raises:
         NotReady: topics or first offsets are missing; the message names the command to run.
@@ -99,7 +99,7 @@ async def check(settings: Settings, process: Process = "worker") -> int:
 
 
 async def partition_counts(access: KafkaAccess) -> dict[str, int]:
-    """Answer how many partitions each topic has that this client may see; raises what aiokafka does."""
+    """Return how many partitions each topic has that this client may see; raises what aiokafka does."""
     client = AIOKafkaAdminClient(**access.client_options())
     await client.start()
     try:
@@ -127,7 +127,7 @@ async def _create_topics(settings: Settings) -> None:
 
 
 def _partitions_to_have(settings: Settings, known: dict[str, int]) -> int:
-    """Answer how many partitions new topics get: as many as those have that are there already.
+    """Return how many partitions new topics get: as many as those have that are there already.
 
     Where a job is follows from that number: it can never be changed.
     """
@@ -153,7 +153,7 @@ async def _create_topic(client: AIOKafkaAdminClient, settings: Settings, topic: 
     for name, code, *rest in response.topic_errors:
         error = for_code(code)
         if error is TopicAuthorizationFailedError:
-            raise granted.lacking(settings.kafka_access, [Right(Operation.CREATE, "topic", name)])
+            raise granted.lacking(settings.kafka_access, [AclRule(Operation.CREATE, "topic", name)])
         if code and error is not TopicAlreadyExistsError:
             raise NotReady(f"topic {name} cannot be created: {rest[0] if rest and rest[0] else error.__name__}")
     logger.info("created topic %s with %d partitions", topic.name, topic.num_partitions)
@@ -186,7 +186,7 @@ def _check_allowed(settings: Settings, name: str, answers: Iterable[Any]) -> Non
     for code, message, *_ in (resource for answer in answers for resource in answer.resources):
         error = for_code(code)
         if error is TopicAuthorizationFailedError:
-            raise granted.lacking(settings.kafka_access, [Right(Operation.ALTER_CONFIGS, "topic", name)])
+            raise granted.lacking(settings.kafka_access, [AclRule(Operation.ALTER_CONFIGS, "topic", name)])
         if code:
             raise NotReady(f"topic {name} cannot be configured: {message or error.__name__}")
 
@@ -213,7 +213,7 @@ async def _await_metadata(settings: Settings) -> None:
 
 
 async def _partitions(settings: Settings) -> int:
-    """Answer how many partitions the topics have, which is the same number for all."""
+    """Return how many partitions the topics have, which is the same number for all."""
     known = await partition_counts(settings.kafka_access)
     ours = {name: known.get(name, 0) for name in topic_configs(settings.topics)}
     missing = [name for name, count in ours.items() if not count]
@@ -243,7 +243,7 @@ async def _group_member(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
 
 
 async def _write_first_messages(settings: Settings, partitions: int) -> set[TopicPartition]:
-    """Let no partition be empty; answer those of which an empty message is the first."""
+    """Let no partition be empty; return those of which an empty message is the first."""
     async with _group_member(settings) as consumer, Log(settings.kafka_access) as log:
         ends = await consumer.end_offsets(list(_consumed(settings, partitions)))
         empty = [place for place, end in ends.items() if end == 0]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from aiokafka.structs import OffsetAndMetadata
 
 
-class Known(NamedTuple):
+class CommittedOffset(NamedTuple):
     """Where a group goes on, and the latest time of what stands before: milliseconds since the epoch, or 0."""
 
     offset: int
@@ -13,12 +13,12 @@ class Known(NamedTuple):
 
 
 def marked(offset: int, latest: int) -> OffsetAndMetadata:
-    """Answer an offset as it is committed."""
+    """Return an offset as it is committed."""
     return OffsetAndMetadata(offset, str(latest or ""))
 
 
-def known_of(committed: OffsetAndMetadata | None) -> Known | None:
+def decode_offset(committed: OffsetAndMetadata | None) -> CommittedOffset | None:
     """Read it back; None if nothing is committed."""
     if committed is None or committed.offset < 0:
         return None
-    return Known(committed.offset, int(committed.metadata) if (committed.metadata or "").isdecimal() else 0)
+    return CommittedOffset(committed.offset, int(committed.metadata) if (committed.metadata or "").isdecimal() else 0)

@@ -29,7 +29,7 @@ class Connection:
         return self._producer
 
     async def write(self, topic: str, partition: int, value: bytes | None, key: bytes | None) -> int:
-        """Write a message and answer its offset.
+        """Write a message and return its offset.
 
         Raises:
             KafkaError: it was not acknowledged; ``ProducerClosed`` if it never will be by this producer.
@@ -48,7 +48,7 @@ class Connection:
             self._waiting.discard(patience)
 
     async def close(self, seconds: float) -> bool:
-        """Send what is on its way, and close; answer whether that took no longer than ``seconds``.
+        """Send what is on its way, and close; return whether that took no longer than ``seconds``.
 
         If it does, it goes on.
         """
@@ -60,7 +60,7 @@ class Connection:
         return self._closing.done()
 
     async def end(self, seconds: float) -> bool:
-        """Close, and after so many seconds give up what is on its way; answer whether that was not necessary."""
+        """Close, and after so many seconds give up what is on its way; return whether that was not necessary."""
         if await self.close(seconds):
             return True
         # Idempotent messages never expire. Only the end of its sender lets a producer close without them.

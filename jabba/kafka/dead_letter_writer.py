@@ -32,7 +32,7 @@ async def put_aside(append: Callable[[bytes], Awaitable[int]], letter: Callable[
 def dead_letter(
     topic: str, partition: int, offset: int, value: bytes | None, reason: str, *, kept: int = KEPT_BYTES
 ) -> bytes:
-    """Answer the message for the dead letters topic: where the faulty one stood, why it is here, and its bytes.
+    """Return the message for the dead letters topic: where the faulty one stood, why it is here, and its bytes.
 
     ``size`` is the number of its bytes, ``value`` the first ones in base64: all but of the very largest messages.
     """

@@ -48,7 +48,7 @@ class Letter:
         return cls(f"{record.partition}:{record.offset}", record.timestamp, found["reason"], *origin, size, value)
 
     def as_json(self) -> dict[str, Any]:
-        """Answer all of it, for programs; the value as base64."""
+        """Return all of it, for programs; the value as base64."""
         origin = {"topic": self.topic, "partition": self.partition, "offset": self.offset}
         head = {"place": self.place, "at": self.at, "reason": self.reason, "origin": origin, "size": self.size}
         return head | {"value": base64.b64encode(self.value).decode()}
@@ -74,13 +74,13 @@ class DeadLetters:
         await self._log.stop()
 
     async def all(self) -> AsyncIterator[Letter]:
-        """Answer every letter that the topic still holds, partition by partition."""
+        """Return every letter that the topic still holds, partition by partition."""
         for partition in range(await self._partitions()):
             async for record in self._records(TopicPartition(self._topic, partition), 0, None):
                 yield Letter.read(record)
 
     async def get(self, place: str) -> Letter:
-        """Answer the letter at a place, ``partition:offset``.
+        """Return the letter at a place, ``partition:offset``.
 
         Raises:
             InvalidRequest: that is no place.
@@ -89,7 +89,7 @@ class DeadLetters:
         return Letter.read(await self._record(self._topic, place))
 
     async def retry(self, place: str) -> int:
-        """Append the faulty message to its topic again, and answer its new offset.
+        """Append the faulty message to its topic again, and return its new offset.
 
         Useful once what could not be read can be: a newer version runs, or an outage is over.
 

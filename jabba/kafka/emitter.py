@@ -27,7 +27,7 @@ class Emitter:
 
     @property
     def waiting(self) -> int:
-        """Answer how many events wait to be sent."""
+        """Return how many events wait to be sent."""
         return self._groups.waiting
 
     def send(self, job: UUID, event: bytes) -> asyncio.Future[int]:

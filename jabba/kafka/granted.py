@@ -18,7 +18,7 @@ from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
 from jabba.errors import Refused, Unavailable
-from jabba.kafka.acls import Operation, Right
+from jabba.kafka.acls import AclRule, Operation
 from jabba.kafka.security import KafkaAccess
 
 _ASK_SECONDS = 10.0
@@ -28,7 +28,7 @@ _AT_WORK = (Operation.READ, Operation.WRITE, Operation.DESCRIBE)
 """What is asked for; who creates or alters a topic hears of it at once, and a right on the cluster may stand for it."""
 
 
-async def check(access: KafkaAccess, rights: Iterable[Right]) -> None:
+async def check(access: KafkaAccess, rights: Iterable[AclRule]) -> None:
     """Refuse to go on without these rights, as far as the brokers tell; they do since Kafka 2.3.
 
     Over the protocol ``plaintext``, where all are the same, nothing is asked.
@@ -53,8 +53,8 @@ async def check(access: KafkaAccess, rights: Iterable[Right]) -> None:
         raise lacking(access, missing)
 
 
-def lacking(access: KafkaAccess, missing: Sequence[Right]) -> Refused:
-    """Answer what to raise when a client may not do what it has to."""
+def lacking(access: KafkaAccess, missing: Sequence[AclRule]) -> Refused:
+    """Return what to raise when a client may not do what it has to."""
     listed = ", ".join(map(str, missing))
     return Refused(
         f"Kafka at {access.bootstrap} does not allow {access.security.who} {listed}; "
@@ -72,8 +72,8 @@ async def _connected(access: KafkaAccess) -> AsyncIterator[AIOKafkaAdminClient]:
         await client.close()
 
 
-async def _granted(client: AIOKafkaAdminClient, rights: Iterable[Right]) -> dict[tuple[str, str], int]:
-    """Answer by kind and name which operations are allowed, a bit for each."""
+async def _granted(client: AIOKafkaAdminClient, rights: Iterable[AclRule]) -> dict[tuple[str, str], int]:
+    """Return by kind and name which operations are allowed, a bit for each."""
     asked = {(one.kind, one.name) for one in rights}
     topics = sorted(name for kind, name in asked if kind == "topic")
     answer = await client._send_request(_TopicsRequest(topics))  # noqa: SLF001 — it has no question for this
@@ -103,7 +103,7 @@ async def _granted_on_group(client: AIOKafkaAdminClient, name: str) -> int:
             await asyncio.sleep(_RETRY_SECONDS)
 
 
-def _holds(operations: int, right: Right) -> bool:
+def _holds(operations: int, right: AclRule) -> bool:
     return operations == _NOT_TOLD or bool(operations & 1 << right.operation)
 
 

@@ -56,7 +56,7 @@ class Backlog:
         await self._disconnect()
 
     async def waiting(self, topic: str, reached: Mapping[int, int]) -> Waiting:
-        """Answer what waits for a reader that goes on at these offsets, by partition."""
+        """Return what waits for a reader that goes on at these offsets, by partition."""
         reader = await self._reader(topic)
         beginnings, ends = await reader.beginnings(), await reader.ends()
         starts = {partition: max(reached.get(partition, 0), beginnings[partition]) for partition in ends}
@@ -66,7 +66,7 @@ class Backlog:
         return Waiting(sum(messages.values()), seconds, messages)
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
-        """Answer the offsets that a consumer group goes on at, by partition."""
+        """Return the offsets that a consumer group goes on at, by partition."""
         places = [TopicPartition(topic, partition) for partition in (await self._reader(topic)).partitions]
         try:
             if self._admin is None:
@@ -78,7 +78,7 @@ class Backlog:
         return {place.partition: at.offset for place, at in found.items() if at.offset >= 0}
 
     async def kept(self, topic: str) -> int:
-        """Answer how many messages a topic holds."""
+        """Return how many messages a topic holds."""
         reader = await self._reader(topic)
         return sum((await reader.ends()).values()) - sum((await reader.beginnings()).values())
 
@@ -104,7 +104,7 @@ class Backlog:
             await admin.close()
 
     async def _age(self, reader: LogReader, starts: Mapping[int, int]) -> float | None:
-        """Answer for how many seconds the oldest of the messages at these offsets has stood there."""
+        """Return for how many seconds the oldest of the messages at these offsets has stood there."""
         if not starts:
             return 0.0
         reader.go_to(starts)

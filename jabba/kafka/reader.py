@@ -74,17 +74,17 @@ class LogReader:
         return sorted(place.partition for place in self._consumer.assignment())
 
     async def beginnings(self) -> dict[int, int]:
-        """Answer the offset of the oldest message that is kept."""
+        """Return the offset of the oldest message that is kept."""
         with _told_as_unavailable():
             return self._by_partition(await self._consumer.beginning_offsets(self._places(self.partitions)))
 
     async def ends(self) -> dict[int, int]:
-        """Answer the offset that the next message will get."""
+        """Return the offset that the next message will get."""
         with _told_as_unavailable():
             return self._by_partition(await self._consumer.end_offsets(self._places(self.partitions)))
 
     async def since(self, seconds: float, partitions: Iterable[int]) -> dict[int, int]:
-        """Answer the offset of the first message that is not older than a moment, or of the next one to come."""
+        """Return the offset of the first message that is not older than a moment, or of the next one to come."""
         moments = dict.fromkeys(self._places(partitions), max(0, int(seconds * 1000)))
         ends = await self.ends()
         with _told_as_unavailable():
@@ -92,7 +92,7 @@ class LogReader:
         return {place.partition: at.offset if at else ends[place.partition] for place, at in found.items()}
 
     async def reached(self) -> dict[int, int]:
-        """Answer the offset behind what was read, of the partitions that are read."""
+        """Return the offset behind what was read, of the partitions that are read."""
         reading = self._consumer.assignment() - self._consumer.paused()
         with _told_as_unavailable():
             return self._by_partition({place: await self._consumer.position(place) for place in reading})
@@ -106,7 +106,7 @@ class LogReader:
         self._consumer.resume(*wanted)
 
     async def read(self, within: float = 0.2) -> list[LogMessage]:
-        """Answer what comes next, after ``within`` seconds at the latest; that may be nothing."""
+        """Return what comes next, after ``within`` seconds at the latest; that may be nothing."""
         with _told_as_unavailable():
             fetched = await self._consumer.getmany(timeout_ms=int(within * 1000))
         return [

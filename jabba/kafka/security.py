@@ -100,7 +100,7 @@ class KafkaAccess:
     security: KafkaSecurity = field(default_factory=KafkaSecurity)
 
     def client_options(self) -> dict[str, Any]:
-        """Answer the arguments that connect a client of aiokafka's, whichever it is.
+        """Return the arguments that connect a client of aiokafka's, whichever it is.
 
         Raises:
             WrongSecurity: a file cannot be read, or does not hold what it should.
@@ -108,7 +108,7 @@ class KafkaAccess:
         return {"bootstrap_servers": self.bootstrap} | self._connection_options()
 
     async def unavailable(self, error: Exception) -> Unavailable:
-        """Answer what to raise when a client of aiokafka's has failed: ``Refused`` if the brokers do not let it in.
+        """Return what to raise when a client of aiokafka's has failed: ``Refused`` if the brokers do not let it in.
 
         aiokafka itself tells that only to its log. A wrong password will not become right by waiting.
         """
@@ -134,7 +134,7 @@ class KafkaAccess:
         return None
 
     def _reason(self, error: BaseException) -> str | None:
-        """Answer why a broker does not want this client, or this client not the broker; None for anything else."""
+        """Return why a broker does not want this client, or this client not the broker; None for anything else."""
         cause = error.__cause__ or error
         if isinstance(cause, IllegalSaslStateError):
             return "it takes no user and password there; is the protocol right?"
@@ -166,7 +166,7 @@ def _tells_no_password(record: logging.LogRecord) -> bool:
 
 
 def _faults(one: KafkaSecurity) -> Iterator[tuple[str, str]]:
-    """Answer the fields that contradict each other, and what is wrong with each."""
+    """Return the fields that contradict each other, and what is wrong with each."""
     if one.protocol not in get_args(KafkaProtocol):
         yield "protocol", f"must be one of {', '.join(get_args(KafkaProtocol))}"
         return

@@ -17,7 +17,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.metadata import MetadataRequest
 
 from jabba.errors import MessageTooLarge, NotReady, Refused, Unavailable
-from jabba.kafka.acls import Operation, Right
+from jabba.kafka.acls import AclRule, Operation
 from jabba.kafka.connection import Connection
 from jabba.kafka.granted import lacking
 from jabba.kafka.security import KafkaAccess
@@ -67,7 +67,7 @@ class Log:
 
     @property
     def failing(self) -> bool:
-        """Answer whether the last write that Kafka should have acknowledged by now was not."""
+        """Return whether the last write that Kafka should have acknowledged by now was not."""
         return self._failing
 
     async def append(
@@ -80,7 +80,7 @@ class Log:
         within: float | None = None,
         once: bool = False,
     ) -> int:
-        """Append a message and answer its offset, trying again for ``within`` seconds, or for ever without one.
+        """Append a message and return its offset, trying again for ``within`` seconds, or for ever without one.
 
         With ``once`` a message that fails is not sent again: for callers to whom it matters that it may still come.
 
@@ -197,7 +197,7 @@ class Log:
         await asyncio.sleep(pause)
 
     def _may_not_write(self, topic: str) -> Refused:
-        refused = lacking(self._access, [Right(Operation.WRITE, "topic", topic)])
+        refused = lacking(self._access, [AclRule(Operation.WRITE, "topic", topic)])
         logger.warning("%s", refused)
         return refused
 

@@ -20,7 +20,7 @@ _ANYWHERE = "-"
 def command_of_child(
     program: Sequence[str | Path], *, when_orphaned: signal.Signals, never_root_in: Path | None = None
 ) -> list[str]:
-    """Answer the command line that runs ``program`` as a child of this process.
+    """Return the command line that runs ``program`` as a child of this process.
 
     On Linux the child gets the signal ``when_orphaned`` as soon as *the thread that started it* ends, even by
     ``kill -9``: start it from the main thread. Elsewhere an orphan lives on.
@@ -46,7 +46,7 @@ def _become_ordinary(directory: Path) -> None:
 
 
 def _look_ordinary(uid: int, gid: int) -> bool:
-    """Enter a user namespace in which root has the given ids; answer whether this machine allows that."""
+    """Enter a user namespace in which root has the given ids; return whether this machine allows that."""
     if sys.platform != "linux" or ctypes.CDLL(None).unshare(_CLONE_NEWUSER) != 0:
         return False
     Path("/proc/self/setgroups").write_text("deny")

@@ -12,12 +12,12 @@ _DATABASE = "database"
 
 
 def path_of(data: Path) -> Path:
-    """Answer where the key stands."""
+    """Return where the key stands."""
     return data / _KEY
 
 
 def read(data: Path) -> str | None:
-    """Answer the key, or None when there is none or it belongs to somebody else."""
+    """Return the key, or None when there is none or it belongs to somebody else."""
     return _read(path_of(data))
 
 
@@ -34,12 +34,12 @@ def write_places(data: Path, url: str, settings: Settings) -> None:
 
 
 def kafka(data: Path) -> str | None:
-    """Answer the Kafka of the last ``jabba up``, as ``host:port``; None when there was none."""
+    """Return the Kafka of the last ``jabba up``, as ``host:port``; None when there was none."""
     return _read(data / _KAFKA)
 
 
 def with_places(settings: Settings) -> Settings:
-    """Answer settings that name neither Kafka nor PostgreSQL with those of a local ``jabba up``, if there is one."""
+    """Return settings that name neither Kafka nor PostgreSQL with those of a local ``jabba up``, if there is one."""
     if {"kafka", "database"} & settings.model_fields_set:
         return settings
     places = {name: _read(settings.data / name) for name in (_KAFKA, _DATABASE)}
@@ -48,7 +48,7 @@ def with_places(settings: Settings) -> Settings:
 
 
 def key_for(settings: Settings, url: str) -> str | None:
-    """Answer the key to send to a URL: that of the settings or, only to a local ``jabba up``, its own; None without."""
+    """Return the key to send to a URL: that of the settings or, only to a local ``jabba up``, its own; None without."""
     given = settings.key.get_secret_value()
     if given:
         return given

@@ -12,7 +12,7 @@ _PORTS = range(20000, 32000)
 
 
 def free_port() -> int:
-    """Answer a TCP port that nothing listens on at 127.0.0.1 now."""
+    """Return a TCP port that nothing listens on at 127.0.0.1 now."""
     while True:
         port = random.choice(_PORTS)  # noqa: S311 - spreads parallel starts, guards nothing
         if is_free(port):

@@ -90,7 +90,7 @@ class EmbeddedDatabase:
         return self._started().pid
 
     def dsn(self, database: str = "postgres") -> str:
-        """Answer the URL of a database: ``postgresql://user:password@127.0.0.1:port/database``."""
+        """Return the URL of a database: ``postgresql://user:password@127.0.0.1:port/database``."""
         return f"postgresql://{_USER}:{self._secret.read_text()}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
@@ -128,7 +128,7 @@ class EmbeddedDatabase:
         self._started().send_signal(what)
 
     def ensure_database(self, name: str) -> str:
-        """Create the database unless it is there; answer its URL."""
+        """Create the database unless it is there; return its URL."""
         try:
             self.run("createdb", name)
         except DatabaseFailed as error:
@@ -137,7 +137,7 @@ class EmbeddedDatabase:
         return self.dsn(name)
 
     def run(self, client: str, *arguments: str) -> str:
-        """Run one of PostgreSQL's client programs, such as ``createdb``, against the server; answer its output."""
+        """Run one of PostgreSQL's client programs, such as ``createdb``, against the server; return its output."""
         command = [str(_binary(client)), "--host=127.0.0.1", f"--port={self.port}", f"--username={_USER}", *arguments]
         environment = {**_ENVIRONMENT, "PGPASSWORD": self._secret.read_text()}
         done = subprocess.run(  # noqa: S603 - the program comes from the wheel

@@ -29,7 +29,7 @@ _NO_LIMITS = _Unlimited(*[sys.maxsize] * 5)
 
 
 async def reconcile(settings: Settings) -> int:
-    """Submit again what has not ended, with what has; answer how many jobs that were.
+    """Submit again what has not ended, with what has; return how many jobs that were.
 
     Do it when the log was lost and begins anew, before anyone submits, runs or projects. Doing it again, because it was
     interrupted, sends the same slices once more, which workers recognise.
@@ -45,7 +45,7 @@ async def reconcile(settings: Settings) -> int:
 
 
 async def unfinished(settings: Settings) -> list[UUID]:
-    """Answer the jobs that ``reconcile`` would submit again.
+    """Return the jobs that ``reconcile`` would submit again.
 
     Raises:
         NotReady: the log still holds what is projected, so that these jobs go on by themselves.

@@ -41,7 +41,7 @@ class BackOff:
     _next: float = 0.0
 
     def after(self, lived: float) -> float:
-        """Answer the delay after a life of so many seconds."""
+        """Return the delay after a life of so many seconds."""
         delay = self.first if lived >= self.healthy or not self._next else self._next
         self._next = min(self.longest, 2 * delay)
         return delay
@@ -102,7 +102,7 @@ class Child:
                 await self._stopped_within(delay)
 
     async def _live_once(self) -> str:
-        """Start the program and show what it writes; answer how it ended."""
+        """Start the program and show what it writes; return how it ended."""
         # A pipe of our own: asyncio's would make us wait for whatever the program left behind with the pipe open.
         reading, writing = os.pipe()
         async with _lines_of(reading) as lines:

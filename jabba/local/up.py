@@ -63,7 +63,7 @@ def run(house: House, say: Say, announce: Announce) -> None:
 
 @contextlib.contextmanager
 def _parts(house: House, broker: EmbeddedBroker | None, say: Say) -> Iterator[Settings]:
-    """Start the embedded database, and stop it last; answer the settings that lead to what is embedded."""
+    """Start the embedded database, and stop it last; return the settings that lead to what is embedded."""
     # Workers of one machine: no two of them may have the same name.
     found: dict[str, object] = {"instance": ""}
     with contextlib.ExitStack() as parts:
@@ -185,12 +185,12 @@ def _broker(data: Path) -> EmbeddedBroker:
 
 
 def _mark_of_new_log(broker: EmbeddedBroker) -> Path:
-    """Answer the file that is there from before a log begins until it holds what PostgreSQL has unfinished."""
+    """Return the file that is there from before a log begins until it holds what PostgreSQL has unfinished."""
     return broker.directory.with_suffix(".new")
 
 
 def url_of(settings: Settings) -> str:
-    """Answer where this machine finds the web process."""
+    """Return where this machine finds the web process."""
     host = "127.0.0.1" if settings.web_host in ("", "0.0.0.0", "::") else settings.web_host  # noqa: S104 — compared
     return f"http://{host}:{settings.web_port}"
 

@@ -32,7 +32,7 @@ _COMMANDS = TypeAdapter(list[Command])
 
 
 def encode_commands(commands: list[Command]) -> bytes:
-    """Answer a message of the control topic."""
+    """Return a message of the control topic."""
     return _COMMANDS.dump_json(commands)
 
 

@@ -22,7 +22,7 @@ KINDS = frozenset({*_SENT, JobClosed.kind})
 
 
 def event_as_json(event: Event | JobClosed) -> dict[str, Any]:
-    """Answer the wire form of an event that is sent or recorded."""
+    """Return the wire form of an event that is sent or recorded."""
     run, epoch, seq = event.version
     document: dict[str, Any] = {"v": 1, "event": event.kind, "job": str(event.job)}
     document |= {"run": run, "epoch": epoch, "seq": seq}
@@ -68,7 +68,7 @@ def encode_events(events: list[bytes]) -> bytes:
 
 
 def encode_event(event: Event | JobClosed) -> bytes:
-    """Answer an event's wire form as bytes."""
+    """Return an event's wire form as bytes."""
     return json_codec.encode(event_as_json(event))
 
 

@@ -13,7 +13,7 @@ _PAIR = re.compile(r"([0-9]{1,9}):([0-9]{1,18})", re.ASCII)
 
 
 def write_position(position: Position) -> str:
-    """Answer the text form, such as ``0:17,3:42``, partitions in order."""
+    """Return the text form, such as ``0:17,3:42``, partitions in order."""
     return ",".join(f"{partition}:{offset}" for partition, offset in sorted(position.items()))
 
 

@@ -60,7 +60,7 @@ class Slice(BaseModel):
 
     @property
     def key(self) -> str:
-        """Answer the partition key: the job's id keeps a sequential job in one partition, the slice's id spreads."""
+        """Return the partition key: the job's id keeps a sequential job in one partition, the slice's id spreads."""
         return partition_key(self.strategy, self.job, self.run, self.k)
 
 
@@ -103,7 +103,7 @@ def encode_message(slices: list[bytes]) -> bytes:
 
 
 def partition_key(strategy: Strategy, job: UUID, run: int, k: int) -> str:
-    """Answer the key whose hash chooses the partition of slice ``k``."""
+    """Return the key whose hash chooses the partition of slice ``k``."""
     return str(job) if strategy is Strategy.SEQUENTIAL else f"{job}/{run}/{k}"
 
 

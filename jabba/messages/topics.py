@@ -63,7 +63,7 @@ class Topics:
 
 
 def partition_of(key: str, partitions: int) -> int:
-    """Answer the partition of a key, as every Kafka client's default partitioner would: murmur2 modulo N."""
+    """Return the partition of a key, as every Kafka client's default partitioner would: murmur2 modulo N."""
     return int((murmur2(key.encode()) & 0x7FFFFFFF) % partitions)
 
 

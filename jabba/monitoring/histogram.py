@@ -7,7 +7,7 @@ BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0
 """Seconds, from the time of a step that does nothing to that of one that is adopted."""
 
 
-class Durations:
+class Histogram:
     """How long things took, in seconds: how many up to each of the bounds, and all together."""
 
     __slots__ = ("_counts", "total")
@@ -22,7 +22,7 @@ class Durations:
         self.total += seconds
 
     def up_to(self) -> Iterator[tuple[float, int]]:
-        """Answer for each bound, infinity last, how many took so long at most."""
+        """Return for each bound, infinity last, how many took so long at most."""
         count = 0
         for bound, more in zip((*BOUNDS, float("inf")), self._counts, strict=True):
             count += more

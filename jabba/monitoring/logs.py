@@ -35,7 +35,7 @@ class Repetitions:
         return len(self._told)
 
     def __call__(self, record: logging.LogRecord) -> bool:
-        """Answer whether a record is told; one that stands for others says for how many."""
+        """Return whether a record is told; one that stands for others says for how many."""
         if record.name.partition(".")[0] != "aiokafka" and record.name != "jabba.kafka.writer":
             return True
         said = record.name, record.getMessage()

@@ -18,7 +18,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from jabba.monitoring.histogram import Durations
+from jabba.monitoring.histogram import Histogram
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -83,7 +83,7 @@ WEB = (
     Shown("jabba_dead_letters", "gauge", "Messages that nobody could read and that are still kept."),
 )
 
-Value = float | Durations
+Value = float | Histogram
 Reading = Callable[[], Value | Mapping[tuple[str, ...], Value]]
 """Answers a metric's value now, by its labels if it has some."""
 
@@ -106,15 +106,15 @@ class Exposition(Collector):
         self._registry.register(self)
 
     def text(self) -> bytes:
-        """Answer all of it in Prometheus's text format."""
+        """Return all of it in Prometheus's text format."""
         return generate_latest(self._registry)
 
     def describe(self) -> Iterator[Metric]:
-        """Answer nothing: the names are known to be different, and no reading is taken before it is asked for."""
+        """Return nothing: the names are known to be different, and no reading is taken before it is asked for."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
-        """Answer the metrics as they are now."""
+        """Return the metrics as they are now."""
         for shown in self._metrics:
             found = self._readings[shown.name]()
             yield _family(shown, found if isinstance(found, Mapping) else {(): found})
@@ -123,7 +123,7 @@ class Exposition(Collector):
 def _family(shown: Shown, values: Mapping[tuple[str, ...], Value]) -> Metric:
     family: Any = _FAMILIES[shown.kind](shown.name, shown.what, labels=shown.labels)
     for labels, value in list(values.items()):
-        if isinstance(value, Durations):
+        if isinstance(value, Histogram):
             buckets = [(_bound(bound), count) for bound, count in value.up_to()]
             family.add_metric(labels, buckets, value.total)
         else:

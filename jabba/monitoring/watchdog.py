@@ -59,11 +59,11 @@ class Watchdog:
 
     @property
     def stalled_seconds(self) -> float:
-        """Answer for how long the loop has been held up, or something has stood still."""
+        """Return for how long the loop has been held up, or something has stood still."""
         return self._stalled().seconds
 
     def fault(self) -> str:
-        """Answer what is wrong once half of the time is over after which this process ends; else nothing."""
+        """Return what is wrong once half of the time is over after which this process ends; else nothing."""
         stalled = self._stalled()
         return str(stalled) if stalled.seconds > self._seconds / 2 else ""
 

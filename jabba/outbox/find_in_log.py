@@ -20,7 +20,7 @@ _SILENCE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Sought:
+class SoughtJob:
     """A job that may be in the log: what all of its slices have in common, and their keys."""
 
     id: UUID
@@ -33,8 +33,8 @@ class Sought:
         return cls(prepared.job.id, prepared.digest, tuple(one.key for one in prepared.slices))
 
 
-async def sightings(access: KafkaAccess, topic: str, jobs: Iterable[Sought], since: float) -> dict[UUID, set[int]]:
-    """Answer for each job the numbers of its slices that were written after ``since``, in seconds since the epoch.
+async def find_in_log(access: KafkaAccess, topic: str, jobs: Iterable[SoughtJob], since: float) -> dict[UUID, set[int]]:
+    """Return for each job the numbers of its slices that were written after ``since``, in seconds since the epoch.
 
     What is written meanwhile may be missing.
 
@@ -73,8 +73,8 @@ async def _next(log: LogReader) -> list[LogMessage]:
     return messages
 
 
-def _slices_of(message: bytes, sought: Mapping[UUID, Sought]) -> list[tuple[UUID, int]]:
-    """Answer the job and number of each slice that is sought; most messages need not be decoded for that."""
+def _slices_of(message: bytes, sought: Mapping[UUID, SoughtJob]) -> list[tuple[UUID, int]]:
+    """Return the job and number of each slice that is sought; most messages need not be decoded for that."""
     if sought.keys().isdisjoint(UUID(one.decode()) for one in set(_JOB.findall(message))):
         return []
     return [

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from jabba.concurrency.cancellation import ended
+from jabba.concurrency.cancellation import cancel_and_wait
 from jabba.database.connection import Database
 from jabba.errors import JabbaError
 from jabba.monitoring.health_server import Fault, Monitor
@@ -39,7 +39,7 @@ async def monitored(
         async with Monitor(*place, exposition, fault=lambda: "", unready=unready):
             yield
     finally:
-        await ended([looking])
+        await cancel_and_wait([looking])
 
 
 async def _look(figures: Figures, rows: OutboxRows, database: Database) -> None:

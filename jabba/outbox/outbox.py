@@ -44,7 +44,7 @@ _BY_NAME = ("pyformat", "named")
 
 
 def ddl(table: str = TABLE) -> str:
-    """Answer the statements that create the table; running them again changes nothing.
+    """Return the statements that create the table; running them again changes nothing.
 
     Whoever adds jobs needs the right to INSERT, the relay those to SELECT, UPDATE and DELETE.
     """
@@ -64,7 +64,7 @@ class Added:
     text: str
 
     def statement(self, paramstyle: str, table: str = TABLE) -> tuple[str, Any]:
-        """Answer the INSERT and its parameters for a driver with this ``paramstyle``, as PEP 249 has them.
+        """Return the INSERT and its parameters for a driver with this ``paramstyle``, as PEP 249 has them.
 
         ``numeric_dollar`` is asyncpg's ``$1``. Parameters are a dict for ``pyformat`` and ``named``, else a tuple.
         """
@@ -89,7 +89,7 @@ def prepared(
     type: str,  # noqa: A002 — as in Producer
     **options: Unpack[Options],
 ) -> Added:
-    """Check a job as ``Producer.create_job`` does, and answer what belongs in the table; nothing is written.
+    """Check a job as ``Producer.create_job`` does, and return what belongs in the table; nothing is written.
 
     Raises:
         InvalidRequest: names every wrong field.

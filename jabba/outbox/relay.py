@@ -19,7 +19,7 @@ from jabba.jobs import ids, json_codec
 from jabba.jobs.models import Limits
 from jabba.kafka import granted
 from jabba.kafka.acls import rights_of
-from jabba.outbox.find_in_log import Sought, sightings
+from jabba.outbox.find_in_log import SoughtJob, find_in_log
 from jabba.outbox.metrics import Figures, monitored
 from jabba.outbox.table import OutboxRows, Row
 from jabba.producer import producer_of
@@ -121,7 +121,7 @@ class Relay:
         self._stopping.set()
 
     async def step(self) -> int:
-        """Send one batch; answer how many jobs left the outbox or were set aside.
+        """Send one batch; return how many jobs left the outbox or were set aside.
 
         Raises:
             Unavailable: Kafka or PostgreSQL does not answer; nothing is lost.
@@ -179,7 +179,7 @@ class Relay:
         return _read(job, text, self._settings.limits, self._clock.now())
 
     async def _decide(self) -> int:
-        """Find out whether jobs that were begun long ago have been accepted; answer how many need not be sent."""
+        """Find out whether jobs that were begun long ago have been accepted; return how many need not be sent."""
         rows = await self._rows.doubtful(self._database, DOUBTFUL_SECONDS, _BATCH)
         if not rows:
             return 0
@@ -187,14 +187,14 @@ class Relay:
         for row in rows:
             text = (await self._rows.texts(self._database, [row.id])).get(row.id, "")
             with suppress(RequestError, ValueError):
-                sought[row.id] = Sought.of(self._read(row.id, text))
+                sought[row.id] = SoughtJob.of(self._read(row.id, text))
         since = min(row.sent_at for row in rows).timestamp() - ids.MAX_SKEW_SECONDS
         topic = self._settings.topics.tasks
-        found = await sightings(self._settings.kafka_access, topic, sought.values(), since)
+        found = await find_in_log(self._settings.kafka_access, topic, sought.values(), since)
         logger.info("looked in the log for %d jobs that a relay may have sent", len(sought))
         return sum([await self._decided(row, found.get(row.id, set()), sought.get(row.id)) for row in rows])
 
-    async def _decided(self, row: Row, found: set[int], sought: Sought | None) -> bool:
+    async def _decided(self, row: Row, found: set[int], sought: SoughtJob | None) -> bool:
         slices = len(sought.keys) if sought is not None else 0
         if found and len(found) == slices:
             await self._rows.remove_unchanged(self._database, row)

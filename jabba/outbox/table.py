@@ -117,12 +117,12 @@ class OutboxRows:
             raise NotReady(f"there is no table {self._name}; `python -m jabba outbox --ddl` prints it") from error
 
     async def waiting(self, database: Database) -> Waiting:
-        """Answer what is in the outbox; no more than 100,000 of a kind are counted."""
+        """Return what is in the outbox; no more than 100,000 of a kind are counted."""
         (found,) = await database.fetch(self._waiting)
         return Waiting(found["new"] + found["begun"], float(found["oldest"] or 0), found["set_aside"])
 
     async def begin(self, database: Database, limit: int) -> int:
-        """Mark the next jobs as being sent from this moment on, the oldest first; answer how many there are."""
+        """Mark the next jobs as being sent from this moment on, the oldest first; return how many there are."""
         async with database.transaction() as transaction:
             await transaction.execute(_BY_INDEX)
             return len(await transaction.execute(self._begin, {"limit": limit}))
@@ -133,11 +133,11 @@ class OutboxRows:
         return [Row(**row) for row in rows]
 
     async def doubtful(self, database: Database, older: float, limit: int) -> list[Row]:
-        """Answer jobs that were begun more than ``older`` seconds ago, and are there still."""
+        """Return jobs that were begun more than ``older`` seconds ago, and are there still."""
         return [Row(**row) for row in await database.fetch(self._doubtful, {"older": older, "limit": limit})]
 
     async def texts(self, transaction: Transaction | Database, ids: Iterable[UUID]) -> Mapping[UUID, str]:
-        """Answer what was added of some jobs, in their order."""
+        """Return what was added of some jobs, in their order."""
         execute = transaction.execute if isinstance(transaction, Transaction) else transaction.fetch
         return {row["id"]: row["job"] for row in await execute(self._texts, {"ids": _listed(ids)})}
 

@@ -9,8 +9,8 @@ from uuid import UUID
 from jabba.clock import Clock, SystemClock
 from jabba.concurrency.background_loop import BackgroundLoop
 from jabba.concurrency.group_commit import GroupCommit
-from jabba.concurrency.memory_budget import Room
-from jabba.concurrency.ordered import in_order
+from jabba.concurrency.memory_budget import MemoryBudget
+from jabba.concurrency.ordered import map_ordered
 from jabba.errors import MessageTooLarge, Refused, RequestError, Unavailable
 from jabba.jobs.models import Limits
 from jabba.kafka import granted
@@ -128,7 +128,7 @@ class Producer:
         return await self.submit(document_of(tasks, type, strategy=strategy, meta=meta, name=name, id=id))
 
     async def create_jobs(self, jobs: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[Delivery]:
-        """Submit many jobs, each a mapping of ``create_job``'s arguments; answer what became of each, in their order.
+        """Submit many jobs, each a mapping of ``create_job``'s arguments; return what became of each, in their order.
 
         ``async for delivery in producer.create_jobs(jobs): delivery.result()``. Jobs are read as fast as Kafka takes
         them, and at most a thousand, or 16 MiB, wait for it at a time. One that is wrong, or was not acknowledged, has
@@ -137,9 +137,9 @@ class Producer:
         Raises:
             NotReady: the topics are missing.
         """
-        room = Room(IN_FLIGHT_JOBS, IN_FLIGHT_BYTES)
+        room = MemoryBudget(IN_FLIGHT_JOBS, IN_FLIGHT_BYTES)
         checked = self._checked_each(jobs)
-        async with aclosing(in_order(checked, self._delivered, room=room, size=_size)) as batches:
+        async with aclosing(map_ordered(checked, self._delivered, room=room, size=_size)) as batches:
             async for batch in batches:
                 for delivery in batch:
                     yield delivery
@@ -175,7 +175,7 @@ class Producer:
         return Submitted(prepared.job.id, position, prepared.job)
 
     async def check(self, *, within: float | None = None) -> int:
-        """Ask Kafka whether it is there, and answer how many partitions the tasks topic has.
+        """Ask Kafka whether it is there, and return how many partitions the tasks topic has.
 
         Raises:
             NotReady: the topic is missing; the message names the command to run.

@@ -43,7 +43,7 @@ class Submitted:
 
     @property
     def position_text(self) -> str:
-        """Answer the position as ``partition:offset,partition:offset``."""
+        """Return the position as ``partition:offset,partition:offset``."""
         return write_position(self.position)
 
 
@@ -61,7 +61,7 @@ class Delivery:
     error: RequestError | None = None
 
     def result(self) -> Submitted:
-        """Answer the submitted job, or raise the error."""
+        """Return the submitted job, or raise the error."""
         if self.submitted is None:
             raise self.error or RuntimeError("neither submitted nor refused")
         return self.submitted
@@ -80,12 +80,12 @@ class Prepared:
 
     @property
     def digest(self) -> str:
-        """Answer the digest of the submission."""
+        """Return the digest of the submission."""
         return self.slices[0].digest
 
     @property
     def size(self) -> int:
-        """Answer how many bytes it has in the log."""
+        """Return how many bytes it has in the log."""
         return sum(len(one.text) for one in self.slices)
 
 
@@ -94,7 +94,7 @@ def document_of(
     type: str,  # noqa: A002 — the name that every other face of a job has
     **given: Any,
 ) -> dict[str, Any]:
-    """Answer the arguments of ``create_job`` as the one document of a submission, without those that are None."""
+    """Return the arguments of ``create_job`` as the one document of a submission, without those that are None."""
     return {"tasks": tasks, "type": type} | {name: value for name, value in given.items() if value is not None}
 
 
@@ -132,7 +132,7 @@ def _accepted(spec: JobSpec, job: UUID, now: float) -> Job:
 
 
 async def each(jobs: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[Any]:
-    """Answer one job after the other, from whatever has them."""
+    """Return one job after the other, from whatever has them."""
     if isinstance(jobs, AsyncIterable):
         async for job in jobs:
             yield job
@@ -151,7 +151,7 @@ def in_pieces(jobs: Iterable[Any], submit: Callable[[list[Any]], Iterable[Delive
 
 
 def given_id(document: Any) -> UUID | None:
-    """Answer the id that a submission gives itself, if it is one."""
+    """Return the id that a submission gives itself, if it is one."""
     given = document.get("id") if isinstance(document, Mapping) else None
     with suppress(ValueError):
         return UUID(str(given))

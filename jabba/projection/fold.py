@@ -90,7 +90,7 @@ class JobRow:
             self.closed_at, self.reason = at, closed.reason
 
     def values(self) -> list[Any]:
-        """Answer the row in the order of ``writes.JOB_COLUMNS``."""
+        """Return the row in the order of ``writes.JOB_COLUMNS``."""
         told: list[Any] = [None] * 5
         if self.head is not None:
             told = [self.head.n_slices, self.head.total, self.head.strategy, self.head.type, self.head.digest]
@@ -121,7 +121,7 @@ class TaskRow:
             self.event, self.event_at = event, at
 
     def values(self) -> list[Any]:
-        """Answer the row in the order of ``writes.TASK_COLUMNS``."""
+        """Return the row in the order of ``writes.TASK_COLUMNS``."""
         return [self.id, self.job_id, self.position, self.inserted_at, *self._specified(), *self._happened()]
 
     def _specified(self) -> list[Any]:
@@ -158,15 +158,15 @@ class Batch:
     stepped: set[UUID] = field(default_factory=set)
 
     def job_values(self) -> list[list[Any]]:
-        """Answer the rows of jobs by id, the order in which all writers lock them."""
+        """Return the rows of jobs by id, the order in which all writers lock them."""
         return [self.jobs[job].values() for job in sorted(self.jobs)]
 
     def audit_values(self) -> list[list[Any]]:
-        """Answer the submissions in the order of ``auditing.SUBMISSION_COLUMNS``; each has the id of its job."""
+        """Return the submissions in the order of ``auditing.SUBMISSION_COLUMNS``; each has the id of its job."""
         return [[job, at, key, job] for job, (key, at) in sorted(self.submitted.items())]
 
     def task_values(self) -> list[list[Any]]:
-        """Answer the rows of tasks by id."""
+        """Return the rows of tasks by id."""
         return [self.tasks[task].values() for task in sorted(self.tasks)]
 
     def add(self, fact: Fact) -> None:
@@ -216,7 +216,7 @@ class Batch:
 
 
 def fold(facts: Iterable[Fact]) -> Batch:
-    """Answer the rows that facts amount to, in the order of the log.
+    """Return the rows that facts amount to, in the order of the log.
 
     Raises:
         ImpossibleFact: one of them was sent by no part of Jabba.

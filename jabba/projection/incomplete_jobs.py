@@ -47,7 +47,7 @@ class Closing:
                 logger.info("incomplete submissions are looked for later: %r", error)
 
     async def look(self) -> int:
-        """Close what is incomplete; answer how many jobs that were."""
+        """Close what is incomplete; return how many jobs that were."""
         if not await self._found() or not await self._all_is_projected():
             return 0
         # Looked for again: what was on its way to PostgreSQL the first time is there now.

@@ -36,7 +36,7 @@ async def behind(database: Database, access: KafkaAccess, topic: str) -> dict[in
 
 
 async def is_ahead(database: Database, access: KafkaAccess, topic: str) -> bool:
-    """Answer whether more of a topic is projected than the log has: what it had was lost."""
+    """Return whether more of a topic is projected than the log has: what it had was lost."""
     # The projection first: it goes on, and the log that it reads has all of what it had.
     reached = await queries.projected_offsets(database, [topic])
     ends = await log_ends(access, topic)

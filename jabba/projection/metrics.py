@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from jabba.clock import Clock, SystemClock
 from jabba.monitoring.health_server import Fault, Monitor
-from jabba.monitoring.histogram import Durations
+from jabba.monitoring.histogram import Histogram
 from jabba.monitoring.metrics import PROJECTOR, Exposition
 from jabba.settings import Settings
 
@@ -18,7 +18,7 @@ class Figures:
 
     clock: Clock = field(default_factory=SystemClock)
     messages: Counter[str] = field(default_factory=Counter)
-    seconds: Durations = field(default_factory=Durations)
+    seconds: Histogram = field(default_factory=Histogram)
     faults: int = 0
     lag: dict[tuple[str, ...], int] = field(default_factory=dict)
 
@@ -32,7 +32,7 @@ class Figures:
 
 
 def monitor_of(settings: Settings, figures: Figures, unready: Fault) -> AbstractAsyncContextManager[object]:
-    """Answer the monitor of a projector, which is always alive: it waits for Kafka and PostgreSQL however long."""
+    """Return the monitor of a projector, which is always alive: it waits for Kafka and PostgreSQL however long."""
     if not settings.metrics_port:
         return nullcontext()
     exposition = Exposition(

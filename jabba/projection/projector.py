@@ -13,7 +13,7 @@ from aiokafka.structs import ConsumerRecord
 from mode import Service
 
 from jabba.clock import SystemClock
-from jabba.concurrency.cancellation import ended
+from jabba.concurrency.cancellation import cancel_and_wait
 from jabba.database import queries
 from jabba.database.connection import Database
 from jabba.errors import Unavailable
@@ -80,14 +80,14 @@ class Projector(Service):
 
     async def on_stop(self) -> None:
         """Let the current batch end, if it can, and leave the group."""
-        await ended(self._duties)
+        await cancel_and_wait(self._duties)
         if self._running is not None:
             await asyncio.wait({self._running}, timeout=_STOP_SECONDS)
-            await ended([self._running])
+            await cancel_and_wait([self._running])
         await self._open.aclose()
 
     def _unready(self) -> str:
-        """Answer why it does not follow all of its partitions, empty while it does."""
+        """Return why it does not follow all of its partitions, empty while it does."""
         if self.should_stop:
             return "it ends"
         if not self._following.joined:
@@ -172,7 +172,7 @@ class Projector(Service):
             logger.info("projector ready: follows %d partitions", len(following.next))
 
     async def _starts(self, consumer: AIOKafkaConsumer, places: set[TopicPartition]) -> dict[TopicPartition, int]:
-        """Answer for each partition the first offset that PostgreSQL does not have."""
+        """Return for each partition the first offset that PostgreSQL does not have."""
         projected = await self._projected()
         beginnings = await consumer.beginning_offsets(list(places))
         ends = await consumer.end_offsets(list(places))
@@ -202,7 +202,7 @@ class Projector(Service):
                 await asyncio.sleep(_RESTART_SECONDS)
 
     async def _read(self, consumer: AIOKafkaConsumer) -> list[ConsumerRecord[bytes, bytes]]:
-        """Wait a little for messages; answer those that PostgreSQL does not have."""
+        """Wait a little for messages; return those that PostgreSQL does not have."""
         following = self._following
         read = await consumer.getmany(
             *following.next, timeout_ms=_POLL_MILLISECONDS, max_records=self._settings.projector_batch
@@ -299,13 +299,13 @@ class Following(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self.uncommitted = False
 
     def behind(self, end_of: Callable[[TopicPartition], int | None]) -> dict[tuple[str, ...], int]:
-        """Answer how many messages are not written, by topic and partition, as far as the ends have been heard of."""
+        """Return how many messages are not written, by topic and partition, as far as the ends have been heard of."""
         ends = {place: end_of(place) for place in self.next}
         known = {place: max(0, end - self.next[place]) for place, end in ends.items() if end is not None}
         return {(place.topic, str(place.partition)): messages for place, messages in known.items()}
 
     def reached(self, places: Iterable[TopicPartition] | None = None) -> Offsets:
-        """Answer how far these partitions, or all, have been written."""
+        """Return how far these partitions, or all, have been written."""
         return {(one.topic, one.partition): self.next[one] for one in (self.next if places is None else places)}
 
     def advance(self, offsets: Offsets) -> None:

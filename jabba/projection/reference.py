@@ -20,7 +20,7 @@ from jabba.jobs.lifecycle import (
     precursors,
 )
 from jabba.projection.fold import Batch
-from jabba.projection.statements import HAPPENED, JOB_COLUMNS, SPECIFIED, TASK_COLUMNS, TOLD_BY_SLICES
+from jabba.projection.statements import EVENT_COLUMNS, JOB_COLUMNS, SLICE_COLUMNS, SPEC_COLUMNS, TASK_COLUMNS
 
 Row = dict[str, Any]
 """A row by column name; moments are milliseconds since the epoch."""
@@ -61,7 +61,7 @@ class Rows:
     def _lock_job(self, new: Row) -> None:
         job = self.jobs.setdefault(new["id"], new | {"ended": 0, "unsuccessful": 0, "closed_at": None})
         progressed_at = _progressed_at(job)
-        for name in (*TOLD_BY_SLICES, "reason"):
+        for name in (*SLICE_COLUMNS, "reason"):
             job[name] = new[name] if job[name] is None else job[name]
         job["meta"] = job["meta"] if new["meta"] is None else new["meta"]
         job["run"] = max(job["run"], new["run"])
@@ -73,22 +73,22 @@ class Rows:
         _judge(job)
 
     def _write_task(self, new: Row) -> Row | None:
-        """Insert or update a task; answer its row if it has ended with this."""
+        """Insert or update a task; return its row if it has ended with this."""
         task = self.tasks.get(new["id"])
         if task is None:
             self.tasks[new["id"]] = new
             return new if new["status"] in FINAL else None
         was_final = task["status"] in FINAL
         task["inserted_at"] = min(task["inserted_at"], new["inserted_at"])
-        for name in SPECIFIED:
+        for name in SPEC_COLUMNS:
             task[name] = new[name] if task[name] is None else task[name]
         if self.follows(new, task):
-            task.update({name: new[name] for name in HAPPENED})
+            task.update({name: new[name] for name in EVENT_COLUMNS})
         return task if task["status"] in FINAL and not was_final else None
 
     @staticmethod
     def follows(new: Row, known: Row) -> bool:
-        """Answer whether an event may change a task: it is younger, and the table of transitions has a path."""
+        """Return whether an event may change a task: it is younger, and the table of transitions has a path."""
         later = (new["run"], new["epoch"], new["seq"]) > (known["run"], known["epoch"], known["seq"])
         return later and any(
             known["status"] in precursors(event)
@@ -118,7 +118,7 @@ def _judge(job: Row) -> None:
 
 
 def _progressed_at(job: Row) -> int | None:
-    """Answer when the job was last brought further; None before its first outcome."""
+    """Return when the job was last brought further; None before its first outcome."""
     return job["updated_at"] if job["ended"] > 0 or job["closed_at"] is not None else None
 
 

@@ -46,19 +46,19 @@ class Replay:
         await self._open.aclose()
 
     async def ends(self) -> Offsets:
-        """Answer the offsets that the next messages will get."""
+        """Return the offsets that the next messages will get."""
         return await self._offsets("ends")
 
     def passed(self) -> int:
-        """Answer how many messages were read."""
+        """Return how many messages were read."""
         return sum(offset - self.beginnings[place] for place, offset in self.next.items())
 
     def count(self, ends: Offsets) -> int:
-        """Answer how many messages there are before these offsets."""
+        """Return how many messages there are before these offsets."""
         return sum(max(0, end - self.beginnings[place]) for place, end in ends.items())
 
     async def until(self, ends: Offsets) -> AsyncIterator[list[Message]]:
-        """Answer what was not read yet of the messages before these offsets, some at a time."""
+        """Return what was not read yet of the messages before these offsets, some at a time."""
         for topic, reader in self._readers.items():
             reader.go_to(self._open_places(topic, ends))
         while waiting := [topic for topic in self._readers if self._open_places(topic, ends)]:
@@ -90,7 +90,7 @@ class Replay:
             self.next[place] = offset
 
     def _open_places(self, topic: str, ends: Offsets) -> Mapping[int, int]:
-        """Answer the partitions of a topic that have not been read to the end, and what comes next in them."""
+        """Return the partitions of a topic that have not been read to the end, and what comes next in them."""
         return {
             partition: offset
             for (of_topic, partition), offset in self.next.items()

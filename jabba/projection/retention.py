@@ -86,7 +86,7 @@ class Upkeep:
 
 
 def days_before(now: int, days: int) -> int:
-    """Answer the moment so many days ago, in milliseconds as ``now``; 0 when it is for ever."""
+    """Return the moment so many days ago, in milliseconds as ``now``; 0 when it is for ever."""
     return now - days * _DAY if days else 0
 
 

@@ -48,9 +48,9 @@ TASK_COLUMNS = (
     *(tasks.c.status, tasks.c.updated_at, tasks.c.ended_at, tasks.c.attempt, tasks.c.result),
     *(tasks.c.run, tasks.c.epoch, tasks.c.seq),
 )
-TOLD_BY_SLICES = ("n_slices", "total", "strategy", "type", "digest", "name", "meta")
-SPECIFIED = ("priority", "name", "callback", "meta")
-HAPPENED = ("status", "updated_at", "ended_at", "attempt", "result", "run", "epoch", "seq")
+SLICE_COLUMNS = ("n_slices", "total", "strategy", "type", "digest", "name", "meta")
+SPEC_COLUMNS = ("priority", "name", "callback", "meta")
+EVENT_COLUMNS = ("status", "updated_at", "ended_at", "attempt", "result", "run", "epoch", "seq")
 
 NO_OFFSETS: Offsets = {}
 
@@ -137,17 +137,17 @@ def status_rule(
 def _ended_at(
     closed_at: ColumnElement[Any], total: ColumnElement[Any], ended: ColumnElement[Any], last: ColumnElement[Any]
 ) -> ColumnElement[Any]:
-    """Answer when a job ended: when it was closed, else with its last task. The same in whatever order that is read."""
+    """Return when a job ended: when it was closed, else with its last task. The same in whatever order that is read."""
     return func.coalesce(closed_at, case((ended >= total, last)))
 
 
 def _shown_as_it_is(closed_at: ColumnElement[Any], total: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Answer the meta of a job that was closed before its first slice came; null for any other."""
+    """Return the meta of a job that was closed before its first slice came; null for any other."""
     return case((and_(closed_at.is_not(None), total.is_not(None)), _NOTHING))
 
 
 def _progressed_at() -> ColumnElement[Any]:
-    """Answer when a known job was last brought further; null before its first outcome."""
+    """Return when a known job was last brought further; null before its first outcome."""
     return case((or_(jobs.c.ended > 0, jobs.c.closed_at.is_not(None)), jobs.c.updated_at))
 
 
@@ -155,7 +155,7 @@ def _lock_jobs() -> Any:
     incoming = incoming_rows("jobs", JOB_COLUMNS)
     statement = _inserted_jobs(incoming)
     new = statement.excluded
-    told = {name: func.coalesce(jobs.c[name], new[name]) for name in TOLD_BY_SLICES}
+    told = {name: func.coalesce(jobs.c[name], new[name]) for name in SLICE_COLUMNS}
     first = func.least(jobs.c.inserted_at, new.inserted_at)
     closed_at = func.least(jobs.c.closed_at, new.closed_at)
     # What stands in for a meta that has not come gives way to it, in whatever order they are read.
@@ -212,8 +212,8 @@ def _upserted_tasks(incoming: CTE) -> CTE:
     wins = and_(later, _may_follow(new.status, tasks.c.status))
     changed: dict[str, Any] = {
         "inserted_at": func.least(tasks.c.inserted_at, new.inserted_at),
-        **{name: func.coalesce(tasks.c[name], new[name]) for name in SPECIFIED},
-        **{name: case((wins, new[name]), else_=tasks.c[name]) for name in HAPPENED},
+        **{name: func.coalesce(tasks.c[name], new[name]) for name in SPEC_COLUMNS},
+        **{name: case((wins, new[name]), else_=tasks.c[name]) for name in EVENT_COLUMNS},
     }
     specifies = and_(tasks.c.callback.is_(None), new.callback.is_not(None))
     news = or_(wins, specifies, new.inserted_at < tasks.c.inserted_at)
@@ -299,7 +299,7 @@ WRITE_TASKS = _write_tasks()
 """Insert or update the tasks, count in their jobs what that has ended, and move the offsets."""
 
 BEHIND = _behind()
-"""Answer the partitions of which less is projected than that."""
+"""Return the partitions of which less is projected than that."""
 
 MAKE_NEXT_DUE = (
     update(tasks)

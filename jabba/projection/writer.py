@@ -93,6 +93,6 @@ class Writer:
 
 
 def _explained(error: psycopg2.Error) -> str:
-    """Answer what PostgreSQL says, without the statement."""
+    """Return what PostgreSQL says, without the statement."""
     said = (error.diag.message_primary, error.diag.message_detail)
     return ": ".join(part for part in said if part)

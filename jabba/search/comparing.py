@@ -18,7 +18,7 @@ _COMPARE: dict[Rule, Callable[[Any, Any], Any]] = {
 
 
 def compares(held: Any, rule: Rule, value: Any) -> bool:
-    """Answer whether what a field holds, or None, compares so with a value of its type."""
+    """Return whether what a field holds, or None, compares so with a value of its type."""
     if rule in ONE_OF:
         return (held in value) == (rule is not Rule.NOT_IN)
     if rule in (Rule.EQUAL, Rule.NOT_EQUAL):
@@ -29,7 +29,7 @@ def compares(held: Any, rule: Rule, value: Any) -> bool:
 
 
 def json_compares(held: Any, rule: Rule, value: Any) -> bool:
-    """Answer whether a JSON value, or ``MISSING``, compares so with another one."""
+    """Return whether a JSON value, or ``MISSING``, compares so with another one."""
     if rule in ONE_OF:
         return any(_same(held, one) for one in value) == (rule is not Rule.NOT_IN)
     if rule is Rule.NOT_EQUAL and value is None:
@@ -44,7 +44,7 @@ def json_compares(held: Any, rule: Rule, value: Any) -> bool:
 
 
 def sort_of(value: Any) -> str:
-    """Answer what JSON calls a value: true is no number."""
+    """Return what JSON calls a value: true is no number."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return "number"
     return type(value).__name__
@@ -61,7 +61,7 @@ def _same(left: Any, right: Any) -> bool:
 
 
 def _holds(held: Any, part: Any) -> bool:
-    """Answer whether JSON contains other JSON, as ``@>`` does."""
+    """Return whether JSON contains other JSON, as ``@>`` does."""
     if isinstance(held, list) and isinstance(part, list):
         return all(any(_holds(item, one) for item in held) for one in part)
     if isinstance(held, dict) and isinstance(part, dict):

@@ -51,7 +51,7 @@ def read_cursor(cursor: Any) -> Cursor:
 
 
 def begin_at(search: Search, cursor: Cursor) -> Search:
-    """Answer the page of a search that a cursor asks for.
+    """Return the page of a search that a cursor asks for.
 
     Raises:
         InvalidRequest: the token is none, or that of another search.

@@ -11,21 +11,21 @@ class Item(Protocol):
     """What conditions are about."""
 
     def held(self, field: str) -> Any:
-        """Answer what stands in a field; None when nothing does."""
+        """Return what stands in a field; None when nothing does."""
         ...
 
     def related(self, collection: str) -> "Iterable[Item]":
-        """Answer what belongs to it in another collection."""
+        """Return what belongs to it in another collection."""
         ...
 
 
 def meets(item: Item, conditions: Iterable[Condition]) -> bool:
-    """Answer whether an item meets all conditions."""
+    """Return whether an item meets all conditions."""
     return all(_meets(item, condition) for condition in conditions)
 
 
 def relates(condition: Condition) -> bool:
-    """Answer whether a condition asks for what belongs to an item, and not of the item alone."""
+    """Return whether a condition asks for what belongs to an item, and not of the item alone."""
     return isinstance(condition, Related) or (isinstance(condition, Group) and any(map(relates, condition.conditions)))
 
 

@@ -72,14 +72,14 @@ def parse_conditions(filter: Any, query: Any, collection: Collection) -> tuple[C
 
 
 def tasks_of_job(job: UUID, conditions: tuple[Condition, ...] = (), *, cursor: Any = None, count: Any = None) -> Search:
-    """Answer the search for the tasks of a job that meet conditions, in their order; errors as for ``parse_search``."""
+    """Return the search for the tasks of a job that meet conditions, in their order; errors as for ``parse_search``."""
     of_job = Comparison(TASKS.fields["job_id"], Rule.EQUAL, job)
     search = Search(TASKS, (of_job, *conditions), (Order(POSITION, descending=False),), counted=_count(count))
     return begin_at(search, read_cursor(cursor))
 
 
 def _collect(mistakes: list[FieldError], parse: Callable[[], Item], otherwise: Item) -> Item:
-    """Answer what is parsed, or note what is wrong with it and go on."""
+    """Return what is parsed, or note what is wrong with it and go on."""
     try:
         return parse()
     except InvalidRequest as error:
@@ -142,7 +142,7 @@ def _condition_on(collection: Collection) -> Reader:
 def _nested_on(
     collection: Collection, name: Any
 ) -> tuple[Callable[[tuple[Condition, ...]], Condition], Reader | None] | None:
-    """Answer what a condition that holds others becomes, and how to read these if not as itself."""
+    """Return what a condition that holds others becomes, and how to read these if not as itself."""
     if not isinstance(name, str):
         return None
     if name in tuple(Join):
@@ -174,7 +174,7 @@ def _below(conditions: Any, path: str, depth: int, read: Reader) -> tuple[Condit
 
 
 def _few(conditions: Any, path: str) -> Sequence[Any]:
-    """Answer a list of conditions that is not too long by itself."""
+    """Return a list of conditions that is not too long by itself."""
     if len(list_of(conditions, path)) > MAX_CONDITIONS:
         raise InvalidRequest.at(path, f"{len(conditions)} conditions, and the limit is {MAX_CONDITIONS}")
     return list(conditions)

@@ -64,7 +64,7 @@ class Scanner:
         return found
 
     def next_keyword(self) -> str | None:
-        """Answer the word that stands here by itself or before a parenthesis, in small letters."""
+        """Return the word that stands here by itself or before a parenthesis, in small letters."""
         found = _WORD.match(self._text, self.at)
         if found is None or not _ENDS_WORD.match(self._text, found.end()):
             return None

@@ -65,7 +65,7 @@ class Places(dict[str, int]):
     """Where in a text the parts of its conditions stand, by their paths."""
 
     def of(self, path: str) -> str:
-        """Answer the place of what a path leads to, or of that which holds it."""
+        """Return the place of what a path leads to, or of that which holds it."""
         while path not in self:
             cut = max(path.rfind("["), path.rfind("."))
             if cut < 0:
@@ -192,7 +192,7 @@ class _Reader:
         return _Node(name, None, None, at, at, within, inner)
 
     def _below(self, name: str, context: Context, at: int) -> Context:
-        """Answer what stands below a name."""
+        """Return what stands below a name."""
         if mistaken := taken_for_group(name):
             raise self._scanner.refusal(mistaken, at)
         if context is None or name not in context.fields:
@@ -265,7 +265,7 @@ def _json_of(value: Value) -> Any:
 
 
 def _reader_of(one: Field | None) -> Callable[[Value], Any]:
-    """Answer how the values of a field are read."""
+    """Return how the values of a field are read."""
 
     def read(value: Value) -> Any:
         if not value.is_bare:

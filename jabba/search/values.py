@@ -53,14 +53,14 @@ def read_json_value(value: Any, path: str, rule: Rule) -> Any:
 
 
 def list_of(value: Any, path: str) -> Sequence[Any]:
-    """Answer a list or tuple, refuse anything else."""
+    """Return a list or tuple, refuse anything else."""
     if not isinstance(value, list | tuple):
         raise InvalidRequest.at(path, "must be a list")
     return value
 
 
 def text(value: Any, path: str) -> str:
-    """Answer a text that can be stored."""
+    """Return a text that can be stored."""
     if not isinstance(value, str):
         raise InvalidRequest.at(path, f"{shown(value)} is not {Kind.TEXT.value}")
     json_codec.encode(value, path)
@@ -68,7 +68,7 @@ def text(value: Any, path: str) -> str:
 
 
 def integer(value: Any, path: str) -> int:
-    """Answer an integer, which true and false are not."""
+    """Return an integer, which true and false are not."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise InvalidRequest.at(path, f"{shown(value)} is not {Kind.INTEGER.value}")
     return value
@@ -91,7 +91,7 @@ def listed(names: Iterable[str]) -> str:
 
 
 def shown(value: Any) -> str:
-    """Answer enough of a value to recognise it."""
+    """Return enough of a value to recognise it."""
     return _SHORT.repr(value)
 
 
@@ -156,7 +156,7 @@ _SHORT.maxstring = _SHORT.maxother = 80
 
 
 def bounds_of_prefix(prefix: str) -> list[tuple[Rule, str]]:
-    """Answer between which texts, by their characters, are those that begin with a prefix."""
+    """Return between which texts, by their characters, are those that begin with a prefix."""
     lower = (Rule.GREATER_THAN_OR_EQUAL, prefix)
     kept = prefix.rstrip(_LAST)
     if not kept:

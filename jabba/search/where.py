@@ -39,12 +39,12 @@ class Condition(tuple[str, str | None, Any]):
 
 
 def all_of(*conditions: Condition) -> Condition:
-    """Answer the condition that holds when all of these do."""
+    """Return the condition that holds when all of these do."""
     return Condition((Join.AND.value, None, list(conditions)))
 
 
 def any_of(*conditions: Condition) -> Condition:
-    """Answer the condition that holds when some of these do."""
+    """Return the condition that holds when some of these do."""
     return Condition((Join.OR.value, None, list(conditions)))
 
 
@@ -94,11 +94,11 @@ class Field(_Named, Generic[Held]):
         return self._is(Rule.NOT_EQUAL, value)
 
     def in_(self, values: Iterable[Held | None]) -> Condition:
-        """Answer the condition that it is one of these."""
+        """Return the condition that it is one of these."""
         return self._is(Rule.IN, list(values))
 
     def not_in(self, values: Iterable[Held | None]) -> Condition:
-        """Answer the condition that it is none of these."""
+        """Return the condition that it is none of these."""
         return self._is(Rule.NOT_IN, list(values))
 
     def __lt__(self, value: Held) -> Condition:
@@ -118,11 +118,11 @@ class Text(Field[str]):
     """A text."""
 
     def like(self, part: str) -> Condition:
-        """Answer the condition that this is somewhere in it, in large or small letters."""
+        """Return the condition that this is somewhere in it, in large or small letters."""
         return self._is(Rule.LIKE, part)
 
     def starts_with(self, prefix: str) -> Condition:
-        """Answer the condition that it begins with these very letters."""
+        """Return the condition that it begins with these very letters."""
         return self._begins(prefix)
 
 
@@ -133,19 +133,19 @@ class Json(Field[JsonValue]):
         return Json(*self._path, key)
 
     def like(self, part: str) -> Condition:
-        """Answer the condition that it is a text with this somewhere in it, in large or small letters."""
+        """Return the condition that it is a text with this somewhere in it, in large or small letters."""
         return self._is(Rule.LIKE, part)
 
     def starts_with(self, prefix: str) -> Condition:
-        """Answer the condition that it is a text that begins with these very letters."""
+        """Return the condition that it is a text that begins with these very letters."""
         return self._begins(prefix)
 
     def contains(self, *values: JsonValue) -> Condition:
-        """Answer the condition that it is a list with all of these in it."""
+        """Return the condition that it is a list with all of these in it."""
         return self._is(Rule.CONTAINS, list(values))
 
     def any(self, *conditions: Condition) -> Condition:
-        """Answer the condition that it is a map, or holds one, that meets all of these; they are about ``key(…)``."""
+        """Return the condition that it is a map, or holds one, that meets all of these; they are about ``key(…)``."""
         return self._holds(conditions)
 
 
@@ -153,7 +153,7 @@ class Related(_Named):
     """What belongs to a job or task."""
 
     def any(self, *conditions: Condition) -> Condition:
-        """Answer the condition that one of them meets all of these."""
+        """Return the condition that one of them meets all of these."""
         return self._holds(conditions)
 
 
@@ -198,5 +198,5 @@ tasks = Tasks()
 
 
 def key(name: str) -> Json:
-    """Answer what stands under a key of a map in JSON, for conditions in ``any``."""
+    """Return what stands under a key of a map in JSON, for conditions in ``any``."""
     return Json(name)

@@ -111,7 +111,7 @@ def _create_tasks() -> None:
 
 
 def _weeks() -> list[int]:
-    """Answer the Mondays, in milliseconds, of the weeks in which there are jobs."""
+    """Return the Mondays, in milliseconds, of the weeks in which there are jobs."""
     milliseconds = "('x' || substr(replace(id::text, '-', ''), 1, 12))::bit(48)::bigint"
     days = f"SELECT DISTINCT floor(({milliseconds} - {_MONDAY}) / {_WEEK}.0)::bigint FROM jobs_whole"  # noqa: S608
     found = sorted(number for (number,) in op.get_bind().execute(sa.text(days)))

@@ -66,7 +66,7 @@ def answer(up: Up, call: str, variables: dict[str, str], expected: str) -> Any:
 
 
 def here(up: Up, text: str) -> str:
-    """Answer an example with the places of the running Jabba."""
+    """Return an example with the places of the running Jabba."""
     return text.replace(WEB, up.url).replace(DATA, str(up.data))
 
 

@@ -24,7 +24,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBroker]
 
 @pytest.fixture
 def environment(broker: EmbeddedBroker, database: str) -> dict[str, str]:
-    """Answer settings of an installation that has not been made yet."""
+    """Return settings of an installation that has not been made yet."""
     prefix = f"roles-{uuid4().hex[:8]}"
     return {"JABBA_KAFKA": broker.bootstrap, "JABBA_DATABASE": database, "JABBA_PREFIX": prefix}
 
@@ -110,5 +110,5 @@ def test_a_role_that_runs_ends_well_on_sigterm(role: str, environment: dict[str,
 
 
 def plain(process: ChildProcess) -> list[str]:
-    """Answer what it said that is no line of a log."""
+    """Return what it said that is no line of a log."""
     return [line for line in process.output().splitlines() if " INFO " not in line]

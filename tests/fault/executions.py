@@ -30,7 +30,7 @@ class Journal:
         return cls(Path(os.environ[VARIABLE]))
 
     def start(self, job: str, index: int) -> str:
-        """Note that a step starts; answer the name of this execution."""
+        """Note that a step starts; return the name of this execution."""
         execution = f"{self._name}-{next(self._numbers)}"
         self._write("start", job, index, execution)
         return execution
@@ -68,7 +68,7 @@ class ExecutionLog:
         self._unended: dict[str, Execution] = {}
 
     def new(self) -> list[Execution]:
-        """Answer the executions that have started since the last call.
+        """Return the executions that have started since the last call.
 
         Those answered before go on to change: their ends are filled in as they are read.
         """

@@ -86,13 +86,13 @@ class House:
         return [process.terminate(READY_SECONDS) for process in self.processes]
 
     def new_worker(self, **settings: Any) -> ChildProcess:
-        """Answer one more worker, not yet started, with other settings than the rest if given."""
+        """Return one more worker, not yet started, with other settings than the rest if given."""
         worker = self._process("worker", **settings)
         self.workers.append(worker)
         return worker
 
     def new_projector(self) -> ChildProcess:
-        """Answer another projector, not yet started."""
+        """Return another projector, not yet started."""
         return self._process("projector")
 
     def await_workers(self, workers: Iterable[ChildProcess] = ()) -> None:
@@ -105,7 +105,7 @@ class House:
         wait_until(lambda: asyncio.run(_members(self.settings)) == count, READY_SECONDS, lambda: f"{count} members")
 
     def uncommitted(self) -> dict[TopicPartition, int]:
-        """Answer how many messages of each partition the workers still need."""
+        """Return how many messages of each partition the workers still need."""
         return asyncio.run(_uncommitted(self.settings))
 
     def _process(self, role: str, **settings: Any) -> ChildProcess:
@@ -119,7 +119,7 @@ class House:
 
 
 async def _members(settings: Settings) -> int | None:
-    """Answer how many members the group has, or None while it deals partitions to them."""
+    """Return how many members the group has, or None while it deals partitions to them."""
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
     await admin.start()
     try:

@@ -24,7 +24,7 @@ class Pause(NamedTuple):
 
 
 def longest_pause(accepted: Iterable[Accepted], executions: Sequence[Execution], partitions: int) -> Pause:
-    """Answer the longest pause of any partition.
+    """Return the longest pause of any partition.
 
     A step waits from the moment its job was accepted, or the step before it ended.
     """

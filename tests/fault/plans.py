@@ -47,7 +47,7 @@ class Plan:
         return {"id": str(self.id), "type": self.kind, "strategy": self.strategy, "tasks": tasks}
 
     def statuses(self) -> list[TaskStatus]:
-        """Answer the status in which each task must end."""
+        """Return the status in which each task must end."""
         planned = [_ENDINGS[step.ending] for step in self.steps]
         failed = self._first_failed()
         if self.strategy is Strategy.CONCURRENT or failed is None:
@@ -60,7 +60,7 @@ class Plan:
         return JobStatus.PROCESSED if self._first_failed() is None else JobStatus.FAILED
 
     def partition(self, index: int, partitions: int) -> int:
-        """Answer the partition in which a task runs; all slices of a plan are cut by their number of tasks."""
+        """Return the partition in which a task runs; all slices of a plan are cut by their number of tasks."""
         return partition_of(partition_key(self.strategy, self.id, 0, index // MAX_TASKS), partitions)
 
     def _first_failed(self) -> int | None:

@@ -31,7 +31,7 @@ class Projection:
 
 
 def unended(settings: Settings, wanted: Iterable[UUID]) -> set[UUID]:
-    """Answer which of these jobs have not ended, as far as PostgreSQL knows; all of them while it is away."""
+    """Return which of these jobs have not ended, as far as PostgreSQL knows; all of them while it is away."""
     left = set(wanted)
     try:
         return left - asyncio.run(_ended(settings, left))
@@ -40,7 +40,7 @@ def unended(settings: Settings, wanted: Iterable[UUID]) -> set[UUID]:
 
 
 def read_projection(settings: Settings, wanted: Iterable[UUID]) -> Projection:
-    """Answer what PostgreSQL has of these jobs."""
+    """Return what PostgreSQL has of these jobs."""
     return asyncio.run(_projection(settings, list(wanted)))
 
 

@@ -63,7 +63,7 @@ class Rounds:
         return judge(Evidence(accepted, executions, projection, self._events.outcomes(), disruptions))
 
     def _await_rest(self, jobs: set[UUID]) -> list[str]:
-        """Wait until all jobs have ended, and no worker needs the log any more; answer what did not come."""
+        """Wait until all jobs have ended, and no worker needs the log any more; return what did not come."""
         settings, left = self._house.settings, jobs
 
         def all_ended() -> bool:

@@ -91,7 +91,7 @@ async def disobey(index: int) -> Returned:
     def ignore(*_: Any) -> None:
         pass
 
-    Engine.obey = ignore  # type: ignore[assignment,method-assign]
+    Engine.apply = ignore  # type: ignore[assignment,method-assign]
     return _end(index, _start(index), "ok")
 
 

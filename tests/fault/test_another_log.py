@@ -95,7 +95,7 @@ async def make_anew(settings: Settings, topic: str, gone: Callable[[], object]) 
 
 
 async def committed(settings: Settings) -> bool:
-    """Answer whether all that the log has is committed."""
+    """Return whether all that the log has is committed."""
     places = [TopicPartition(settings.topics.tasks, n) for n in range(settings.partitions)]
     async with AIOKafkaConsumer(
         bootstrap_servers=settings.kafka, group_id=settings.topics.worker_group, enable_auto_commit=False

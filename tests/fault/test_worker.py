@@ -246,7 +246,7 @@ async def send_commands(house: House) -> None:
 
 
 def deaths(worker: ChildProcess, client: SyncClient, job: Job) -> Iterator[int]:
-    """Start the worker again whenever it dies, until the job has ended; answer what it exits with."""
+    """Start the worker again whenever it dies, until the job has ended; return what it exits with."""
     while True:
         worker.start()
         wait_until(lambda: has_ended(client, job) or not worker.running, READY_SECONDS, lambda: worker.account("hangs"))

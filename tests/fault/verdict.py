@@ -29,7 +29,7 @@ class Disruption:
     pid: int | None = None
 
     def met(self, execution: Execution) -> bool:
-        """Answer whether the execution was in flight: begun, and its record perhaps not acknowledged."""
+        """Return whether the execution was in flight: begun, and its record perhaps not acknowledged."""
         if self.pid not in (None, execution.pid) or execution.started > self.end:
             return False
         return execution.ended is None or execution.ended >= self.begin - RECORDING_SECONDS
@@ -107,7 +107,7 @@ class _Job:
 
 
 def _named_execution(result: Any) -> str | None:
-    """Answer the execution that a result comes from: each names its own."""
+    """Return the execution that a result comes from: each names its own."""
     if not isinstance(result, dict):
         return None
     if "execution" in result:
@@ -156,7 +156,7 @@ def _wrong_tasks(job: _Job) -> Iterator[str]:
 
 
 def _unrecorded(job: _Job) -> Iterator[Execution]:
-    """Answer the executions whose outcome is not the one that counts."""
+    """Return the executions whose outcome is not the one that counts."""
     for index, executions in job.runs.items():
         yield from (execution for execution in executions if execution is not job.recorded.get(index))
 

@@ -29,7 +29,7 @@ SUBMITTED_AT = datetime.fromtimestamp(NOW / 1000, UTC)
 
 
 def submission(job: UUID, by: str | None, rerun: Rerun | None = None, **given: Any) -> list[Slice]:
-    """Answer the slices of a job of 250 tasks."""
+    """Return the slices of a job of 250 tasks."""
     cut = slices.cut(job_spec(250, **given), job, Limits(), rerun, by=by)
     return decode_message(encode_message([one.text for one in cut]))
 

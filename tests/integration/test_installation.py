@@ -30,7 +30,7 @@ def settings_of(kafka: KafkaServer, **given: Any) -> Settings:
 
 
 async def configs(settings: Settings, topic: str, changed: dict[str, str] | None = None) -> dict[str, str]:
-    """Answer the configuration of a topic, once these values, and no others, were set for it."""
+    """Return the configuration of a topic, once these values, and no others, were set for it."""
     resource = (ConfigResourceType.TOPIC, topic)
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
     await admin.start()

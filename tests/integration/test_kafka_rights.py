@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from jabba import Client, KafkaSecurity, Producer, Refused, SyncProducer, outbox
 from jabba.kafka import admin
-from jabba.kafka.acls import Operation, Process, Right, rights_of
+from jabba.kafka.acls import AclRule, Operation, Process, rights_of
 from jabba.kafka.dead_letters import DeadLetters
 from jabba.kafka.writer import Log
 from jabba.local.ports import free_port
@@ -64,7 +64,7 @@ class Users:
         given = self.settings.model_dump() | of | {"kafka": self.kafka.named, "kafka_password": SecretStr(PASSWORD)}
         return Settings(**given)
 
-    async def allow(self, **granted: Iterable[Right]) -> None:
+    async def allow(self, **granted: Iterable[AclRule]) -> None:
         await allow(self.kafka.bootstrap, granted)
 
     def producer(self, process: Process = "producer") -> Producer:
@@ -162,18 +162,18 @@ async def test_whoever_may_do_too_little_says_what_is_missing_and_ends(users: Us
     """At once, and all of it; nobody is told to run ``jabba init`` because of topics that he may not see."""
     await admin.install(users.settings)
     topics = users.topics
-    missing: dict[Process, list[Right]] = {
-        "init": [Right(Operation.READ, "group", topics.worker_group)],
+    missing: dict[Process, list[AclRule]] = {
+        "init": [AclRule(Operation.READ, "group", topics.worker_group)],
         "worker": [
-            Right(Operation.READ, "topic", topics.changelog),
-            Right(Operation.READ, "group", topics.worker_group),
-            Right(Operation.WRITE, "topic", topics.changelog),
+            AclRule(Operation.READ, "topic", topics.changelog),
+            AclRule(Operation.READ, "group", topics.worker_group),
+            AclRule(Operation.WRITE, "topic", topics.changelog),
         ],
-        "web": [Right(Operation.WRITE, "topic", topics.tasks)],
-        "projector": [Right(Operation.READ, "topic", topics.events)],
-        "verify": [Right(Operation.READ, "topic", topics.events)],
-        "reconcile": [Right(Operation.DESCRIBE, "topic", topics.changelog)],
-        "dead-letters list": [Right(Operation.READ, "topic", topics.dead_letters)],
+        "web": [AclRule(Operation.WRITE, "topic", topics.tasks)],
+        "projector": [AclRule(Operation.READ, "topic", topics.events)],
+        "verify": [AclRule(Operation.READ, "topic", topics.events)],
+        "reconcile": [AclRule(Operation.DESCRIBE, "topic", topics.changelog)],
+        "dead-letters list": [AclRule(Operation.READ, "topic", topics.dead_letters)],
     }
     granted = {user_of(one): set(rights_of(one, topics)) - set(rights) for one, rights in missing.items()}
     await users.allow(**granted)
@@ -194,11 +194,11 @@ async def test_a_relay_and_a_producer_without_any_right_say_so(users: Users) -> 
     with pytest.raises(Refused, match=f"does not allow user 'verify' Write on topic {users.topics.tasks}"):
         async with users.producer("verify"):
             pass
-    await users.allow(producer=[Right(Operation.WRITE, "topic", users.topics.events)])
+    await users.allow(producer=[AclRule(Operation.WRITE, "topic", users.topics.events)])
     with pytest.raises(Refused, match=write):
         async with users.producer():
             pass
-    await users.allow(producer=[Right(Operation.DESCRIBE, "topic", users.topics.tasks)])
+    await users.allow(producer=[AclRule(Operation.DESCRIBE, "topic", users.topics.tasks)])
     with pytest.raises(Refused, match=write):
         async with users.producer():
             pass
@@ -218,7 +218,7 @@ async def test_a_job_that_may_not_be_written_any_more_is_refused_at_once(users: 
     """As after the right was taken away: waiting for Kafka to acknowledge would not help."""
     await admin.install(users.settings)
     seen, written = users.topics.tasks, users.topics.events
-    some = [Right(Operation.DESCRIBE, "topic", seen), Right(Operation.WRITE, "topic", written)]
+    some = [AclRule(Operation.DESCRIBE, "topic", seen), AclRule(Operation.WRITE, "topic", written)]
     await users.allow(producer=some)
     producer = users.producer()
     try:
@@ -231,7 +231,7 @@ async def test_a_job_that_may_not_be_written_any_more_is_refused_at_once(users: 
 async def test_init_says_which_topic_it_may_not_make_or_configure(users: Users) -> None:
     topics = users.topics
     rights = set(rights_of("init", topics))
-    create = Right(Operation.CREATE, "topic", topics.control)
+    create = AclRule(Operation.CREATE, "topic", topics.control)
     alter = {one for one in rights if one.operation is Operation.ALTER_CONFIGS}
     await users.allow(init=rights - {create} - alter)
     settings = users.settings_of("init")

@@ -111,7 +111,7 @@ async def takes(settings: Settings, topic: str, size: int) -> None:
 
 
 async def tasks_of(projection: Database, job: UUID) -> list[Task]:
-    """Answer a job's tasks once it has ended."""
+    """Return a job's tasks once it has ended."""
 
     async def ended() -> bool:
         found = await queries.get_job(projection, job)

@@ -149,7 +149,7 @@ async def test_a_worker_is_not_ready_while_it_hands_over_nor_who_waits_for_it(
 
 
 async def readiness(http: ClientSession, port: int) -> str:
-    """Answer what a process says of its readiness, nothing while it does not answer."""
+    """Return what a process says of its readiness, nothing while it does not answer."""
     with suppress(ClientConnectorError):
         status, told = await get(http, f"http://127.0.0.1:{port}/health/ready")
         return str(told["status"] if status == 200 else told["message"])
@@ -187,7 +187,7 @@ async def test_a_relay_tells_of_its_outbox(settings: Settings, postgres: Postgre
 
 
 def lag(samples: Samples, name: str) -> float:
-    """Answer how many messages wait in all partitions, each of which must have told."""
+    """Return how many messages wait in all partitions, each of which must have told."""
     found = [value for key, value in samples.items() if key[0] == name]
     return sum(found) if len(found) >= 2 else 1
 

@@ -57,7 +57,7 @@ def test_the_migrated_indexes_are_the_declared_ones(database: str) -> None:
 
 
 def indexes(dsn: str, schema: str) -> dict[str, str]:
-    """Answer how the indexes of the declared tables are made, by their names."""
+    """Return how the indexes of the declared tables are made, by their names."""
     definition = "replace(indexdef, schemaname || '.', '')"
     sql = f"SELECT indexname, {definition} FROM pg_indexes WHERE schemaname = %s AND tablename = ANY(%s)"  # noqa: S608
     return dict(rows(dsn, sql, (schema, list(metadata.tables))))

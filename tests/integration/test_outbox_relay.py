@@ -72,7 +72,7 @@ async def emptied(relay: Relay, dsn: str) -> None:
 
 
 async def written(settings: Settings) -> list[slices.Slice]:
-    """Answer the slices in the log, partition by partition in their order."""
+    """Return the slices in the log, partition by partition in their order."""
     return [slice_ for _, _, slice_ in sorted(await read_slices(settings), key=lambda one: one[:2])]
 
 

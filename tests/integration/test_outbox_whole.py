@@ -68,7 +68,7 @@ def house(kafka: KafkaServer, postgres: PostgresServer, tmp_path: Path) -> Itera
 
 @contextmanager
 def load(source: str) -> Iterator[list[UUID]]:
-    """Add jobs, twenty in a transaction, and roll every fourth back; answer those that were committed."""
+    """Add jobs, twenty in a transaction, and roll every fourth back; return those that were committed."""
     committed: list[UUID] = []
     stopping = threading.Event()
 
@@ -95,7 +95,7 @@ def load(source: str) -> Iterator[list[UUID]]:
 
 
 def begun(source: str) -> int:
-    """Answer how many jobs a relay is sending at this moment."""
+    """Return how many jobs a relay is sending at this moment."""
     with psycopg.connect(source) as connection:
         found = connection.execute("SELECT count(*) FROM jabba_outbox WHERE sent_at IS NOT NULL").fetchone()
         return int(found[0]) if found else 0

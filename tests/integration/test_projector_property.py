@@ -63,7 +63,7 @@ def histories(draw: st.DrawFn) -> History:
 
 @st.composite
 def _outcomes(draw: st.DrawFn, strategy: Strategy, total: int) -> list[type[Event]]:
-    """Answer how each task ends; in a sequential job all behind the first that is unsuccessful are aborted."""
+    """Return how each task ends; in a sequential job all behind the first that is unsuccessful are aborted."""
     drawn = draw(st.lists(st.sampled_from(OUTCOMES), min_size=total, max_size=total))
     bad = next((index for index, outcome in enumerate(drawn) if outcome is not TaskSucceeded), total)
     if strategy is Strategy.CONCURRENT:
@@ -110,7 +110,7 @@ def _clocked(events: list[Event], start: int, draw: st.DrawFn) -> list[Fact]:
 
 @st.composite
 def readings(draw: st.DrawFn) -> tuple[list[History], list[list[Fact]]]:
-    """Answer some jobs, and batches in which their messages are read: shuffled, and some of them twice."""
+    """Return some jobs, and batches in which their messages are read: shuffled, and some of them twice."""
     jobs = draw(st.lists(histories(), min_size=1, max_size=2))
     facts = [fact for history in jobs for fact in history.facts]
     again = draw(st.lists(st.sampled_from(facts), max_size=6))

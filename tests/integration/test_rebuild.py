@@ -49,7 +49,7 @@ async def rebuilt(settings: Settings, *, swap: bool = True, keep: bool = False) 
 
 
 async def schemas(database: Database) -> list[str]:
-    """Answer the schemas that rebuilds have made."""
+    """Return the schemas that rebuilds have made."""
     found = await database.fetch(text("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'jabba%' ORDER BY nspname"))
     return [row["nspname"] for row in found]
 
@@ -87,7 +87,7 @@ async def test_whatever_was_changed_is_as_the_log_says_and_what_is_no_projection
 
 
 async def definitions(database: Database) -> list[Row]:
-    """Answer everything there is in the schema, and who may do what with it."""
+    """Return everything there is in the schema, and who may do what with it."""
     return await database.fetch(
         text("""
             SELECT relname, relkind, CAST(relacl AS text) AS rights, CASE WHEN relkind IN ('i', 'I')
@@ -138,7 +138,7 @@ async def test_jobs_older_than_the_log_are_kept_and_go_on(
 
 @asynccontextmanager
 async def reading(http: ClientSession, job: UUID) -> AsyncIterator[list[tuple[int, Any]]]:
-    """Ask everything that joins tables, on and on; answer the answers."""
+    """Ask everything that joins tables, on and on; return the answers."""
     answers: list[tuple[int, Any]] = []
     enough = asyncio.Event()
     of_tasks = {"filter": [["job", None, [["id", "equal", str(job)]]]]}

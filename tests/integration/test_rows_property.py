@@ -17,7 +17,7 @@ from tests.support.projecting import NOW, job_row, project, task_rows
 
 @st.composite
 def readings(draw: st.DrawFn) -> tuple[History, list[list[Fact]]]:
-    """Answer a job, and batches in which its messages are read; some slices may be missing, and the job closed."""
+    """Return a job, and batches in which its messages are read; some slices may be missing, and the job closed."""
     history = draw(histories())
     events = _with_more(history, draw)
     slices = draw(st.lists(st.sampled_from(history.slices), min_size=1, max_size=6))

@@ -42,7 +42,7 @@ async def page_of(database: Database, collection: Collection, body: dict[str, An
 
 
 async def walked(database: Database, collection: Collection, body: dict[str, Any], limit: int) -> list[UUID]:
-    """Answer the ids on all pages of a search."""
+    """Return the ids on all pages of a search."""
     found, cursor = [], [0, limit]
     while cursor:
         page = await page_of(database, collection, {**body, "cursor": cursor})

@@ -70,7 +70,7 @@ def in_text(body: dict[str, Any], collection: Collection) -> dict[str, Any]:
 
 
 async def walked(database: Database, collection: Collection, body: dict[str, Any], limit: int) -> list[UUID]:
-    """Answer the ids on all pages of a search; what is stored after the first one is gone at the end."""
+    """Return the ids on all pages of a search; what is stored after the first one is gone at the end."""
     page = await answered(database, collection, {**body, "cursor": [0, limit]})
     meanwhile = await one_more(database) if page.next else None
     found = [one.id for one in page]

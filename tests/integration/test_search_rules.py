@@ -26,7 +26,7 @@ METAS: list[dict[str, Any]] = [
 
 
 async def stored(database: Database, specs: list[dict[str, Any]]) -> dict[UUID, int]:
-    """Store jobs; answer the number of each by its id."""
+    """Store jobs; return the number of each by its id."""
     numbers = {}
     for number, given in enumerate(specs):
         job = new_job()

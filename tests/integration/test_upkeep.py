@@ -65,7 +65,7 @@ async def ended_job(database: Database, at: int = NOW) -> UUID:
 
 
 async def places(database: Database, job: UUID) -> set[str]:
-    """Answer the partitions that have rows of a job."""
+    """Return the partitions that have rows of a job."""
     named = "SELECT tableoid::regclass::text AS name FROM"
     both = text(f"{named} jobs WHERE id = :job UNION {named} tasks WHERE job_id = :job")
     return {row["name"] for row in await database.fetch(both, {"job": str(job)})}
@@ -117,7 +117,7 @@ async def _make(dsn: str, week: Week) -> None:
 
 
 async def _are_waiting(database: Database, count: int, making: "asyncio.Task[None]") -> bool:
-    """Answer whether so many wait for tables, or it is no use, for the partition was not made in time."""
+    """Return whether so many wait for tables, or it is no use, for the partition was not made in time."""
     waiting = text("SELECT count(DISTINCT pid) AS waiting FROM pg_locks WHERE NOT granted AND locktype = 'relation'")
     return making.done() or bool((await database.fetch(waiting))[0]["waiting"] >= count)
 
@@ -281,7 +281,7 @@ async def test_the_planner_knows_how_much_there_is_in_all_partitions(projection:
 
 
 async def planned_for(database: Database, statement: Any, given: dict[str, str], moment: int) -> bool:
-    """Answer whether a statement is planned for the partitions of this week and of no other."""
+    """Return whether a statement is planned for the partitions of this week and of no other."""
     compiled = statement.compile(dialect=PGDialect_psycopg2())  # type: ignore[no-untyped-call]
     literals = {**compiled.params, **given}
     lists = {name: f"{{{','.join(value)}}}" for name, value in literals.items() if isinstance(value, list)}

@@ -47,7 +47,7 @@ def lines(jobs: Iterable[Any]) -> bytes:
 
 
 async def bulk_of(http: ClientSession, body: Any, **options: Any) -> list[dict[str, Any]]:
-    """Post a body; answer its results."""
+    """Post a body; return its results."""
     async with http.post("/v1/jobs/bulk", data=body, **options) as response:
         assert (response.status, response.content_type) == (200, "application/x-ndjson")
         return [one async for one in results(response)]
@@ -60,7 +60,7 @@ async def results(response: ClientResponse) -> AsyncIterator[dict[str, Any]]:
 
 
 def told(result: dict[str, Any]) -> tuple[int, str]:
-    """Answer the line, and the type of the job or of the error."""
+    """Return the line, and the type of the job or of the error."""
     assert set(result) in ({"line", "data"}, {"line", "error"})
     return result["line"], result["data"]["type"] if "data" in result else result["error"]["type"]
 

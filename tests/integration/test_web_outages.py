@@ -29,7 +29,7 @@ JOB = {"tasks": ["local", "shop", "ship", [1]], "type": "shipping"}
 
 
 async def faults(http: ClientSession) -> list[str]:
-    """Answer the backends that are not ready."""
+    """Return the backends that are not ready."""
     status, data = await get(http, "/health/ready")
     if status == 200:
         assert data == {"kafka": "ok", "database": "ok"}

@@ -87,7 +87,7 @@ async def test_pages_follow_one_another(http: ClientSession, client: Client, pro
         await get(http, f"/v1/jobs/{accepted['id']}", params={"after": accepted["position"]})
 
     async def lengths(path: str, **parameters: str) -> list[int]:
-        """Answer how long the pages are that follow one another, all of different items."""
+        """Return how long the pages are that follow one another, all of different items."""
         found: list[list[str]] = []
         cursor = {"limit": "2"}
         while cursor:

@@ -44,7 +44,7 @@ async def stats(http: ClientSession) -> dict[str, Any]:
 
 
 async def gauges(http: ClientSession) -> dict[tuple[str, ...], float]:
-    """Answer what Prometheus is told of the stats: nothing new while they take longer than it waits."""
+    """Return what Prometheus is told of the stats: nothing new while they take longer than it waits."""
     async with http.get("/metrics") as response:
         assert response.status == 200
         families = list(text_string_to_metric_families(await response.text()))
@@ -146,7 +146,7 @@ GAUGES = {
 
 
 def without(settings: Settings, *missing: str) -> Settings:
-    """Answer settings that lead nowhere; without PostgreSQL nobody could tell whether a key is known."""
+    """Return settings that lead nowhere; without PostgreSQL nobody could tell whether a key is known."""
     nowhere = {"database": f"postgresql://{NOWHERE}/jabba", "kafka": NOWHERE}
     changed = {"access": "open"} | {one: nowhere[one] for one in missing}
     return Settings.model_validate(settings.model_dump(exclude_unset=True) | changed)

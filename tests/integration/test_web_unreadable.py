@@ -50,7 +50,7 @@ async def test_what_is_no_request_is_refused_in_the_form_of_every_error(
 
 
 async def answered(settings: Settings, sent: bytes) -> tuple[list[str], bytes]:
-    """Answer the lines of the head, and the body."""
+    """Return the lines of the head, and the body."""
     reader, writer = await asyncio.open_connection("127.0.0.1", settings.web_port)
     writer.write(sent)
     async with asyncio.timeout(10):

@@ -11,7 +11,7 @@ from faust.types import TP
 
 from agents.starts import Found, start_of
 from jabba.engine.offsets import Start
-from jabba.kafka.committed_offsets import Known, known_of
+from jabba.kafka.committed_offsets import CommittedOffset, decode_offset
 from jabba.settings import Settings
 from tests.simulation.kafka import Kafka, Message
 from tests.simulation.member import Member
@@ -52,11 +52,11 @@ class Stream:
         )
 
     def noack(self) -> "Stream":
-        """Answer the same: nothing is acknowledged here."""
+        """Return the same: nothing is acknowledged here."""
         return self
 
     async def events(self) -> AsyncIterator[Any]:
-        """Answer what is in the buffer, for ever."""
+        """Return what is in the buffer, for ever."""
         while True:
             yield SimpleNamespace(message=await self._buffer.get())
 
@@ -83,7 +83,7 @@ class SimulatedApp:
         return lambda call: self.timers.append((seconds, call))
 
     def topic(self, name: str, **_: Any) -> str:
-        """Answer the channel of a topic: its name."""
+        """Return the channel of a topic: its name."""
         return name
 
     def agent(self, channel: str, **_: Any) -> Callable[[Callable[[Stream], Coroutine[Any, Any, None]]], None]:
@@ -91,24 +91,24 @@ class SimulatedApp:
         return partial(self.agents.__setitem__, channel)
 
     def assignment(self) -> list[TP]:
-        """Answer nothing of use."""
+        """Return nothing of use."""
         return []
 
-    async def found(self, known: Mapping[TP, Known | None]) -> dict[TP, Found]:
-        """Answer the extents of partitions, and what is later than known."""
+    async def found(self, known: Mapping[TP, CommittedOffset | None]) -> dict[TP, Found]:
+        """Return the extents of partitions, and what is later than known."""
         await asyncio.sleep(self._kafka.world.delay())
         return {place: self._found(place, one) for place, one in known.items()}
 
-    def _found(self, place: TP, known: Known | None) -> Found:
+    def _found(self, place: TP, known: CommittedOffset | None) -> Found:
         partition = self._kafka.partition(*place)
         latest = known.latest if known else 0
         later = (message.offset for message in partition.messages if latest and message.at > latest)
         return Found(0, partition.end, next(later, None))
 
-    async def committed(self, places: Iterable[TP]) -> dict[TP, Known | None]:
-        """Answer what the group has committed."""
+    async def committed(self, places: Iterable[TP]) -> dict[TP, CommittedOffset | None]:
+        """Return what the group has committed."""
         await asyncio.sleep(self._kafka.world.delay())
-        return {place: known_of(self.member.committed(place)) for place in places}
+        return {place: decode_offset(self.member.committed(place)) for place in places}
 
     def violate(self, text: str) -> None:
         """Note what must not happen."""
@@ -122,7 +122,7 @@ async def starts(consumer: Any, places: Iterable[TP]) -> dict[TP, Start]:
     return {place: start_of(place, one, found[place]) for place, one in known.items()}
 
 
-async def found_of(consumer: Any, known: Mapping[TP, Known | None]) -> dict[TP, Found]:
+async def found_of(consumer: Any, known: Mapping[TP, CommittedOffset | None]) -> dict[TP, Found]:
     """Stand for ``agents.worker.found_of``, in the same way."""
     found: dict[TP, Found] = await consumer.found(known)
     return found

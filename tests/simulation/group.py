@@ -43,18 +43,18 @@ class Coordinator:
         self.committed = dict.fromkeys(places, OffsetAndMetadata(1, ""))
 
     def settled(self, names: set[str | None]) -> bool:
-        """Answer whether exactly these members have their assignments."""
+        """Return whether exactly these members have their assignments."""
         return not self._preparing and names == self._deadlines.keys()
 
     def owner(self, partition: int) -> Process | None:
-        """Answer who may record in a partition: its member, until it is given up or has joined the next generation."""
+        """Return who may record in a partition: its member, until it is given up or has joined the next generation."""
         name = self._owners.get(partition)
         if name is None or name not in self._deadlines or name in self._joining:
             return None
         return self._processes[name]
 
     def holder(self, partition: int) -> Process | None:
-        """Answer to whom a partition was last assigned: nobody else has read it or written to it since."""
+        """Return to whom a partition was last assigned: nobody else has read it or written to it since."""
         return self._holders.get(partition)
 
     def join(self, name: str, process: Process) -> asyncio.Future[Assignment]:
@@ -68,7 +68,7 @@ class Coordinator:
         return joined
 
     def sync(self, name: str, generation: int) -> bool:
-        """Begin the session of a member that asks for its assignment; answer whether it must join again instead."""
+        """Begin the session of a member that asks for its assignment; return whether it must join again instead."""
         if name not in self._deadlines or generation != self.generation:
             raise UnknownMember
         if not self._preparing:
@@ -81,7 +81,7 @@ class Coordinator:
             self._remove(name)
 
     def heartbeat(self, name: str, generation: int) -> bool:
-        """Keep a member alive; answer whether it must join again."""
+        """Keep a member alive; return whether it must join again."""
         if name not in self._deadlines or generation != self.generation:
             raise UnknownMember
         if name not in self._joining:

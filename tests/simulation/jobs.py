@@ -39,7 +39,7 @@ class SubmittedJob:
 
     @property
     def total(self) -> int:
-        """Answer how many tasks there are."""
+        """Return how many tasks there are."""
         return self.slices[0].total
 
 
@@ -61,7 +61,7 @@ class Callers:
                 self._calls.append((process, process.start(self._intrude(job))))
 
     def ended(self) -> bool:
-        """Answer whether nobody submits any more."""
+        """Return whether nobody submits any more."""
         return all(call.done() or not process.alive for process, call in self._calls)
 
     def _submit(self, job: SubmittedJob, at: float, *, patient: bool, dies: bool = False) -> None:

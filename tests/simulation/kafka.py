@@ -46,7 +46,7 @@ class Partition:
         return message
 
     def since(self, offset: int) -> list[Message]:
-        """Answer the messages from an offset on."""
+        """Return the messages from an offset on."""
         return self.messages[bisect_left(self.messages, offset, key=lambda message: message.offset) :]
 
     def compact(self, end: int, *, tombstones: bool) -> None:
@@ -95,11 +95,11 @@ class Kafka:
         self._waiting: list[asyncio.Future[None]] = []
 
     def partition(self, topic: str, partition: int) -> Partition:
-        """Answer a partition."""
+        """Return a partition."""
         return self._partitions[topic, partition]
 
     def all_of(self, topic: str) -> list[list[Message]]:
-        """Answer the messages of a topic, by partition."""
+        """Return the messages of a topic, by partition."""
         return [self._partitions[topic, partition].messages for partition in range(self.partitions)]
 
     def close_partition(self, topic: str, partition: int, seconds: float) -> None:
@@ -216,15 +216,15 @@ class SimulatedProducer:
 
     @property
     def client(self) -> Self:
-        """Answer who sends requests: the producer itself."""
+        """Return who sends requests: the producer itself."""
         return self
 
     def get_random_node(self) -> int:
-        """Answer the only broker."""
+        """Return the only broker."""
         return 0
 
     async def send(self, _node: int, request: Any) -> Any:
-        """Answer a metadata request."""
+        """Return a metadata request."""
         await asyncio.sleep(0.001)
         listed = [object()] * self.kafka.partitions
         return SimpleNamespace(topics=[(0, "topic", False, listed)])

@@ -71,7 +71,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.set_task_factory(self._new_task)  # type: ignore[arg-type]  # typeshed wants a protocol
 
     def time(self) -> float:
-        """Answer simulated seconds."""
+        """Return simulated seconds."""
         return self._now
 
     def create_future(self) -> asyncio.Future[Any]:
@@ -167,7 +167,7 @@ class Process:
 
     @property
     def runs(self) -> bool:
-        """Answer whether its callbacks run now."""
+        """Return whether its callbacks run now."""
         return self.alive and not self.paused
 
     def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -223,7 +223,7 @@ class Process:
 
 
 def current_process() -> Process:
-    """Answer the process whose code is running."""
+    """Return the process whose code is running."""
     process = _current.get()
     if process is None:
         raise LookupError("outside of all processes")

@@ -82,7 +82,7 @@ class Member:
             raise CommitFailedError("simulated") from error
 
     def committed(self, place: tuple[str, int]) -> OffsetAndMetadata:
-        """Answer what the group has committed."""
+        """Return what the group has committed."""
         return self._group.committed[place]
 
     async def leave(self) -> None:
@@ -101,7 +101,7 @@ class Member:
                 await self._do_heartbeat()
 
     async def _do_heartbeat(self) -> bool:
-        """Send a heartbeat; answer whether the coordinator still knows this member."""
+        """Send a heartbeat; return whether the coordinator still knows this member."""
         name, generation = self.name or "", self.generation
         try:
             join_again = await self._ask(lambda: self._group.heartbeat(name, generation))

@@ -33,7 +33,7 @@ class Projector:
         self.process.start(self._live())
 
     def caught_up(self, *topics: str) -> bool:
-        """Answer whether everything in these topics is in the database."""
+        """Return whether everything in these topics is in the database."""
         return not any(topic in topics for topic, _ in self._ready(self._committed))
 
     async def _live(self) -> None:
@@ -71,7 +71,7 @@ class Projector:
 
 
 def facts_in(topic: str, message: Message) -> list[Fact]:
-    """Answer the facts of a message; none if nobody can read it."""
+    """Return the facts of a message; none if nobody can read it."""
     decode: Any = decode_message if topic == TOPICS.tasks else decode_events
     try:
         return [Fact(content, message.at) for content in decode(message.value or b"")]

@@ -117,7 +117,7 @@ class Rules:
 
     @property
     def fingerprint(self) -> str:
-        """Answer what identifies all that happened."""
+        """Return what identifies all that happened."""
         return self._trace.hexdigest()[:16]
 
     @property
@@ -261,7 +261,7 @@ class Rules:
             self._note_crashes((found[0], int(index)), crashes, process)
 
     def _outranked(self, key: str) -> bool:
-        """Answer whether a record comes so late that it does not count."""
+        """Return whether a record comes so late that it does not count."""
         name, _, text = key.rpartition("/")
         stamp = Stamp(*map(int, text.split(".")))
         self._stamps[name] = max(stamp, self._stamps.get(name, stamp))
@@ -278,7 +278,7 @@ class Rules:
         del tried[crashes:]
 
     def partition_of(self, task: TaskKey) -> int:
-        """Answer the partition of a task's slice."""
+        """Return the partition of a task's slice."""
         slice_ = next(one for one in self.jobs[task[0]].slices if one.first <= task[1] < one.first + len(one.tasks))
         return partition_of(slice_.key, self.kafka.partitions)
 
@@ -306,23 +306,23 @@ class Rules:
 
 
 def tasks_of(event: Event) -> Iterator[TaskKey]:
-    """Answer the tasks that an event is about."""
+    """Return the tasks that an event is about."""
     count = event.count if isinstance(event, TasksAborted) else 1
     return ((event.job, index) for index in range(event.index, event.index + count))
 
 
 def content_of(event: Event) -> tuple[object, ...]:
-    """Answer what an outcome tells of a task, whoever tells it."""
+    """Return what an outcome tells of a task, whoever tells it."""
     return type(event), getattr(event, "attempt", None), getattr(event, "result", None)
 
 
 def shown(value: bytes | None) -> str:
-    """Answer a value for the trace."""
+    """Return a value for the trace."""
     return "" if value is None else value.decode(errors="replace")[:400]
 
 
 def readable(value: bytes | None) -> bool:
-    """Answer whether a message is a list of slices."""
+    """Return whether a message is a list of slices."""
     try:
         decode_message(value or b"")
     except ValueError:
@@ -331,7 +331,7 @@ def readable(value: bytes | None) -> bool:
 
 
 def genuine_slices(value: bytes | None) -> list[Slice]:
-    """Answer the slices of a message that belong to the jobs whose ids they bear; none if it is not readable."""
+    """Return the slices of a message that belong to the jobs whose ids they bear; none if it is not readable."""
     return [one for one in decode_message(value or b"") if one.digest != IMPOSTOR] if readable(value) else []
 
 

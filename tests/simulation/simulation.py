@@ -103,7 +103,7 @@ class Simulation:
             self.rules.violate(str(stuck))
 
     def living_workers(self) -> list[Worker]:
-        """Answer the workers that are alive, asleep or not."""
+        """Return the workers that are alive, asleep or not."""
         return [worker for worker in self.workers if worker.process.alive]
 
     async def _run(self) -> None:

@@ -49,7 +49,7 @@ def judge(simulation: "Simulation") -> None:
 
 
 def slices_of(simulation: "Simulation") -> dict[UUID, set[int]]:
-    """Answer which slices of each job are in the log."""
+    """Return which slices of each job are in the log."""
     found: dict[UUID, set[int]] = defaultdict(set)
     for partition in simulation.kafka.all_of(TOPICS.tasks):
         for message in partition:
@@ -72,7 +72,7 @@ class _Log:
                     self._add(simulation.rules, event)
 
     def told(self, job: UUID, index: int) -> Iterator[Event]:
-        """Answer what was said of a task, by version, without repetitions by later owners."""
+        """Return what was said of a task, by version, without repetitions by later owners."""
         known: tuple[object, ...] = ()
         for _, event in sorted(self.histories[job, index].items()):
             if isinstance(event, TaskStarted) or content_of(event) != known:

@@ -14,12 +14,12 @@ from agents.worker import Ownership
 from jabba.callbacks import results
 from jabba.callbacks.registry import TaskContext
 from jabba.callbacks.results import Answer
-from jabba.concurrency.memory_budget import Room
+from jabba.concurrency.memory_budget import MemoryBudget
 from jabba.engine.changelog import Batch
 from jabba.engine.dedup_markers import Window
 from jabba.engine.engine import Engine
 from jabba.engine.gate import Gate
-from jabba.engine.lane import Shared
+from jabba.engine.lane import LaneContext
 from jabba.engine.lease import Lease
 from jabba.engine.policy import Policy
 from jabba.jobs.models import Callback
@@ -146,10 +146,10 @@ class Worker:
         self.emitter = Emitter(partial(self.log.append, TOPICS.events), self.kafka.partitions)
         table = SimulatedTable(self.kafka, self.log, self._now)
         runner = SimulatedRunner(self.world, self.process)
-        shared = Shared(
+        shared = LaneContext(
             gate, self.emitter, runner, SETTINGS.result_bytes, SETTINGS.crash_limit, self._now, refuse=self._refuse
         )
-        self.room = Room(profile.lanes, 1_000_000)
+        self.room = MemoryBudget(profile.lanes, 1_000_000)
         policy = Policy(profile.adopt_seconds, profile.adopt_bytes, Window(profile.repeat_seconds), profile.lanes)
         self.engine = Engine(cast("Any", table), shared, self.room, policy)
         self.engine.release = self._noted(self.engine.release)  # type: ignore[assignment,method-assign]

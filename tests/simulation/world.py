@@ -105,7 +105,7 @@ class Profile:
         return drawn._forgetful() if rng.random() < _FORGETFUL else drawn
 
     def _forgetful(self) -> Self:
-        """Answer the same with the shortest memory for ended jobs; so nobody may submit a job twice."""
+        """Return the same with the shortest memory for ended jobs; so nobody may submit a job twice."""
         once = replace(self, repeated=0.0, abandoned=0.0, refused=0.0, breaks=0.0, outages=0.0, stalled=0.0, slow=0.0)
         return replace(once, repeat_seconds=1.0)
 
@@ -122,15 +122,15 @@ class World:
 
     @property
     def now(self) -> float:
-        """Answer simulated seconds."""
+        """Return simulated seconds."""
         return self.loop.time()
 
     def chance(self, probability: float) -> bool:
-        """Answer whether something goes wrong."""
+        """Return whether something goes wrong."""
         return self.trouble and self.rng.random() < probability
 
     def delay(self) -> float:
-        """Answer how long a message is on its way: milliseconds, now and then much longer."""
+        """Return how long a message is on its way: milliseconds, now and then much longer."""
         if self.chance(self.profile.stalled):
             return self.rng.uniform(2, 12)
         if self.chance(self.profile.slow):

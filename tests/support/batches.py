@@ -13,7 +13,7 @@ NO_PRODUCER = (-1, -1, -1)
 def batch_of(
     *records: Pair | bytes, timestamp: int = 1000, producer: tuple[int, int, int] = NO_PRODUCER, codec: int = 0
 ) -> bytes:
-    """Answer a batch of ``(key, value)`` records, or of values; ``producer`` is its id, epoch and first sequence."""
+    """Return a batch of ``(key, value)`` records, or of values; ``producer`` is its id, epoch and first sequence."""
     producer_id, epoch, sequence = producer
     builder = DefaultRecordBatchBuilder(
         magic=2,
@@ -31,7 +31,7 @@ def batch_of(
 
 
 def split(buffer: bytes) -> list[DefaultRecordBatch]:
-    """Answer the whole batches in a buffer, their checksums checked."""
+    """Return the whole batches in a buffer, their checksums checked."""
     batches: list[DefaultRecordBatch] = []
     while len(buffer) >= 12 and len(buffer) >= (size := 12 + int.from_bytes(buffer[8:12])):
         batch = DefaultRecordBatch(buffer[:size])
@@ -42,10 +42,10 @@ def split(buffer: bytes) -> list[DefaultRecordBatch]:
 
 
 def values(buffer: bytes) -> list[tuple[int, bytes | None]]:
-    """Answer offset and value of all records of the whole batches in a buffer."""
+    """Return offset and value of all records of the whole batches in a buffer."""
     return [(record.offset, record.value) for batch in split(buffer) for record in batch]
 
 
 def pairs(batches: Iterable[bytes]) -> Sequence[tuple[int, bytes | None, bytes | None]]:
-    """Answer offset, key and value of all records of these batches."""
+    """Return offset, key and value of all records of these batches."""
     return [(record.offset, record.key, record.value) for one in batches for batch in split(one) for record in batch]

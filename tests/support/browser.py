@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from aiohttp import ClientSession, ClientWebSocketResponse
 
-from jabba.concurrency.cancellation import ended
+from jabba.concurrency.cancellation import cancel_and_wait
 from tests.support.processes import ChildProcess, eventually, plain_environment
 
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -65,13 +65,13 @@ class Page:
             await self._loaded.wait()
 
     async def evaluate(self, script: str) -> Any:
-        """Answer what an expression of JavaScript is in the page."""
+        """Return what an expression of JavaScript is in the page."""
         answer = await self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
     async def send(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Give a command; answer its result."""
+        """Give a command; return its result."""
         number = next(self._numbers)
         self._answers[number] = asyncio.get_running_loop().create_future()
         await self._socket.send_json({"id": number, "method": method, "params": parameters, **self._session})
@@ -112,7 +112,7 @@ class Page:
 
 @asynccontextmanager
 async def browsing(directory: Path, password: str) -> AsyncIterator[Page]:
-    """Answer a tab of a browser of its own, whose user knows one password."""
+    """Return a tab of a browser of its own, whose user knows one password."""
     assert PROGRAM is not None
     program = [PROGRAM, *_ARGUMENTS, f"--user-data-dir={directory}", "about:blank"]
     place = directory / "DevToolsActivePort"
@@ -131,4 +131,4 @@ async def browsing(directory: Path, password: str) -> AsyncIterator[Page]:
             try:
                 yield await page.attach()
             finally:
-                await ended([listening])
+                await cancel_and_wait([listening])

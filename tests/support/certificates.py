@@ -19,7 +19,7 @@ class Authority:
         _openssl("req", "-x509", *_NEW_KEY, "-nodes", "-keyout", self._key, "-out", self.ca, "-subj", "/CN=authority")
 
     def issue(self, name: str, *, password: str = "") -> Path:
-        """Answer a new file with a certificate for ``name`` at 127.0.0.1, and its key, encrypted if a password is."""
+        """Return a new file with a certificate for ``name`` at 127.0.0.1, and its key, encrypted if a password is."""
         key, cert = self._directory / f"{name}.key", self._directory / f"{name}.pem"
         encryption = ("-passout", f"pass:{password}") if password else ("-nodes",)
         authority = ("-CA", self.ca, "-CAkey", self._key)

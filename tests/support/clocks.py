@@ -8,11 +8,11 @@ class HandClock:
         self.seconds = seconds
 
     def now(self) -> float:
-        """Answer its time."""
+        """Return its time."""
         return self.seconds
 
     def monotonic(self) -> float:
-        """Answer its time."""
+        """Return its time."""
         return self.seconds
 
     @property

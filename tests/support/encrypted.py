@@ -12,7 +12,7 @@ _SSL_REQUEST = b"\0\0\0\x08\x04\xd2\x16\x2f"
 
 @asynccontextmanager
 async def encrypted(dsn: str, certificate: Path) -> AsyncIterator[str]:
-    """Answer the URL of the same database behind TLS, with the certificate and key in ``certificate``."""
+    """Return the URL of the same database behind TLS, with the certificate and key in ``certificate``."""
     real = urlsplit(dsn)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate)

@@ -15,7 +15,7 @@ from web.service import build
 
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[ClientSession]:
-    """Run a web process's application; answer a session that talks to it, with the key of the tests."""
+    """Run a web process's application; return a session that talks to it, with the key of the tests."""
     app = build(settings)
     await app.start()
     try:
@@ -31,7 +31,7 @@ def session_of(settings: Settings, headers: Mapping[str, str] = AUTHORIZATION) -
 
 
 async def answer(response: ClientResponse) -> tuple[int, Any]:
-    """Answer the status and what stands under data or error; the form of the body is checked."""
+    """Return the status and what stands under data or error; the form of the body is checked."""
     assert response.content_type == "application/json"
     document = json.loads(await response.read())
     if response.status < 400:

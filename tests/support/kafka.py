@@ -159,7 +159,7 @@ def _scram(mechanism: str) -> str:
 
 
 def kafka_jars() -> Path:
-    """Answer the directory of the broker's jars, fetched once per user with Maven into the user's cache."""
+    """Return the directory of the broker's jars, fetched once per user with Maven into the user's cache."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jabba"
     jars = cache / f"kafka-{VERSION}"
     cache.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ def add_key(dsn: str) -> None:
 
 
 async def make_key(database: Database, role: Role = Role.ADMIN, *types: str, **given: Any) -> str:
-    """Store a new key, and answer its text."""
+    """Store a new key, and return its text."""
     key, text = new_key(role, _LONG_AGO, types=TypeScope(types), **given)
     await api_keys.create(database, key)
     return text

@@ -25,7 +25,7 @@ def new_jobs(count: int) -> list[UUID]:
 
 
 def transitions(job: UUID, tasks: int, type_: str | None = None) -> list[Event]:
-    """Answer two events for each task of a sequential job, in order."""
+    """Return two events for each task of a sequential job, in order."""
     events: list[Event] = []
     for index in range(tasks):
         events.append(TaskStarted(job, index, Version(0, 1, 2 * index), type=type_))
@@ -35,7 +35,7 @@ def transitions(job: UUID, tasks: int, type_: str | None = None) -> list[Event]:
 
 @asynccontextmanager
 async def emitter(settings: Settings) -> AsyncIterator[Emitter]:
-    """Answer what workers send their events with."""
+    """Return what workers send their events with."""
     async with Log(settings.kafka_access) as log:
         made = Emitter(partial(log.append, settings.topics.events), settings.partitions)
         yield made
@@ -58,7 +58,7 @@ async def emit_interleaved(settings: Settings, jobs: Sequence[UUID], tasks: int,
 
 @asynccontextmanager
 async def listening(http: ClientSession, **query: str) -> AsyncIterator[AsyncIterator[SentEvent]]:
-    """Open a stream; answer its events."""
+    """Open a stream; return its events."""
     async with http.get("/v1/events", params=query) as response:
         assert response.status == 200, await response.text()
         assert response.content_type == "text/event-stream"
@@ -72,7 +72,7 @@ async def told(chunks: AsyncIterator[bytes], events: SentEvents) -> AsyncIterato
 
 
 async def first(stream: AsyncIterator[SentEvent], count: int) -> list[SentEvent]:
-    """Answer what a stream tells next, without the signs that it waits for PostgreSQL."""
+    """Return what a stream tells next, without the signs that it waits for PostgreSQL."""
     found: list[SentEvent] = []
     while len(found) < count:
         one = await anext(stream)
@@ -87,5 +87,5 @@ def data(event: SentEvent) -> dict[str, Any]:
 
 
 def places(events: Iterable[SentEvent]) -> list[tuple[str, int]]:
-    """Answer job and number of each transition."""
+    """Return job and number of each transition."""
     return [(data(one)["job"], data(one)["seq"]) for one in events]

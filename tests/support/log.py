@@ -7,7 +7,7 @@ from jabba.settings import Settings
 
 
 async def read_slices(settings: Settings) -> list[tuple[int, int, Slice]]:
-    """Answer partition, offset and slice of all that stands in the tasks topic."""
+    """Return partition, offset and slice of all that stands in the tasks topic."""
     places = [TopicPartition(settings.topics.tasks, number) for number in range(settings.partitions)]
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka, enable_auto_commit=False)
     await consumer.start()

@@ -51,7 +51,7 @@ class PostgresServer:
         return self.start()
 
     def create_database(self, name: str, template: str = "template1") -> str:
-        """Create a database as a copy of ``template``; answer its URL."""
+        """Create a database as a copy of ``template``; return its URL."""
         self._server.run("createdb", f"--template={template}", name)
         return self._server.dsn(name)
 

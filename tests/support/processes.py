@@ -77,7 +77,7 @@ class ChildProcess:
             return log.read().decode(errors="replace")
 
     def wait_for_line(self, pattern: str, seconds: float = 30) -> re.Match[str]:
-        """Wait until it has written something that matches ``pattern``; answer the match."""
+        """Wait until it has written something that matches ``pattern``; return the match."""
         self.wait_until(lambda: re.search(pattern, self.output()) is not None, seconds, f"a line like {pattern!r}")
         found = re.search(pattern, self.output())
         assert found is not None
@@ -96,14 +96,14 @@ class ChildProcess:
             time.sleep(_POLL_SECONDS)
 
     def wait_for_exit(self, seconds: float = 30) -> int:
-        """Wait until it ends by itself; answer its exit code, negative for a signal."""
+        """Wait until it ends by itself; return its exit code, negative for a signal."""
         try:
             return self._started().wait(seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(self.account(f"did not end within {seconds} s")) from None
 
     def terminate(self, seconds: float = 30) -> int:
-        """Ask it to end (SIGTERM); answer its exit code."""
+        """Ask it to end (SIGTERM); return its exit code."""
         self.send_signal(signal.SIGTERM)
         return self.wait_for_exit(seconds)
 
@@ -117,7 +117,7 @@ class ChildProcess:
         self._started().send_signal(what)
 
     def account(self, message: str) -> str:
-        """Answer ``message`` with the tail of the log, for a failure that explains itself."""
+        """Return ``message`` with the tail of the log, for a failure that explains itself."""
         tail = "\n".join(self.output().splitlines()[-_TAIL_LINES:])
         return f"{self.name} {message}; {self.log} ends with:\n{tail}"
 
@@ -127,12 +127,12 @@ class ChildProcess:
 
 
 def plain_environment() -> dict[str, str]:
-    """Answer this process's environment without any setting of Jabba's."""
+    """Return this process's environment without any setting of Jabba's."""
     return {name: value for name, value in os.environ.items() if not name.startswith("JABBA_")}
 
 
 def jabba_process(*arguments: str, environment: Mapping[str, str], log: Path) -> ChildProcess:
-    """Answer ``python -m jabba ARGUMENTS``, not yet started, with these variables and no others of ``JABBA_*``."""
+    """Return ``python -m jabba ARGUMENTS``, not yet started, with these variables and no others of ``JABBA_*``."""
     return ChildProcess(
         f"jabba {' '.join(arguments)}",
         [sys.executable, "-m", "jabba", *arguments],
@@ -149,7 +149,7 @@ def is_listening(port: int) -> bool:
 
 
 async def eventually(ask: Callable[[], Awaitable[Answer]], seconds: float = 30, what: str = "a true answer") -> Answer:
-    """Ask again and again until the answer is true; answer it, or fail with the last one."""
+    """Ask again and again until the answer is true; return it, or fail with the last one."""
     deadline = time.monotonic() + seconds
     while not (answer := await ask()):
         assert time.monotonic() < deadline, f"no {what} within {seconds} s; the last was {answer!r}"

@@ -30,13 +30,13 @@ def new_job() -> UUID:
 
 
 def job_spec(count: int, **given: Any) -> JobSpec:
-    """Answer a submission of ``count`` tasks."""
+    """Return a submission of ``count`` tasks."""
     tasks_ = [{"callback": ["local", "tests", "step", [number]], "name": f"step {number}"} for number in range(count)]
     return JobSpec.parse({"tasks": tasks_, "type": "test", "meta": {"request_id": "r-1"}, **given}, Limits())
 
 
 def slices_of(job: UUID, spec: JobSpec) -> list[Slice]:
-    """Answer the slices of a submission, as a reader of the log sees them."""
+    """Return the slices of a submission, as a reader of the log sees them."""
     return decode_message(encode_message([encoded.text for encoded in slices.cut(spec, job, Limits())]))
 
 

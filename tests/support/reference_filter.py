@@ -28,7 +28,7 @@ class Rows:
         return [job for job in self.jobs if name == "job" and job.id == row.job_id]
 
     def search(self, rows: Iterable[Row], conditions: list[Any], order_by: list[Any]) -> list[Row]:
-        """Answer the rows that meet all conditions, in order: equal ones by id, as the last key; null after all.
+        """Return the rows that meet all conditions, in order: equal ones by id, as the last key; null after all.
 
         Without keys the newest come first.
         """
@@ -66,7 +66,7 @@ def _null_last(value: Any) -> Any:
 
 
 def _place(value: Any) -> tuple[Any, ...]:
-    """Answer where JSON stands in the order of ``jsonb``: by its sort, its size, then by what is in it."""
+    """Return where JSON stands in the order of ``jsonb``: by its sort, its size, then by what is in it."""
     sorts = ["NoneType", "str", "number", "bool", "list", "dict"]
     sort = sorts.index(sort_of(value))
     if isinstance(value, list):

@@ -12,7 +12,7 @@ from pathlib import Path
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import CreateAclsRequest
 
-from jabba.kafka.acls import Operation, Right
+from jabba.kafka.acls import AclRule, Operation
 
 PAGE = Path(__file__).parents[2] / "docs" / "security.md"
 _STUB = "#!/bin/sh\nprintf '%s ' \"$@\"\necho\n"
@@ -26,7 +26,7 @@ def user_of(process: str) -> str:
     return process.replace(" ", "-")
 
 
-def granted_by_commands(prefix: str) -> dict[str, set[Right]]:
+def granted_by_commands(prefix: str) -> dict[str, set[AclRule]]:
     """Run the page's commands with a tool that only prints, and answer by user what they allow."""
     (block,) = re.findall(r"```sh\n([^`]*kafka-acls\.sh[^`]*)```", PAGE.read_text())
     with tempfile.TemporaryDirectory() as directory:
@@ -41,17 +41,17 @@ def granted_by_commands(prefix: str) -> dict[str, set[Right]]:
     parser.add_argument("--add", action="store_true", required=True)
     for kind in _KINDS:
         parser.add_argument(f"--{kind}", action="append", default=[])
-    granted: dict[str, set[Right]] = {}
+    granted: dict[str, set[AclRule]] = {}
     for line in done.stdout.splitlines():
         given = parser.parse_args(line.split())
         of_user = granted.setdefault(given.allow_principal.removeprefix("User:"), set())
         operation = _OPERATIONS[given.operation]
-        of_user |= {Right(operation, "topic", name) for name in given.topic}
-        of_user |= {Right(operation, "group", name) for name in given.group}
+        of_user |= {AclRule(operation, "topic", name) for name in given.topic}
+        of_user |= {AclRule(operation, "group", name) for name in given.group}
     return granted
 
 
-async def allow(bootstrap: str, granted: Mapping[str, Iterable[Right]]) -> None:
+async def allow(bootstrap: str, granted: Mapping[str, Iterable[AclRule]]) -> None:
     """Let each user do this, beside what it may do already."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()

@@ -84,7 +84,7 @@ async def running(*projectors: Projector) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def working(sender: Sender) -> AsyncIterator[list[UUID]]:
-    """Submit jobs of twelve tasks and run them, on and on; answer them."""
+    """Submit jobs of twelve tasks and run them, on and on; return them."""
     jobs: list[UUID] = []
     enough = asyncio.Event()
 

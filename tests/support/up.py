@@ -40,19 +40,19 @@ class Up:
         return (self.data / "key").read_text().strip()
 
     def child(self, role: str) -> psutil.Process:
-        """Answer the child process with this role."""
+        """Return the child process with this role."""
         (found,) = (child for child in self.children() if role in child.cmdline())
         return found
 
     def children(self) -> list[psutil.Process]:
-        """Answer the child processes."""
+        """Return the child processes."""
         return psutil.Process(self.process.pid).children()
 
     def lines_of_executions(self) -> list[str]:
-        """Answer what ``note`` has written."""
+        """Return what ``note`` has written."""
         return self.executions.read_text().splitlines() if self.executions.exists() else []
 
 
 def call(function: str, *args: Any) -> list[Any]:
-    """Answer the task that calls one of its callbacks."""
+    """Return the task that calls one of its callbacks."""
     return ["local", CALLBACKS, function, list(args)]

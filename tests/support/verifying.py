@@ -96,7 +96,7 @@ async def project_all(settings: Settings) -> None:
 
 
 def is_projected(settings: Settings, database: Database) -> Callable[[], Awaitable[bool]]:
-    """Answer what asks whether the projection has come to the end of the log."""
+    """Return what asks whether the projection has come to the end of the log."""
 
     async def ask() -> bool:
         for topic in (settings.topics.tasks, settings.topics.events):
@@ -188,7 +188,7 @@ async def forget_log(settings: Settings) -> None:
 async def verified(
     settings: Settings, wait_seconds: float = 30, clock: Clock | None = None
 ) -> tuple[Report, list[Difference]]:
-    """Answer what the verification reports, and the differences it found."""
+    """Return what the verification reports, and the differences it found."""
     found: list[Difference] = []
     async with Database(settings.database.get_secret_value(), size=1, statement_seconds=60) as database:
         verification = Verification(settings, database, clock or SystemClock(), lambda *_: None)
@@ -196,5 +196,5 @@ async def verified(
 
 
 def places(found: list[Difference]) -> set[Where]:
-    """Answer where differences are."""
+    """Return where differences are."""
     return {(one.job, one.index, one.column) for one in found}

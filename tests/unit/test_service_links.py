@@ -7,7 +7,7 @@ from jabba.settings import PREFIX, Settings, SettingsError
 
 
 def links(service: str, port: int = 8600, name: str = "HTTP") -> dict[str, str]:
-    """Answer what a pod's environment has of a Service, as the kubelet makes it."""
+    """Return what a pod's environment has of a Service, as the kubelet makes it."""
     prefix, address = service.upper().replace("-", "_"), f"tcp://10.0.0.11:{port}"
     return {
         f"{prefix}_SERVICE_HOST": "10.0.0.11",

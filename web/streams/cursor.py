@@ -25,12 +25,12 @@ class Place(NamedTuple):
 
     @property
     def next_offset(self) -> int:
-        """Answer the first message that has something new."""
+        """Return the first message that has something new."""
         return self.offset + 1 if self.seen == WHOLE else self.offset
 
     @classmethod
     def before(cls, offset: int) -> Self:
-        """Answer the place before a message."""
+        """Return the place before a message."""
         return cls(offset, 0)
 
 
@@ -43,22 +43,22 @@ class Mark:
 
     @classmethod
     def before(cls, offsets: Mapping[int, int]) -> Self:
-        """Answer the mark before the messages at these offsets."""
+        """Return the mark before the messages at these offsets."""
         return cls({partition: Place.before(offset) for partition, offset in offsets.items()})
 
     @property
     def places(self) -> Mapping[int, Place]:
-        """Answer the place in each partition."""
+        """Return the place in each partition."""
         return self._places
 
     @property
     def text(self) -> str:
-        """Answer the text form, such as ``0:17,1:42.2``."""
+        """Return the text form, such as ``0:17,1:42.2``."""
         return ",".join(self._texts.values())
 
     @property
     def next_offsets(self) -> dict[int, int]:
-        """Answer the first message of each partition that has something new."""
+        """Return the first message of each partition that has something new."""
         return {partition: place.next_offset for partition, place in self._places.items()}
 
     def move(self, partition: int, place: Place) -> None:
@@ -67,19 +67,19 @@ class Mark:
         self._texts[partition] = _text(partition, place)
 
     def has_seen(self, partition: int, place: Place) -> bool:
-        """Answer whether the mark is at or behind a place."""
+        """Return whether the mark is at or behind a place."""
         return place <= self._places.get(partition, _NOWHERE)
 
     def among(self, partitions: Iterable[int]) -> "Mark":
-        """Answer a copy with these partitions only."""
+        """Return a copy with these partitions only."""
         return Mark({partition: self._places[partition] for partition in partitions if partition in self._places})
 
     def or_else(self, other: "Mark") -> "Mark":
-        """Answer a copy that has the other mark's place in partitions where this one has none."""
+        """Return a copy that has the other mark's place in partitions where this one has none."""
         return Mark({**other.places, **self._places})
 
     def or_farther(self, other: "Mark") -> "Mark":
-        """Answer a copy that has the other mark's place where that one is farther."""
+        """Return a copy that has the other mark's place where that one is farther."""
         return Mark({**self._places, **{p: place for p, place in other.places.items() if not self.has_seen(p, place)}})
 
     def __bool__(self) -> bool:

@@ -9,15 +9,15 @@ from typing import Any
 from mode import Service
 
 from jabba.clock import Clock, SystemClock
-from jabba.concurrency.cancellation import ended
+from jabba.concurrency.cancellation import cancel_and_wait
 from jabba.errors import Unavailable
 from jabba.kafka.reader import LogReader
 from jabba.messages.topics import partition_of
 from jabba.settings import Settings
 from web.streams.cursor import Mark, Place
 from web.streams.hub import Hub
-from web.streams.job_cache import KnownJobs
-from web.streams.job_filter import Informed
+from web.streams.job_cache import JobCache
+from web.streams.job_filter import JobFilter
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +39,11 @@ class Feed(Service):
 
     abstract = False
 
-    def __init__(self, settings: Settings, jobs: KnownJobs, *, clock: Clock | None = None, **options: Any) -> None:
+    def __init__(self, settings: Settings, jobs: JobCache, *, clock: Clock | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.hub, hub = (_hub(settings) for _ in range(2))
         room = max(settings.stream_tail_bytes, settings.stream_queue_bytes)
-        self.informed = Informed(self.hub, jobs, hub, self.replay, room)
+        self.informed = JobFilter(self.hub, jobs, hub, self.replay, room)
         self.heartbeat_seconds = settings.stream_heartbeat_seconds
         self._settings = settings
         self._clock = clock or SystemClock()
@@ -54,13 +54,13 @@ class Feed(Service):
 
     @property
     def readers(self) -> int:
-        """Answer how many streams are open."""
+        """Return how many streams are open."""
         return self.hub.readers + self.informed.hub.readers
 
     async def on_stop(self) -> None:
         """End all streams, and stop following."""
         self.close()
-        await ended(self._following)
+        await cancel_and_wait(self._following)
         await self.informed.jobs.close()
 
     def close(self) -> None:
@@ -74,7 +74,7 @@ class Feed(Service):
             self._following.append(asyncio.create_task(self._follow(), name="feed"))
 
     async def partitions(self) -> int:
-        """Answer how many partitions the topic has, once the feed is at its end.
+        """Return how many partitions the topic has, once the feed is at its end.
 
         Raises:
             Unavailable: it does not get there in time.
@@ -88,7 +88,7 @@ class Feed(Service):
         return len(self.hub.mark.places)
 
     async def since(self, seconds: float, job: str) -> Mark:
-        """Answer the mark before whatever happened to a job at a moment and later.
+        """Return the mark before whatever happened to a job at a moment and later.
 
         Raises:
             Unavailable: Kafka does not answer.
@@ -103,7 +103,7 @@ class Feed(Service):
         await hub.reached(partition, offsets.get(partition, 0))
 
     async def within_log(self, mark: Mark) -> tuple[Mark, bool]:
-        """Answer the mark that the log can go on from, and whether events behind the given one are gone.
+        """Return the mark that the log can go on from, and whether events behind the given one are gone.
 
         Raises:
             Unavailable: Kafka does not answer.

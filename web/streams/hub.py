@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from jabba.kafka.reader import LogMessage
 from web.streams.cursor import Mark, Place
-from web.streams.stream_events import Happening, happenings
+from web.streams.stream_events import StreamEvent, happenings
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +19,15 @@ class Selection:
     """
 
     job: str | None = None
-    takes: Callable[[Happening], bool] = lambda _: True
-    asks: Callable[[Happening], bool] | None = None
+    takes: Callable[[StreamEvent], bool] = lambda _: True
+    asks: Callable[[StreamEvent], bool] | None = None
 
-    def wants(self, one: Happening) -> bool:
-        """Answer whether an event is selected."""
+    def wants(self, one: StreamEvent) -> bool:
+        """Return whether an event is selected."""
         return self.job in (None, one.job) and self.takes(one)
 
-    def doubts(self, one: Happening) -> bool:
-        """Answer whether it cannot be decided yet, because nobody has told what the event's job is."""
+    def doubts(self, one: StreamEvent) -> bool:
+        """Return whether it cannot be decided yet, because nobody has told what the event's job is."""
         return self.asks is not None and not one.knows_job and self.job in (None, one.job) and self.asks(one)
 
 
@@ -56,11 +56,11 @@ class Tail:
             self._from[oldest.partition] = oldest.offset + 1
 
     def reaches(self, mark: Mark) -> bool:
-        """Answer whether everything behind a mark is here, in all of its partitions."""
+        """Return whether everything behind a mark is here, in all of its partitions."""
         return all(offset >= self._from.get(partition, 0) for partition, offset in mark.next_offsets.items())
 
     def after(self, mark: Mark) -> list[LogMessage]:
-        """Answer the messages that have something behind a mark, in the partitions that it names."""
+        """Return the messages that have something behind a mark, in the partitions that it names."""
         nexts = mark.next_offsets
         return [one for one in self._messages if one.partition in nexts and one.offset >= nexts[one.partition]]
 
@@ -84,7 +84,7 @@ class Reader:
 
     @property
     def waiting(self) -> bool:
-        """Answer whether something waits to be sent."""
+        """Return whether something waits to be sent."""
         return bool(self._queue)
 
     def offer(self, block: bytes) -> None:
@@ -123,7 +123,7 @@ class Hub:
 
     @property
     def readers(self) -> int:
-        """Answer how many streams are open."""
+        """Return how many streams are open."""
         return len(self._of_all) + sum(map(len, self._of_job.values()))
 
     def begin(self, offsets: Mapping[int, int]) -> None:
@@ -131,7 +131,7 @@ class Hub:
         self.mark = Mark.before(offsets)
         self.tail.begin(offsets)
 
-    def publish(self, message: LogMessage, told: Iterable[Happening] | None = None) -> None:
+    def publish(self, message: LogMessage, told: Iterable[StreamEvent] | None = None) -> None:
         """Tell a message to those who want it; ``told`` are its events, if they have been read already."""
         place = Place(message.offset)
         if self.mark.has_seen(message.partition, place):
@@ -144,8 +144,8 @@ class Hub:
         self.mark.move(message.partition, place)
         self._moved.set()
 
-    def in_doubt(self, told: Iterable[Happening]) -> list[Happening]:
-        """Answer the events of which a reader wants to know the job first."""
+    def in_doubt(self, told: Iterable[StreamEvent]) -> list[StreamEvent]:
+        """Return the events of which a reader wants to know the job first."""
         return [one for one in told if any(_doubts(reader, one) for reader in self._readers_for(one))]
 
     async def reached(self, partition: int, offset: int) -> None:
@@ -155,7 +155,7 @@ class Hub:
             await self._moved.wait()
 
     def join(self, selection: Selection, mark: Mark) -> tuple[Reader, list[LogMessage]]:
-        """Add a reader that goes on behind a mark, which the tail reaches; answer it, and what it is to read before.
+        """Add a reader that goes on behind a mark, which the tail reaches; return it, and what it is to read before.
 
         The mark names every partition that the reader is to hear of.
         """
@@ -172,18 +172,18 @@ class Hub:
             del self._of_job[job]
 
     def has_come_to(self, mark: Mark) -> bool:
-        """Answer whether everything up to a mark was published."""
+        """Return whether everything up to a mark was published."""
         return all(self.mark.has_seen(partition, place) for partition, place in mark.places.items())
 
     def mark_of(self, reader: Reader) -> Mark:
-        """Answer how far a reader has come when nothing waits for it."""
+        """Return how far a reader has come when nothing waits for it."""
         if reader.ahead and self.has_come_to(reader.ahead):
             reader.ahead = Mark({})
         return self.mark.or_farther(reader.ahead) if reader.ahead else self.mark
 
     @contextmanager
     def hints(self, job: str) -> Iterator[asyncio.Event]:
-        """Answer an event that is set whenever something happens to a job."""
+        """Return an event that is set whenever something happens to a job."""
         hint = asyncio.Event()
         hints = self._hints.setdefault(job, set())
         hints.add(hint)
@@ -211,14 +211,14 @@ class Hub:
         for readers in self._of_job.values():
             yield from readers
 
-    def _readers_for(self, one: Happening) -> Iterator[Reader]:
+    def _readers_for(self, one: StreamEvent) -> Iterator[Reader]:
         yield from self._of_job.get(one.job, ())
         yield from self._of_all
 
     def _readers_of(self, job: str | None) -> set[Reader]:
         return self._of_all if job is None else self._of_job.setdefault(job, set())
 
-    def _tell(self, one: Happening) -> None:
+    def _tell(self, one: StreamEvent) -> None:
         for hint in self._hints.get(one.job, ()):
             hint.set()
         for reader in self._of_job.get(one.job, ()):
@@ -235,8 +235,8 @@ class Hub:
                 reader.offer(block)
 
 
-def tell(message: LogMessage, told: Iterable[Happening], mark: Mark, selection: Selection) -> Iterator[bytes]:
-    """Answer what the events of a message say behind a mark, as blocks; the mark moves along."""
+def tell(message: LogMessage, told: Iterable[StreamEvent], mark: Mark, selection: Selection) -> Iterator[bytes]:
+    """Return what the events of a message say behind a mark, as blocks; the mark moves along."""
     for one in told:
         if not mark.has_seen(one.partition, one.place):
             mark.move(one.partition, one.place)
@@ -246,11 +246,11 @@ def tell(message: LogMessage, told: Iterable[Happening], mark: Mark, selection: 
         mark.move(message.partition, Place(message.offset))
 
 
-def _is_new(reader: Reader, one: Happening) -> bool:
+def _is_new(reader: Reader, one: StreamEvent) -> bool:
     if reader.lagged or reader.ahead.has_seen(one.partition, one.place):
         return False
     return reader.selection.takes(one)
 
 
-def _doubts(reader: Reader, one: Happening) -> bool:
+def _doubts(reader: Reader, one: StreamEvent) -> bool:
     return not (reader.lagged or reader.ahead.has_seen(one.partition, one.place)) and reader.selection.doubts(one)

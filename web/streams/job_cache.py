@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
-from jabba.concurrency.cancellation import ended
+from jabba.concurrency.cancellation import cancel_and_wait
 from jabba.errors import Unavailable
 from web.waiting import Offsets, covers
 
@@ -52,7 +52,7 @@ class _Wanted:
     asked: bool = False
 
 
-class KnownJobs:
+class JobCache:
     """Finds out what jobs are, and remembers those last asked for, up to ``max_bytes``: it never changes.
 
     Args:
@@ -77,21 +77,21 @@ class KnownJobs:
 
     @property
     def trouble(self) -> str:
-        """Answer why someone has to wait for long; empty when nobody does."""
+        """Return why someone has to wait for long; empty when nobody does."""
         now = asyncio.get_running_loop().time()
         if all(now - one.since < PATIENCE_SECONDS for one in self._wanted.values()):
             return ""
         return self._fault or "the projection is behind"
 
     def recall(self, job: str) -> bytes | None:
-        """Answer what a job is if that is remembered."""
+        """Return what a job is if that is remembered."""
         if job not in self._found:
             return None
         self._found.move_to_end(job)
         return self._found[job]
 
     async def find(self, jobs: Iterable[str]) -> dict[str, bytes | None]:
-        """Answer what jobs are, None for those that there are not; wait for those that PostgreSQL has not yet."""
+        """Return what jobs are, None for those that there are not; wait for those that PostgreSQL has not yet."""
         ids = {job for job in jobs if _is_id(job)}
         found: dict[str, bytes | None] = {job: self.recall(job) for job in jobs}
         left = {job for job in ids if found[job] is None}
@@ -112,7 +112,7 @@ class KnownJobs:
     async def close(self) -> None:
         """Give up what is being asked."""
         if self._round is not None:
-            await ended([self._round])
+            await cancel_and_wait([self._round])
 
     @contextmanager
     def _wanting(self, jobs: set[str]) -> Iterator[None]:
@@ -137,7 +137,7 @@ class KnownJobs:
         return await asyncio.shield(self._round)
 
     async def _ask_in_turn(self) -> Mapping[str, bytes | None]:
-        """Ask for all that is wanted; answer what was found out."""
+        """Ask for all that is wanted; return what was found out."""
         loop = asyncio.get_running_loop()
         # What nobody has asked for yet is asked for at once.
         if self._fault or all(one.asked for one in self._wanted.values()):
@@ -173,7 +173,7 @@ class KnownJobs:
         return answered
 
     async def _passed(self, wanted: Mapping[str, _Wanted]) -> set[str]:
-        """Answer the jobs without which the projection has passed the end of the log."""
+        """Return the jobs without which the projection has passed the end of the log."""
         ends = {job: one.end for job, one in wanted.items() if one.end is not None}
         reached = await self._projected() if ends else {}
         return {job for job, end in ends.items() if covers(reached, end)}

@@ -11,8 +11,8 @@ from jabba.errors import Unavailable
 from jabba.kafka.reader import LogMessage, LogReader
 from web.streams.cursor import Mark
 from web.streams.hub import Hub
-from web.streams.job_cache import KnownJobs
-from web.streams.stream_events import Happening, KnownJob, happenings
+from web.streams.job_cache import JobCache
+from web.streams.stream_events import KnownJob, StreamEvent, happenings
 
 logger = logging.getLogger(__name__)
 
@@ -24,14 +24,14 @@ _AHEAD = 50
 """Messages whose jobs are asked for together: of jobs that end at once, each new one must not cost a question."""
 
 
-class Informed:
+class JobFilter:
     """Publishes every message that the feed's hub has published, in the same order, once its jobs are known.
 
     Only jobs are looked up of whose events a reader wants to know it. While one is not known, everything behind it
     waits here, and nobody else does: first in memory, and beyond ``room`` bytes in the log alone.
     """
 
-    def __init__(self, before: Hub, jobs: KnownJobs, hub: Hub, replay: Replay, room: int) -> None:
+    def __init__(self, before: Hub, jobs: JobCache, hub: Hub, replay: Replay, room: int) -> None:
         self.hub = hub
         self.jobs = jobs
         self._before = before
@@ -64,8 +64,8 @@ class Informed:
                 logger.exception("the filtered live streams begin again where they are")
             await asyncio.sleep(_RESTART_SECONDS)
 
-    def recall(self, asked: Iterable[Happening]) -> list[Happening]:
-        """Tell events what their jobs are as far as that is remembered; answer the others."""
+    def recall(self, asked: Iterable[StreamEvent]) -> list[StreamEvent]:
+        """Tell events what their jobs are as far as that is remembered; return the others."""
         left = []
         for one in asked:
             if (facts := self.jobs.recall(one.job)) is None:
@@ -74,7 +74,7 @@ class Informed:
                 one.learn(KnownJob.read(one.job, facts))
         return left
 
-    async def inform(self, asked: Collection[Happening]) -> None:
+    async def inform(self, asked: Collection[StreamEvent]) -> None:
         """Tell events what their jobs are, once that is known."""
         found = await self.jobs.find({one.job for one in asked})
         known = {job: None if facts is None else KnownJob.read(job, facts) for job, facts in found.items()}

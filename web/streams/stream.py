@@ -8,13 +8,13 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from jabba.concurrency.cancellation import ended
+from jabba.concurrency.cancellation import cancel_and_wait
 from jabba.kafka.reader import LogMessage
 from jabba.messages.topics import partition_of
 from web.streams.cursor import Mark, read_mark
 from web.streams.feed import Feed
 from web.streams.hub import Reader, Selection, tell
-from web.streams.stream_events import Happening, happenings
+from web.streams.stream_events import StreamEvent, happenings
 
 _CHUNK_BYTES = 64 * 1024
 _RETRY = b"retry: 1000\n"
@@ -41,7 +41,7 @@ class Stream:
         self._farewell = farewell
 
     async def blocks(self) -> AsyncGenerator[bytes]:
-        """Answer what is to be sent, block by block or several at a time.
+        """Return what is to be sent, block by block or several at a time.
 
         Raises:
             Unavailable: Kafka does not answer.
@@ -66,7 +66,7 @@ class Stream:
         yield _LAGGED
 
     async def _begin(self) -> tuple[Mark, bool]:
-        """Answer where the stream begins, with the partitions that matter to it."""
+        """Return where the stream begins, with the partitions that matter to it."""
         partitions = await self._feed.partitions()
         job = self._selection.job
         mine = range(partitions) if job is None else [partition_of(job, partitions)]
@@ -94,7 +94,7 @@ class Stream:
                         yield chunk
 
     async def _live(self, reader: Reader, behind: list[LogMessage], mark: Mark) -> AsyncGenerator[bytes]:
-        """Answer what the tail has and then what the hub offers, until the reader has lagged or the stream is over."""
+        """Return what the tail has and then what the hub offers, until the reader has lagged or the stream is over."""
         async with aclosing(self._told(behind, mark)) as told:
             async for chunk in told:
                 yield chunk
@@ -114,7 +114,7 @@ class Stream:
                 yield reader.last
 
     async def _told(self, messages: Iterable[LogMessage], mark: Mark) -> AsyncGenerator[bytes]:
-        """Answer what messages say behind a mark, in pieces: a write costs more than an event."""
+        """Return what messages say behind a mark, in pieces: a write costs more than an event."""
         chunk = bytearray()
         for message in messages:
             told = list(happenings(message))
@@ -132,12 +132,12 @@ class Stream:
         if chunk:
             yield bytes(chunk)
 
-    def _in_doubt(self, told: Iterable[Happening], mark: Mark) -> Iterator[Happening]:
-        """Answer the events behind a mark of which the selection asks what their jobs are."""
+    def _in_doubt(self, told: Iterable[StreamEvent], mark: Mark) -> Iterator[StreamEvent]:
+        """Return the events behind a mark of which the selection asks what their jobs are."""
         return (one for one in told if not mark.has_seen(one.partition, one.place) and self._selection.doubts(one))
 
     async def _patiently(self, work: Coroutine[Any, Any, None], chunk: bytearray, mark: Mark) -> AsyncGenerator[bytes]:
-        """Work until it is done or the process stops; answer what waits to be sent meanwhile, and signs of life."""
+        """Work until it is done or the process stops; return what waits to be sent meanwhile, and signs of life."""
         tasks = [asyncio.create_task(one) for one in (work, self._hub.closing.wait())]
         try:
             while not (await asyncio.wait(tasks, timeout=self._feed.heartbeat_seconds, return_when=FIRST_COMPLETED))[0]:
@@ -146,15 +146,15 @@ class Stream:
             if tasks[0].done():
                 tasks[0].result()
         finally:
-            await ended(tasks)
+            await cancel_and_wait(tasks)
 
     def _beat(self, mark: Mark) -> bytes:
-        """Answer a block that is no event, and what there is to say why none comes."""
+        """Return a block that is no event, and what there is to say why none comes."""
         trouble = self._informed.jobs.trouble if self._informed else ""
         return _beat(mark) + (notice("delayed", _DELAYED + trouble) if trouble else b"")
 
     def _mark_behind(self, reader: Reader, mark: Mark) -> Mark:
-        """Answer the mark behind the last block that a reader took, or the given one when it took none."""
+        """Return the mark behind the last block that a reader took, or the given one when it took none."""
         if not reader.last:
             return mark
         text = reader.last.partition(b"\n")[0].removeprefix(b"id: ").decode()
@@ -170,12 +170,12 @@ async def _woken(wake: asyncio.Event, within: float) -> bool:
 
 
 def _beat(mark: Mark) -> bytes:
-    """Answer a block that is no event, and tells the reader how far it has come."""
+    """Return a block that is no event, and tells the reader how far it has come."""
     return b"id: %b\n:\n\n" % mark.text.encode()
 
 
 def notice(kind: str, message: str) -> bytes:
-    """Answer an event of the stream's own, which is no fact of the log."""
+    """Return an event of the stream's own, which is no fact of the log."""
     return b"event: %b\ndata: %b\n\n" % (kind.encode(), to_json({"event": kind, "message": message}))
 
 

@@ -43,16 +43,16 @@ class KnownJob:
         return cls(UUID(job), json_codec.decode(facts))
 
     def held(self, field: str) -> Any:
-        """Answer what stands in a field, None when nothing does."""
+        """Return what stands in a field, None when nothing does."""
         return self.id if field == "id" else self.document.get(field)
 
     def related(self, _collection: str) -> Iterable[Item]:
-        """Answer nothing: whatever belongs to a job changes."""
+        """Return nothing: whatever belongs to a job changes."""
         return ()
 
 
 @dataclass(slots=True)
-class Happening:
+class StreamEvent:
     """An event and where it stands; ``document`` is its wire form, also of a kind that only later versions know.
 
     To conditions it is an item of the collection ``EVENTS``; a field that holds what it should not holds nothing. What
@@ -72,7 +72,7 @@ class Happening:
 
     @property
     def knows_job(self) -> bool:
-        """Answer whether it was told what its job is, or that there is none."""
+        """Return whether it was told what its job is, or that there is none."""
         return self._jobs is not None
 
     def learn(self, job: KnownJob | None) -> None:
@@ -80,11 +80,11 @@ class Happening:
         self._jobs = () if job is None else (job,)
 
     def block(self, mark: str) -> bytes:
-        """Answer the event as a stream tells it to a reader that has come to ``mark``."""
+        """Return the event as a stream tells it to a reader that has come to ``mark``."""
         return b"id: %b\n%b" % (mark.encode(), self._told())
 
     def block_of_partition(self) -> bytes:
-        """Answer it for readers of one job, whose mark has no other partition."""
+        """Return it for readers of one job, whose mark has no other partition."""
         if not self._own:
             place = self.place
             seen = "" if place.seen == WHOLE else f".{place.seen}"
@@ -92,13 +92,13 @@ class Happening:
         return self._own
 
     def may_meet(self, wanted: EventFilter) -> bool:
-        """Answer whether it meets what a filter asks of the event alone."""
+        """Return whether it meets what a filter asks of the event alone."""
         if wanted.text not in self._met:
             self._met[wanted.text] = meets(self, wanted.own)
         return self._met[wanted.text]
 
     def meets(self, wanted: EventFilter) -> bool:
-        """Answer whether it meets the conditions of a filter; those of the job can be decided once that is known."""
+        """Return whether it meets the conditions of a filter; those of the job can be decided once that is known."""
         if not wanted.of_job or not self.may_meet(wanted):
             return self.may_meet(wanted)
         if wanted.text not in self._met_by_job:
@@ -106,7 +106,7 @@ class Happening:
         return self._met_by_job[wanted.text]
 
     def held(self, field: str) -> Any:
-        """Answer what stands in a field of the event, None when nothing does."""
+        """Return what stands in a field of the event, None when nothing does."""
         match field:
             case "event":
                 return self.kind
@@ -120,7 +120,7 @@ class Happening:
         return value if type(value) in _FITTING.get(EVENTS.fields[field].kind, (type(value),)) else None
 
     def related(self, _collection: str) -> Iterable[Item]:
-        """Answer its job, nothing when there is none."""
+        """Return its job, nothing when there is none."""
         if self._jobs is None:
             raise LookupError(f"nobody has found out yet what job {self.job} is")
         return self._jobs
@@ -131,7 +131,7 @@ class Happening:
         return self._body
 
 
-def happenings(message: LogMessage) -> Iterator[Happening]:
+def happenings(message: LogMessage) -> Iterator[StreamEvent]:
     """Read a message of the events topic; what is no event is passed over, the projector puts it aside."""
     documents = _decoded(message)
     for number, document in enumerate(documents, 1):
@@ -141,7 +141,7 @@ def happenings(message: LogMessage) -> Iterator[Happening]:
         except (KeyError, TypeError):
             continue
         if isinstance(job, str) and isinstance(kind, str) and kind.isidentifier():
-            yield Happening(message.partition, place, job, kind, document)
+            yield StreamEvent(message.partition, place, job, kind, document)
 
 
 _FITTING: dict[Kind, tuple[type, ...]] = {Kind.INTEGER: (int,), Kind.TEXT: (str,)}

@@ -64,7 +64,7 @@ class Api:
         self._endpoints = {(one.request.API_KEY, one.request.API_VERSION): one for one in endpoints}
 
     async def answer(self, question: Question) -> bytes | None:
-        """Answer a request with a frame, None when no answer is expected.
+        """Return a request with a frame, None when no answer is expected.
 
         Raises:
             WireError: nothing here answers such a request.

@@ -100,7 +100,7 @@ def is_intact(batch: Buffer, crc: int) -> bool:
 
 
 def received(batch: Buffer) -> Header:
-    """Check the batch that a producer sent for one partition, and answer its header.
+    """Check the batch that a producer sent for one partition, and return its header.
 
     Raises:
         UnsupportedForMessageFormatError: it has an older format.
@@ -120,7 +120,7 @@ def received(batch: Buffer) -> Header:
 
 
 def placed(batch: Buffer, header: Header, offset: int, append_time: int | None) -> bytearray:
-    """Answer the batch as the log keeps it: from ``offset`` on and, if given, with the time of its arrival."""
+    """Return the batch as the log keeps it: from ``offset`` on and, if given, with the time of its arrival."""
     kept = bytearray(batch)
     _PLACE.pack_into(kept, 0, offset, header.length, _LEADER_EPOCH)
     if append_time is not None:
@@ -146,7 +146,7 @@ def records(batch: Buffer) -> list[Record]:
 
 
 def with_records(header: Header, kept: list[Record]) -> bytearray:
-    """Answer the batch with only these of its records, at their offsets; its own range of offsets stays."""
+    """Return the batch with only these of its records, at their offsets; its own range of offsets stays."""
     builder = DefaultRecordBatchBuilder(
         magic=_MAGIC,
         compression_type=header.attributes & _CODEC,

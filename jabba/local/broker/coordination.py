@@ -115,7 +115,7 @@ class Coordination:
         return self._memberships.group(name)
 
     def _tell(self, name: str, what: Any) -> int:
-        """Tell a group something; answer the code of its error, 0 for none."""
+        """Tell a group something; return the code of its error, 0 for none."""
         try:
             what(self._group(name))
         except BrokerResponseError as error:

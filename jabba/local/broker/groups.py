@@ -57,7 +57,7 @@ class Group:
         return group
 
     def as_json(self) -> dict[str, Any]:
-        """Answer a settled group, for a file."""
+        """Return a settled group, for a file."""
         members = [member.as_json() for member in self._members.values()]
         return {"generation": self.generation, "leader": self._leader, "protocol": self._protocol, "members": members}
 
@@ -140,7 +140,7 @@ class Group:
             raise RebalanceInProgressError
 
     def deadline(self) -> float | None:
-        """Answer the moment on the monotonic clock at which something expires, None when nothing does."""
+        """Return the moment on the monotonic clock at which something expires, None when nothing does."""
         moments = [member.expires for member in self._silent()]
         if self.state in (State.JOINING, State.SYNCING):
             moments.append(self._round_ends)
@@ -205,7 +205,7 @@ class Group:
             member.tell_joined(self._joined(member))
 
     def _elected_protocol(self) -> str:
-        """Answer the protocol that most members like best of those that all have."""
+        """Return the protocol that most members like best of those that all have."""
         members = self._members.values()
         shared = set.intersection(*(set(member.protocols) for member in members))
         votes = Counter(next(name for name in member.protocols if name in shared) for member in members)

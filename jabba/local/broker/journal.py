@@ -26,7 +26,7 @@ class Journal:
         return self._appended > _OUTDATED_BYTES
 
     def load(self) -> Iterator[Any]:
-        """Answer what was written, in order, up to a line that the broker died over."""
+        """Return what was written, in order, up to a line that the broker died over."""
         if not self._path.exists():
             return
         for line in self._path.read_bytes().splitlines(keepends=True):
@@ -58,7 +58,7 @@ class Journal:
         self._appended = 0
 
     def unsynced(self) -> list[int]:
-        """Answer the file's descriptor if it was written to since the last call, the caller's to sync and to close."""
+        """Return the file's descriptor if it was written to since the last call, the caller's to sync and to close."""
         written, self._written = self._written, False
         return [os.dup(self._file)] if written and self._file is not None else []
 

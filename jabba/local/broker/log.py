@@ -94,7 +94,7 @@ class PartitionLog:
         return b""
 
     def find_since(self, timestamp: int) -> tuple[int, int] | None:
-        """Answer offset and time of the first record of that time or later, None when there is none."""
+        """Return offset and time of the first record of that time or later, None when there is none."""
         for segment in self._segments:
             if (found := segment.first_since(timestamp)) is not None:
                 all_records = records(found)
@@ -135,7 +135,7 @@ class PartitionLog:
         self.dirty_from = compacted.next_offset
 
     def unsynced(self) -> list[int]:
-        """Answer descriptors of the files written to since the last call, the caller's to sync and to close."""
+        """Return descriptors of the files written to since the last call, the caller's to sync and to close."""
         if not self._written:
             return []
         self._written = False

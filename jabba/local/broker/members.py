@@ -68,13 +68,13 @@ class Member:
         return cls(document["id"], application, expires, b64decode(document["share"]))
 
     def as_json(self) -> dict[str, Any]:
-        """Answer who it is and what it reads, for a file."""
+        """Return who it is and what it reads, for a file."""
         protocols = [(name, b64encode(wishes).decode()) for name, wishes in self.application.protocols]
         application = asdict(self.application) | {"protocols": protocols}
         return {"id": self.id, "application": application, "share": b64encode(self.share).decode()}
 
     def wishes(self, protocol: str) -> bytes:
-        """Answer what it wants in this protocol."""
+        """Return what it wants in this protocol."""
         return dict(self.application.protocols)[protocol]
 
     @property
@@ -88,13 +88,13 @@ class Member:
         return [name for name, _ in self.application.protocols]
 
     def tell_joined(self, joined: Joined) -> None:
-        """Answer its join."""
+        """Return its join."""
         reply, self.joining = self.joining, None
         if reply is not None and not reply.done():
             reply.set_result(joined)
 
     def tell_share(self) -> None:
-        """Answer its sync, if it waits for that."""
+        """Return its sync, if it waits for that."""
         reply, self.syncing = self.syncing, None
         if reply is not None and not reply.done():
             reply.set_result(self.share)

@@ -26,7 +26,7 @@ class Memberships:
         return list(self._groups)
 
     def group(self, name: str) -> Group:
-        """Answer the group of this name."""
+        """Return the group of this name."""
         if name not in self._groups:
             self._groups[name] = Group(self._clock)
         return self._groups[name]
@@ -43,7 +43,7 @@ class Memberships:
             self._journal.rewrite(self._settled.items())
 
     def unsynced(self) -> list[int]:
-        """Answer descriptors of the files written to since the last call, the caller's to sync and to close."""
+        """Return descriptors of the files written to since the last call, the caller's to sync and to close."""
         return self._journal.unsynced()
 
     def close(self) -> None:

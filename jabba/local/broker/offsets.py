@@ -33,11 +33,11 @@ class Offsets:
             self._journal.rewrite(self._documents())
 
     def of_group(self, group: str) -> dict[tuple[str, int], Committed]:
-        """Answer all offsets of a group."""
+        """Return all offsets of a group."""
         return self._groups.get(group, {})
 
     def unsynced(self) -> list[int]:
-        """Answer descriptors of the files written to since the last call, the caller's to sync and to close."""
+        """Return descriptors of the files written to since the last call, the caller's to sync and to close."""
         return self._journal.unsynced()
 
     def close(self) -> None:

@@ -14,13 +14,13 @@ class ProducerIds:
         self._journal.rewrite([self._next - 1])
 
     def take(self) -> int:
-        """Answer a new id."""
+        """Return a new id."""
         self._journal.append(self._next)
         self._next += 1
         return self._next - 1
 
     def unsynced(self) -> list[int]:
-        """Answer descriptors of the files written to since the last call, the caller's to sync and to close."""
+        """Return descriptors of the files written to since the last call, the caller's to sync and to close."""
         return self._journal.unsynced()
 
     def close(self) -> None:

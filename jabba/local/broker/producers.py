@@ -39,7 +39,7 @@ class Producers:
         self._known: dict[int, _Producer] = {}
 
     def find_repeated(self, header: Header) -> Kept | None:
-        """Answer where this very batch was kept before, None when it is the next one of its producer.
+        """Return where this very batch was kept before, None when it is the next one of its producer.
 
         Raises:
             InvalidProducerEpoch: a newer producer has taken over.

@@ -47,18 +47,18 @@ class Segment:
 
     @classmethod
     def create(cls, directory: Path, base_offset: int) -> Self:
-        """Answer a segment with a new file."""
+        """Return a segment with a new file."""
         segment = cls(directory, base_offset)
         segment._opened()
         return segment
 
     @staticmethod
     def base_offsets(directory: Path) -> list[int]:
-        """Answer the first offsets of the segments in a directory, in order."""
+        """Return the first offsets of the segments in a directory, in order."""
         return sorted(int(path.stem) for path in directory.glob(f"*{_SUFFIX}"))
 
     def load(self, *, check: bool) -> Iterator[Header]:
-        """Index what the file holds and answer its headers.
+        """Index what the file holds and return its headers.
 
         With ``check`` the checksums are computed as well, and whatever follows the last batch that is whole is cut
         off: the broker died while it wrote it, and acknowledged it to nobody.
@@ -98,13 +98,13 @@ class Segment:
         return self._read(position, min(max(limit, header.size), self.size - position))
 
     def batches(self) -> Iterator[tuple[Header, bytes]]:
-        """Answer all batches in order."""
+        """Return all batches in order."""
         with self._content() as content:
             for position, header in whole_headers(content):
                 yield header, content[position : position + header.size]
 
     def first_since(self, timestamp: int) -> bytes | None:
-        """Answer the first batch with a record of that time or later, in milliseconds since the epoch."""
+        """Return the first batch with a record of that time or later, in milliseconds since the epoch."""
         if self.max_timestamp < timestamp:
             return None
         entry = max(bisect_left(self._max_timestamps, timestamp) - 1, 0)
@@ -114,11 +114,11 @@ class Segment:
         return self._read(position, header.size) if header else None
 
     def duplicate(self) -> int | None:
-        """Answer another descriptor of the open file, the caller's to close; None when it is not open."""
+        """Return another descriptor of the open file, the caller's to close; None when it is not open."""
         return None if self._file is None else os.dup(self._file)
 
     def release(self) -> int | None:
-        """Answer the descriptor of the open file, the caller's to close now; the segment can still be read."""
+        """Return the descriptor of the open file, the caller's to close now; the segment can still be read."""
         released, self._file = self._file, None
         return released
 

@@ -41,12 +41,12 @@ class Topics:
         return list(self._logs)
 
     def logs(self) -> Iterator[PartitionLog]:
-        """Answer the logs of all partitions."""
+        """Return the logs of all partitions."""
         for logs in self._logs.values():
             yield from logs
 
     def partitions(self, name: str) -> int:
-        """Answer how many partitions a topic has.
+        """Return how many partitions a topic has.
 
         Raises:
             UnknownTopicOrPartitionError: there is no such topic.
@@ -54,7 +54,7 @@ class Topics:
         return len(self._logs_of(name))
 
     def log(self, name: str, partition: int) -> PartitionLog:
-        """Answer the log of a partition.
+        """Return the log of a partition.
 
         Raises:
             UnknownTopicOrPartitionError: there is no such topic or partition.
@@ -65,7 +65,7 @@ class Topics:
         return logs[partition]
 
     def overrides(self, name: str) -> dict[str, str]:
-        """Answer what was configured for a topic itself.
+        """Return what was configured for a topic itself.
 
         Raises:
             UnknownTopicOrPartitionError: there is no such topic.
@@ -109,7 +109,7 @@ class Topics:
             self._open(name, len(logs), dict(overrides))
 
     def unsynced(self) -> list[int]:
-        """Answer descriptors of the files written to since the last call, the caller's to sync and to close."""
+        """Return descriptors of the files written to since the last call, the caller's to sync and to close."""
         return [*self._journal.unsynced(), *(descriptor for log in self.logs() for descriptor in log.unsynced())]
 
     def close(self) -> None:

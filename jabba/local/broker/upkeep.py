@@ -20,7 +20,7 @@ class Store(Protocol):
     """Something that writes files."""
 
     def unsynced(self) -> list[int]:
-        """Answer descriptors of the files written to since the last call, the caller's to sync and to close."""
+        """Return descriptors of the files written to since the last call, the caller's to sync and to close."""
         ...
 
 

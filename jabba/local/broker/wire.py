@@ -30,7 +30,7 @@ class Question(NamedTuple):
 
 
 async def receive(reader: asyncio.StreamReader) -> Question | None:
-    """Wait for a request; answer None when the client is gone.
+    """Wait for a request; return None when the client is gone.
 
     Raises:
         WireError: it is none.
@@ -63,6 +63,6 @@ def read_body(question: Question, kind: type[Any]) -> Any:
 
 
 def framed(question: Question, answer: Any) -> bytes:
-    """Answer the frame that answers a request."""
+    """Return the frame that answers a request."""
     body = answer.encode()
     return b"".join((_LENGTH.pack(_CORRELATION.size + len(body)), _CORRELATION.pack(question.correlation_id), body))

@@ -47,12 +47,12 @@ class Keeping:
         self._given = {"since": since / 1000, "oldest": str(UUID(int=before << _BITS_BEHIND_TIME))}
 
     async def count(self, database: Database) -> int:
-        """Answer how many jobs there are to be copied."""
+        """Return how many jobs there are to be copied."""
         counting = select(func.count().label("jobs")).select_from(self._jobs).where(_is_older(self._jobs))
         return int((await database.fetch(counting, self._given))[0]["jobs"])
 
     async def copy(self, database: Database, tell: Callable[[int], None]) -> int:
-        """Copy them, and answer how many they were.
+        """Copy them, and return how many they were.
 
         A job and its tasks are copied as they are at one moment: what is counted of them fits together, and what the
         log says of them later is added to it once.
@@ -70,13 +70,13 @@ class Keeping:
             tell(copied)
 
     async def only_live(self, database: Database) -> list[UUID]:
-        """Answer some of the jobs that the live projection has, and the new one has not."""
+        """Return some of the jobs that the live projection has, and the new one has not."""
         new = exists().where(self._new_jobs.c.id == self._jobs.c.id)
         missing = select(self._jobs.c.id).where(~new, self._jobs.c.meta.is_not(None)).order_by(self._jobs.c.id)
         return [UUID(str(row["id"])) for row in await database.fetch(missing.limit(_MISSING))]
 
     async def missing(self, database: Database, wanted: Sequence[UUID]) -> list[UUID]:
-        """Answer those of these jobs that the new projection does not have."""
+        """Return those of these jobs that the new projection does not have."""
         ids = cast(bindparam("ids", type_=ARRAY(Text)), ARRAY(Uuid))
         found = await database.fetch(
             select(self._new_jobs.c.id).where(self._new_jobs.c.id == func.any(ids)),

@@ -145,7 +145,7 @@ class Rebuild:
         return keeping, kept
 
     def _first_ends(self, ends: Offsets) -> Offsets:
-        """Answer the offsets behind the first message of each partition."""
+        """Return the offsets behind the first message of each partition."""
         return {place: min(end, self._replay.beginnings[place] + 1) for place, end in ends.items()}
 
     async def _come_close(self) -> None:

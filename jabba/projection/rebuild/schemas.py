@@ -34,17 +34,17 @@ async def take_turn(database: Database) -> None:
 
 
 async def has_turn(database: Database) -> bool:
-    """Answer whether the connection is still the one that has the turn."""
+    """Return whether the connection is still the one that has the turn."""
     return bool(await database.fetch(_HAS_TURN))
 
 
 async def live_schema(database: Database) -> str:
-    """Answer where the projection is."""
+    """Return where the projection is."""
     return str((await database.fetch(_LIVE))[0]["name"])
 
 
 async def left_over(database: Database) -> list[str]:
-    """Answer the schemas of rebuilds that did not come to an end."""
+    """Return the schemas of rebuilds that did not come to an end."""
     found = await database.fetch(_SCHEMAS, {"names": [f"{PREFIX}%", f"{REPLACED}%"]})
     return [row["name"] for row in found]
 

@@ -45,7 +45,7 @@ class Swapping:
 
     @staticmethod
     def analysing(schema: str) -> Iterator[TextClause]:
-        """Answer the statements that tell the planner about the new tables."""
+        """Return the statements that tell the planner about the new tables."""
         for table in schemas.TABLES:
             yield text(f"ANALYZE {schemas.qualified(schema, table)}")
 

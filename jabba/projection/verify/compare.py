@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from jabba.jobs.lifecycle import FINAL
 from jabba.projection.reference import Row
-from jabba.projection.statements import HAPPENED, SPECIFIED, TOLD_BY_SLICES
+from jabba.projection.statements import EVENT_COLUMNS, SLICE_COLUMNS, SPEC_COLUMNS
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _THERE, _MISSING = "there", "missing"
@@ -40,31 +40,31 @@ class JobRows:
 
 
 def differences(job: UUID, log: JobRows, live: JobRows) -> Iterator[Difference]:
-    """Answer how a job's rows differ from what all of its messages amount to."""
+    """Return how a job's rows differ from what all of its messages amount to."""
     yield from _different(job, None, log.job, live.job)
     for index in sorted(log.tasks.keys() | live.tasks.keys()):
         yield from _different(job, index, log.tasks.get(index), live.tasks.get(index))
 
 
 def contradictions(job: UUID, log: JobRows, live: JobRows) -> Iterator[Difference]:
-    """Answer what the rows say against some of a job's messages, when its first ones are no longer known.
+    """Return what the rows say against some of a job's messages, when its first ones are no longer known.
 
     A job without a row is none: old ones may have been deleted.
     """
     if live.job is None or log.job is None:
         return
-    yield from _told(job, None, TOLD_BY_SLICES, log.job, live.job)
+    yield from _told(job, None, SLICE_COLUMNS, log.job, live.job)
     for index, told in sorted(log.tasks.items()):
         found = live.tasks.get(index)
         if found is None:
             yield Difference(job, index, "row", _THERE, _MISSING)
         else:
-            yield from _told(job, index, SPECIFIED, told, found)
+            yield from _told(job, index, SPEC_COLUMNS, told, found)
             yield from _contradicted(job, index, told, found)
 
 
 def was_dropped(log: JobRows, live: JobRows, before: float) -> bool:
-    """Answer whether a job is gone from PostgreSQL as are all that came before a moment (ms) and have ended."""
+    """Return whether a job is gone from PostgreSQL as are all that came before a moment (ms) and have ended."""
     return live == JobRows() and log.job is not None and log.job["ended_at"] is not None and _came(log.job) < before
 
 
@@ -75,7 +75,7 @@ def _came(job: Row) -> float:
 def _contradicted(job: UUID, index: int, told: Row, found: Row) -> Iterator[Difference]:
     """Compare what happened to a task, unless something else happened that the log no longer has."""
     if _version(told) == _version(found):
-        yield from _compared(job, index, HAPPENED, told, found)
+        yield from _compared(job, index, EVENT_COLUMNS, told, found)
     elif _version(told) > _version(found) and found["status"] not in FINAL:
         yield Difference(job, index, "status", as_json(told["status"]), found["status"])
 
@@ -105,7 +105,7 @@ def _compared(job: UUID, index: int | None, columns: Iterable[str], log: Row, li
 
 
 def as_json(value: Any) -> Any:
-    """Answer a value as the log has it: moments in milliseconds, models as maps."""
+    """Return a value as the log has it: moments in milliseconds, models as maps."""
     if isinstance(value, datetime):
         return round((value - _EPOCH) / timedelta(milliseconds=1), 3)
     if isinstance(value, BaseModel):
@@ -114,7 +114,7 @@ def as_json(value: Any) -> Any:
 
 
 def same(left: Any, right: Any) -> bool:
-    """Answer whether two JSON values are the same to PostgreSQL: it has one kind of numbers and no order of keys."""
+    """Return whether two JSON values are the same to PostgreSQL: it has one kind of numbers and no order of keys."""
     if isinstance(left, Mapping):
         return isinstance(right, Mapping) and left.keys() == right.keys() and _all_same(left, right, left)
     if isinstance(left, list):

@@ -46,7 +46,7 @@ def entries(message: Message, *, are_events: bool) -> Iterator[Entry]:
 
 
 def account(job: UUID, said: Iterable[Entry], digest: str | None) -> Account:
-    """Answer what entries about a job amount to.
+    """Return what entries about a job amount to.
 
     ``digest`` is that of the submission which the projection knows under this id; slices of any other are refused, as
     the projector refuses them. So is whatever PostgreSQL cannot store.

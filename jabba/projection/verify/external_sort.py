@@ -73,7 +73,7 @@ class Ledger:
             self._write()
 
     def by_job(self) -> Iterator[tuple[UUID, list[Entry]]]:
-        """Answer each job with its entries. May be asked again, and after more was added; not while it is read."""
+        """Return each job with its entries. May be asked again, and after more was added; not while it is read."""
         self._write()
         for job, entries in groupby(_merged(self._parts), _BY_JOB):
             yield UUID(bytes=job), list(entries)

@@ -32,7 +32,7 @@ class Beginning:
         return cls(max(since), any(replay.beginnings.values()))
 
     def has_all_of(self, log: Account, live: JobRows) -> bool:
-        """Answer whether the log has everything about a job, as far as it has anything."""
+        """Return whether the log has everything about a job, as far as it has anything."""
         times = [as_json(row["inserted_at"]) for row in (log.rows.job, live.job) if row is not None]
         known = log.complete or live.job is not None or not self.deleted
         return known and all(at > self.since for at in times)

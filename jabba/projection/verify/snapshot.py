@@ -20,24 +20,24 @@ class Snapshot:
         self._transaction = transaction
 
     async def offsets(self, topics: Iterable[str]) -> Offsets:
-        """Answer per topic and partition the offset of the first message that was not projected."""
+        """Return per topic and partition the offset of the first message that was not projected."""
         found = await self._transaction.execute(_OFFSETS, {"topics": list(topics)})
         return {(row["topic"], row["partition"]): row["next_offset"] for row in found}
 
     async def jobs(self, ids: Iterable[UUID]) -> dict[UUID, Row]:
-        """Answer the rows of those of these jobs that have one."""
+        """Return the rows of those of these jobs that have one."""
         found = await self._transaction.execute(_JOBS, {"ids": [str(job) for job in ids]})
         return {_uuid(row["id"]): row for row in found}
 
     async def tasks(self, ids: Iterable[UUID]) -> dict[UUID, dict[int, Row]]:
-        """Answer the rows of the tasks of these jobs, by position."""
+        """Return the rows of the tasks of these jobs, by position."""
         answer: dict[UUID, dict[int, Row]] = {}
         for row in await self._transaction.execute(_TASKS, {"ids": [str(job) for job in ids]}):
             answer.setdefault(_uuid(row["job_id"]), {})[row["position"]] = row
         return answer
 
     async def strangers(self, after: UUID, last: UUID, since: float, known: Iterable[UUID]) -> list[UUID]:
-        """Answer some jobs, the first behind ``after`` and up to ``last``, that are none of the ``known`` ones.
+        """Return some jobs, the first behind ``after`` and up to ``last``, that are none of the ``known`` ones.
 
         Only those count that were inserted after ``since``, in seconds since the epoch. One may have tasks alone.
         """

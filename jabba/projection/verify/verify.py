@@ -51,7 +51,7 @@ class Report:
     waiting: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """Answer the counts, for programs."""
+        """Return the counts, for programs."""
         names = ("messages", "jobs", "jobs_in_part", "tasks", "differences", "differences_in_part")
         waiting = [[topic, partition, count] for (topic, partition), count in sorted(self.waiting.items())]
         return {name: getattr(self, name) for name in names} | {
@@ -144,7 +144,7 @@ class Verification:
         return report
 
     async def _chunks(self, snapshot: Snapshot, beginning: Beginning, only: set[UUID] | None) -> AsyncIterator[Chunk]:
-        """Answer all jobs of the log by id, and between them those that only PostgreSQL knows."""
+        """Return all jobs of the log by id, and between them those that only PostgreSQL knows."""
         last = _LOWEST_ID
         for chunk in _cut(self._ledger, only):
             yield chunk
@@ -208,7 +208,7 @@ def _waiting(ends: Offsets, reached: Offsets) -> dict[tuple[str, int], int]:
 
 
 def _cut(ledger: Ledger, only: set[UUID] | None) -> Iterator[Chunk]:
-    """Answer the jobs of a ledger, some at a time."""
+    """Return the jobs of a ledger, some at a time."""
     chunk: Chunk = {}
     size = 0
     for job, said in ledger.by_job():

@@ -41,7 +41,7 @@ async def admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
 
 @pytest.fixture
 def make_topic(bootstrap: str, admin: AIOKafkaAdminClient) -> MakeTopic:
-    """Create a topic of a new name with so many partitions and this configuration; answer its name."""
+    """Create a topic of a new name with so many partitions and this configuration; return its name."""
 
     async def make(partitions: int = 1, **config: str) -> str:
         name = f"topic-{uuid4().hex}"

@@ -15,7 +15,7 @@ SESSION_MS = 6000
 
 
 def member(bootstrap: str, topic: str, session_ms: int = SESSION_MS, **options: Any) -> AIOKafkaConsumer:
-    """Answer a member, not yet started, of the group that reads ``topic``."""
+    """Return a member, not yet started, of the group that reads ``topic``."""
     return AIOKafkaConsumer(
         topic,
         bootstrap_servers=bootstrap,
@@ -30,7 +30,7 @@ def member(bootstrap: str, topic: str, session_ms: int = SESSION_MS, **options: 
 
 
 def member_process(bootstrap: str, topic: str, log: Path, session_ms: int = SESSION_MS) -> ChildProcess:
-    """Answer a member that can be killed; it writes ``reads N`` when it has N partitions."""
+    """Return a member that can be killed; it writes ``reads N`` when it has N partitions."""
     program = [sys.executable, "-m", __name__, bootstrap, topic, str(session_ms)]
     return ChildProcess("member", program, environment=os.environ, log=log)
 

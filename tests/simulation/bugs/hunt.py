@@ -40,7 +40,7 @@ class Hunt:
         self._hunters.shutdown(cancel_futures=True)
 
     def find(self, bug: Bug) -> Finding | None:
-        """Answer what finds a bug: the seed that did so before, else the first of all; None if there is none."""
+        """Return what finds a bug: the seed that did so before, else the first of all; None if there is none."""
         for seeds in self._portions(bug):
             found = [one for one in self._hunters.map(_try, repeat(bug.name), seeds) if one is not None]
             if found:

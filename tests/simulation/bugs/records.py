@@ -67,13 +67,13 @@ def forgets_markers_above_the_committed_offset() -> list[Patch]:
 
 @bug("A lane that has ended leaves no marker", found_by=4)
 def leaves_no_marker() -> list[Patch]:
-    settle = Lane._settle
+    settle = Lane._finish
 
     async def settle_without(self: Lane) -> None:
         await settle(self)
         await self._store.delete(self._name.key)
 
-    return [(Lane, "_settle", settle_without)]
+    return [(Lane, "_finish", settle_without)]
 
 
 @bug("An adoption overwrites the marker of a lane that has ended meanwhile", found_by=32)

@@ -4,7 +4,7 @@ from uuid import UUID
 import pytest
 
 from agents.hanging import Hanging
-from jabba.callbacks.places import Held, Places
+from jabba.callbacks.places import Capacity, Held
 
 
 @dataclass
@@ -15,7 +15,7 @@ class World:
 
 
 def hanging(world: World, places: int = 2) -> Hanging:
-    kind = Places("threads", places, lambda: world.held, lambda: world.waiting)
+    kind = Capacity("threads", places, lambda: world.held, lambda: world.waiting)
     return Hanging([kind], 10.0, lambda: world.now)
 
 

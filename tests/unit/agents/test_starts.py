@@ -6,46 +6,46 @@ from faust.types import TP
 
 from agents.starts import Found, is_another_log, start_of
 from jabba.engine.offsets import Start
-from jabba.kafka.committed_offsets import Known, known_of, marked
+from jabba.kafka.committed_offsets import CommittedOffset, decode_offset, marked
 
 PLACE = TP("tasks", 2)
 
 
 def test_what_is_committed_is_read_back() -> None:
-    assert known_of(marked(5, 1_700_000_000_000)) == Known(5, 1_700_000_000_000)
-    assert known_of(marked(5, 0)) == known_of(OffsetAndMetadata(5, "of somebody else")) == Known(5)
-    assert known_of(None) is None
-    assert known_of(OffsetAndMetadata(-1, "")) is None
+    assert decode_offset(marked(5, 1_700_000_000_000)) == CommittedOffset(5, 1_700_000_000_000)
+    assert decode_offset(marked(5, 0)) == decode_offset(OffsetAndMetadata(5, "of somebody else")) == CommittedOffset(5)
+    assert decode_offset(None) is None
+    assert decode_offset(OffsetAndMetadata(-1, "")) is None
 
 
 @pytest.mark.parametrize("found", [Found(0, 10), Found(0, 10, 10), Found(7, 12, 11), Found(11, 20, 15)])
 def test_a_log_that_goes_on_is_the_same(found: Found) -> None:
-    assert not is_another_log(Known(10, 77), found)
+    assert not is_another_log(CommittedOffset(10, 77), found)
 
 
 @pytest.mark.parametrize("found", [Found(0, 9), Found(0, 12, 3)])
 def test_one_that_ends_before_or_has_later_messages_before_is_another(found: Found) -> None:
-    assert is_another_log(Known(10, 77), found)
+    assert is_another_log(CommittedOffset(10, 77), found)
 
 
 def test_the_same_log_is_read_from_the_committed_offset(caplog: pytest.LogCaptureFixture) -> None:
-    assert start_of(PLACE, Known(10, 77), Found(3, 12, 11)) == Start(10, 12, 77)
+    assert start_of(PLACE, CommittedOffset(10, 77), Found(3, 12, 11)) == Start(10, 12, 77)
     assert caplog.text == ""
 
 
 @pytest.mark.parametrize(
     "known, found, offset",
     [
-        (Known(100, 77), Found(0, 3, 0), 0),
-        (Known(100, 77), Found(0, 93, 90), 90),
-        (Known(100, 77), Found(0, 90), 90),
-        (Known(2, 77), Found(0, 3, 0), 0),
-        (Known(100), Found(4, 90), 4),
+        (CommittedOffset(100, 77), Found(0, 3, 0), 0),
+        (CommittedOffset(100, 77), Found(0, 93, 90), 90),
+        (CommittedOffset(100, 77), Found(0, 90), 90),
+        (CommittedOffset(2, 77), Found(0, 3, 0), 0),
+        (CommittedOffset(100), Found(4, 90), 4),
     ],
     ids=["made anew", "cut", "cut and silent since", "made anew and longer", "without a time"],
 )
 def test_another_log_is_read_from_what_is_later(
-    known: Known, found: Found, offset: int, caplog: pytest.LogCaptureFixture
+    known: CommittedOffset, found: Found, offset: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert start_of(PLACE, known, found) == Start(offset, found.end, known.latest)
     (record,) = caplog.records
@@ -59,5 +59,5 @@ def test_a_partition_without_an_offset_is_read_from_its_beginning(caplog: pytest
 
 
 def test_what_retention_took_is_told_as_lost(caplog: pytest.LogCaptureFixture) -> None:
-    assert start_of(PLACE, Known(10, 77), Found(13, 20, 15)) == Start(13, 20, 77)
+    assert start_of(PLACE, CommittedOffset(10, 77), Found(13, 20, 15)) == Start(13, 20, 77)
     assert "tasks[2] begins at offset 13: the messages from 10 on are lost" in caplog.text

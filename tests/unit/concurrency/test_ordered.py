@@ -4,8 +4,8 @@ from contextlib import aclosing
 
 import pytest
 
-from jabba.concurrency.memory_budget import Room
-from jabba.concurrency.ordered import in_order
+from jabba.concurrency.memory_budget import MemoryBudget
+from jabba.concurrency.ordered import map_ordered
 
 
 async def numbers(count: int) -> AsyncIterator[int]:
@@ -13,16 +13,16 @@ async def numbers(count: int) -> AsyncIterator[int]:
         yield number
 
 
-async def results(count: int, work: Callable[[int], Awaitable[int]], room: Room) -> list[int]:
+async def results(count: int, work: Callable[[int], Awaitable[int]], room: MemoryBudget) -> list[int]:
     got: list[int] = []
     await gather_into(got, numbers(count), work, room)
     return got
 
 
 async def gather_into(
-    got: list[int], items: AsyncIterator[int], work: Callable[[int], Awaitable[int]], room: Room
+    got: list[int], items: AsyncIterator[int], work: Callable[[int], Awaitable[int]], room: MemoryBudget
 ) -> None:
-    async for batch in in_order(items, work, room=room, size=lambda _: 10):
+    async for batch in map_ordered(items, work, room=room, size=lambda _: 10):
         got += batch
 
 
@@ -42,12 +42,12 @@ class Work:
 
 
 async def test_results_have_the_order_of_their_items() -> None:
-    assert await results(100, Work(), Room(10, 1000)) == [2 * number for number in range(100)]
-    assert await results(0, Work(), Room(10, 1000)) == []
+    assert await results(100, Work(), MemoryBudget(10, 1000)) == [2 * number for number in range(100)]
+    assert await results(0, Work(), MemoryBudget(10, 1000)) == []
 
 
-@pytest.mark.parametrize("room", [Room(7, 10_000), Room(1000, 79)])
-async def test_no_more_is_under_way_than_there_is_room_for(room: Room) -> None:
+@pytest.mark.parametrize("room", [MemoryBudget(7, 10_000), MemoryBudget(1000, 79)])
+async def test_no_more_is_under_way_than_there_is_room_for(room: MemoryBudget) -> None:
     work = Work()
     await results(100, work, room)
     assert work.most == 7
@@ -57,13 +57,13 @@ async def test_no_more_is_under_way_than_there_is_room_for(room: Room) -> None:
 
 async def test_an_item_larger_than_the_room_is_worked_on_alone() -> None:
     work = Work()
-    await results(20, work, Room(100, 5))
+    await results(20, work, MemoryBudget(100, 5))
     assert work.most == 1
 
 
 async def test_who_takes_slowly_is_read_for_slowly() -> None:
     work = Work()
-    async with aclosing(in_order(numbers(1000), work, room=Room(10, 1000), size=lambda _: 1)) as flow:
+    async with aclosing(map_ordered(numbers(1000), work, room=MemoryBudget(10, 1000), size=lambda _: 1)) as flow:
         await anext(flow)
         await asyncio.sleep(0.05)
         assert work.begun == 10
@@ -76,7 +76,7 @@ async def test_what_goes_wrong_is_raised_in_its_turn() -> None:
 
     got: list[int] = []
     with pytest.raises(ZeroDivisionError):
-        await gather_into(got, numbers(100), fails_at_five, Room(10, 1000))
+        await gather_into(got, numbers(100), fails_at_five, MemoryBudget(10, 1000))
     assert got == [-1] * 5
 
     async def broken() -> AsyncIterator[int]:
@@ -86,12 +86,12 @@ async def test_what_goes_wrong_is_raised_in_its_turn() -> None:
 
     got.clear()
     with pytest.raises(ConnectionError):
-        await gather_into(got, broken(), Work(), Room(10, 1000))
+        await gather_into(got, broken(), Work(), MemoryBudget(10, 1000))
     assert got == [2, 4]
 
 
 async def test_who_stops_early_lets_what_is_under_way_end() -> None:
     work = Work()
-    async with aclosing(in_order(numbers(1000), work, room=Room(10, 1000), size=lambda _: 1)) as flow:
+    async with aclosing(map_ordered(numbers(1000), work, room=MemoryBudget(10, 1000), size=lambda _: 1)) as flow:
         await anext(flow)
     assert (work.running, work.begun) == (0, 10)

@@ -24,8 +24,8 @@ async def test_a_command_about_a_record_that_cannot_be_read_is_passed_over() -> 
     )
     await engine._owned[0].store.result().put(LaneName(bad.job, 0, 0).job_key, b"{")
 
-    engine.obey(Origin(0, 0, 1, 10), [bad])
-    engine.obey(Origin(0, 1, 1, 10), [good])
+    engine.apply(Origin(0, 0, 1, 10), [bad])
+    engine.apply(Origin(0, 1, 1, 10), [good])
 
     async def are_done() -> bool:
         return engine.committable_commands() == {0: 2}

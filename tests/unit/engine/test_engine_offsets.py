@@ -3,11 +3,11 @@
 import asyncio
 from uuid import uuid4
 
-from jabba.concurrency.memory_budget import Room
+from jabba.concurrency.memory_budget import MemoryBudget
 from jabba.engine.dedup_markers import Window
 from jabba.engine.engine import Engine, Origin
 from jabba.engine.gate import Gate
-from jabba.engine.lane import Shared
+from jabba.engine.lane import LaneContext
 from jabba.engine.offsets import Start
 from jabba.engine.policy import Policy
 from jabba.engine.records import LaneName, LaneRecord
@@ -38,8 +38,8 @@ async def test_a_partition_to_which_no_message_comes_forgets_what_is_below_the_c
     before = await table.log.taken(at_any_time)
     await before.put(below, LaneRecord("d", 4).marker(1.0).encode())
     await before.put(above, LaneRecord("d", 5).marker(1.0).encode())
-    shared = Shared(Gate(asyncio.Semaphore(10)), Events(), Runner(), 1000, 3, lambda: 100.0)
-    engine = Engine(table, shared, Room(10, 1000), Policy(window=Window(seconds=10.0)))
+    shared = LaneContext(Gate(asyncio.Semaphore(10)), Events(), Runner(), 1000, 3, lambda: 100.0)
+    engine = Engine(table, shared, MemoryBudget(10, 1000), Policy(window=Window(seconds=10.0)))
     engine.assign(1, [0])
     engine.open()
     await engine.loaded()

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from jabba.engine.gate import Gate, Retired
+from jabba.engine.gate import Gate, PartitionLost
 
 _LONG = 30.0
 
@@ -124,7 +124,7 @@ async def test_whoever_waits_for_a_partition_that_is_lost_is_told(gate: Gate) ->
     gate.retire()
     gate.close()
     for one in waiting:
-        with pytest.raises(Retired):
+        with pytest.raises(PartitionLost):
             await asyncio.wait_for(one, 5)
     assert not gate.writable
 

@@ -37,9 +37,9 @@ class Owner:
         self.absolved = 0
         loaded = asyncio.get_running_loop().create_future()
         loaded.set_result(store)
-        self.hand_over = HandOver(gate, loaded, self._absolve)
+        self.hand_over = HandOver(gate, loaded, self._clear_suspicion)
 
-    async def _absolve(self) -> None:
+    async def _clear_suspicion(self) -> None:
         self.absolved += 1
 
 

@@ -7,11 +7,11 @@ import pytest
 
 from jabba.callbacks.registry import TaskContext
 from jabba.callbacks.results import Answer, succeeded
-from jabba.concurrency.memory_budget import Room
+from jabba.concurrency.memory_budget import MemoryBudget
 from jabba.engine import lane
 from jabba.engine import partition as engine_partition
 from jabba.engine.gate import Gate
-from jabba.engine.lane import Shared
+from jabba.engine.lane import LaneContext
 from jabba.engine.partition import OwnedPartition
 from jabba.engine.policy import Policy
 from jabba.jobs import json_codec
@@ -79,8 +79,8 @@ async def test_an_event_after_a_stumble_has_a_higher_number_than_one_before(monk
         return Events.send(events, job, text)
 
     monkeypatch.setattr(events, "send", note)
-    shared = Shared(Gate(asyncio.Semaphore(1)), events, BreaksLate(), 1024, 3, lambda: 0.0)
-    partition = OwnedPartition(shared, Room(10, 1000), Policy(), print)
+    shared = LaneContext(Gate(asyncio.Semaphore(1)), events, BreaksLate(), 1024, 3, lambda: 0.0)
+    partition = OwnedPartition(shared, MemoryBudget(10, 1000), Policy(), print)
     partition.gate.open()
     await partition.loaded(await Log().taken(at_any_time))
     partition.start(tasks(1, Strategy.SEQUENTIAL), 0, 10)
@@ -92,7 +92,9 @@ async def test_an_event_after_a_stumble_has_a_higher_number_than_one_before(monk
 async def test_no_slot_is_lost_when_a_concurrent_lane_stumbles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_partition, "_FIRST_RETRY_SECONDS", 0.0)
     gate, runner = Gate(asyncio.Semaphore(SLOTS)), BrokenRunner(broken=4 * SLOTS)
-    partition = OwnedPartition(Shared(gate, Events(), runner, 1024, 3, lambda: 0.0), Room(10, 1000), Policy(), print)
+    partition = OwnedPartition(
+        LaneContext(gate, Events(), runner, 1024, 3, lambda: 0.0), MemoryBudget(10, 1000), Policy(), print
+    )
     partition.gate.open()
     await partition.loaded(await Log().taken(at_any_time))
     partition.start(tasks(4 * SLOTS, Strategy.CONCURRENT), 0, 10)

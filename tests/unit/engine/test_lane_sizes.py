@@ -8,10 +8,10 @@ import pytest
 
 from jabba.callbacks.registry import TaskContext
 from jabba.callbacks.results import Answer, succeeded
-from jabba.concurrency.memory_budget import Room
+from jabba.concurrency.memory_budget import MemoryBudget
 from jabba.engine.changelog import Store
 from jabba.engine.gate import Gate
-from jabba.engine.lane import Lane, Shared
+from jabba.engine.lane import Lane, LaneContext
 from jabba.engine.partition import OwnedPartition
 from jabba.engine.policy import Policy
 from jabba.engine.records import LaneName, LaneRecord
@@ -73,10 +73,10 @@ def slice_of(*sizes: int, strategy: Strategy = Strategy.SEQUENTIAL) -> Slice:
     )
 
 
-def shared_of(events: Events, runner: Sized) -> Shared:
+def shared_of(events: Events, runner: Sized) -> LaneContext:
     gate = Gate(asyncio.Semaphore(1000))
     gate.open()
-    return Shared(gate, events, runner, EVERYTHING, 3, lambda: 0.0)
+    return LaneContext(gate, events, runner, EVERYTHING, 3, lambda: 0.0)
 
 
 def lane_of(slice_: Slice, store: Store, events: Events, runner: Sized) -> Lane:
@@ -144,7 +144,7 @@ async def test_an_event_that_is_too_large_stays_on_record_until_it_is_told_other
 async def test_a_slice_larger_than_the_changelog_takes_stays_in_the_log_and_others_are_adopted() -> None:
     runner, finished = Sized(), list[int]()
     shared = shared_of(SmallEvents(), runner)
-    partition = OwnedPartition(shared, Room(10, EVERYTHING), Policy(adopt_seconds=0.0), finished.append)
+    partition = OwnedPartition(shared, MemoryBudget(10, EVERYTHING), Policy(adopt_seconds=0.0), finished.append)
     store = await SmallLog(3_000).taken(at_any_time)
     await partition.loaded(store)
     large, small = slice_of(1, 1), slice_of(1)

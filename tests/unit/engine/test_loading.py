@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from jabba.concurrency.memory_budget import Room
+from jabba.concurrency.memory_budget import MemoryBudget
 from jabba.engine.changelog import Store
 from jabba.engine.engine import Engine
-from jabba.engine.gate import Gate, Retired
-from jabba.engine.lane import Shared
+from jabba.engine.gate import Gate, PartitionLost
+from jabba.engine.lane import LaneContext
 from tests.support.lanes import Events, Log, Runner
 from tests.support.processes import eventually
 
@@ -34,7 +34,7 @@ class StubbornTable:
                 await self.release.wait()
             await self.release.wait()
             return await self.log.taken(may_write)
-        except Retired:
+        except PartitionLost:
             self.refused += 1
             raise
         finally:
@@ -46,8 +46,8 @@ class Worker:
 
     def __init__(self) -> None:
         self.table = StubbornTable()
-        shared = Shared(Gate(asyncio.Semaphore(10)), Events(), Runner(), 1000, 3, lambda: 0.0)
-        self.engine = Engine(self.table, shared, Room(10, 1000))
+        shared = LaneContext(Gate(asyncio.Semaphore(10)), Events(), Runner(), 1000, 3, lambda: 0.0)
+        self.engine = Engine(self.table, shared, MemoryBudget(10, 1000))
 
     def assign(self, generation: int, partitions: list[int]) -> None:
         """Own partitions, all gates open."""

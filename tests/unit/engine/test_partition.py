@@ -7,11 +7,11 @@ import pytest
 
 from jabba.callbacks.registry import TaskContext
 from jabba.callbacks.results import Answer
-from jabba.concurrency.memory_budget import Room
+from jabba.concurrency.memory_budget import MemoryBudget
 from jabba.engine.dedup_markers import Window
 from jabba.engine.gate import Gate
-from jabba.engine.lane import Shared
-from jabba.engine.partition import OwnedPartition, Together
+from jabba.engine.lane import LaneContext
+from jabba.engine.partition import OwnedPartition, WorkerTotals
 from jabba.engine.policy import Policy
 from jabba.engine.records import LaneName, LaneRecord, Stamp
 from jabba.jobs.lifecycle import Strategy
@@ -42,8 +42,8 @@ async def test_an_adopted_lane_that_is_read_from_the_log_as_well_runs_once(gate:
     await before.put(name.key, LaneRecord("d", 7, adopted=True).encode())
 
     finished: list[int] = []
-    shared = Shared(gate, Events(), runner, 1024, 3, lambda: 0.0)
-    partition = OwnedPartition(shared, Room(10, 1000), Policy(), finished.append)
+    shared = LaneContext(gate, Events(), runner, 1024, 3, lambda: 0.0)
+    partition = OwnedPartition(shared, MemoryBudget(10, 1000), Policy(), finished.append)
     partition.gate.open()
     partition.start(slice_, 7, 10)
     await asyncio.sleep(0)
@@ -57,8 +57,10 @@ async def test_an_adopted_lane_that_is_read_from_the_log_as_well_runs_once(gate:
 
 
 async def test_the_table_has_room_again_once_an_adopted_lane_has_ended(gate: Gate) -> None:
-    shared = Shared(gate, Events(), Runner(), 1024, 3, lambda: 0.0)
-    partition = OwnedPartition(shared, Room(10, 1000), Policy(adopt_seconds=0.0, adopt_bytes=10), lambda _: None)
+    shared = LaneContext(gate, Events(), Runner(), 1024, 3, lambda: 0.0)
+    partition = OwnedPartition(
+        shared, MemoryBudget(10, 1000), Policy(adopt_seconds=0.0, adopt_bytes=10), lambda _: None
+    )
     partition.gate.open()
     store = await Log().taken(at_any_time)
     await partition.loaded(store)
@@ -78,8 +80,8 @@ async def test_a_slice_whose_dead_letter_cannot_be_written_holds_up_no_other(gat
     async def refuse(_slice: Slice, _reason: str) -> None:
         await asyncio.get_running_loop().create_future()
 
-    shared = Shared(gate, Events(), Runner(), 1024, 3, lambda: 0.0, refuse=refuse)
-    partition = OwnedPartition(shared, Room(10, 1000), Policy(adopt_seconds=0.0), lambda _: None)
+    shared = LaneContext(gate, Events(), Runner(), 1024, 3, lambda: 0.0, refuse=refuse)
+    partition = OwnedPartition(shared, MemoryBudget(10, 1000), Policy(adopt_seconds=0.0), lambda _: None)
     store = await Log().taken(at_any_time)
     await partition.loaded(store)
     slice_ = one_task()
@@ -94,10 +96,12 @@ async def test_a_slice_whose_dead_letter_cannot_be_written_holds_up_no_other(gat
 
 
 async def test_what_the_other_partitions_of_a_worker_hold_counts(gate: Gate) -> None:
-    shared = Shared(gate, Events(), Runner(), 1024, 3, lambda: 0.0)
+    shared = LaneContext(gate, Events(), Runner(), 1024, 3, lambda: 0.0)
     policy = Policy(adopt_seconds=0.0, adopt_bytes=10)
     others = cast("OwnedPartition", SimpleNamespace(adopted_bytes=10, markers=0))
-    partition = OwnedPartition(shared, Room(10, 1000), policy, lambda _: None, Together(lambda: [others, partition]))
+    partition = OwnedPartition(
+        shared, MemoryBudget(10, 1000), policy, lambda _: None, WorkerTotals(lambda: [others, partition])
+    )
     partition.gate.open()
     store = await Log().taken(at_any_time)
     await partition.loaded(store)
@@ -118,8 +122,8 @@ async def test_what_the_other_partitions_of_a_worker_hold_counts(gate: Gate) -> 
 
 async def test_lanes_are_adopted_though_the_clock_is_set_back(gate: Gate) -> None:
     clock = [1000.0]
-    shared = Shared(gate, Events(), Runner(), 1024, 3, lambda: clock[0])
-    partition = OwnedPartition(shared, Room(10, 1000), Policy(adopt_seconds=0.0), lambda _: None)
+    shared = LaneContext(gate, Events(), Runner(), 1024, 3, lambda: clock[0])
+    partition = OwnedPartition(shared, MemoryBudget(10, 1000), Policy(adopt_seconds=0.0), lambda _: None)
     partition.gate.open()
     store = await Log().taken(at_any_time)
     await partition.loaded(store)
@@ -156,7 +160,9 @@ async def test_what_came_after_a_partition_was_taken_cannot_have_ended_its_forme
     log, runner = Log(), Side()
     for _ in range(2):
         await log.taken(at_any_time)
-    partition = OwnedPartition(Shared(gate, Events(), runner, 1024, 3, lambda: 0.0), Room(10, 1000), Policy(), print)
+    partition = OwnedPartition(
+        LaneContext(gate, Events(), runner, 1024, 3, lambda: 0.0), MemoryBudget(10, 1000), Policy(), print
+    )
     partition.gate.open()
     store = await log.taken(at_any_time)
     assert store.crashes == 2
@@ -172,9 +178,9 @@ async def test_what_came_after_a_partition_was_taken_cannot_have_ended_its_forme
 
 
 async def test_nothing_is_forgotten_while_others_load(gate: Gate) -> None:
-    shared = Shared(gate, Events(), Runner(), 1024, 3, lambda: 100.0)
+    shared = LaneContext(gate, Events(), Runner(), 1024, 3, lambda: 100.0)
     policy = Policy(window=Window(seconds=0.0))
-    partition = OwnedPartition(shared, Room(10, 1000), policy, lambda _: None)
+    partition = OwnedPartition(shared, MemoryBudget(10, 1000), policy, lambda _: None)
     partition.gate.open()
     store = await Log().taken(at_any_time)
     slice_ = one_task()
@@ -195,8 +201,8 @@ async def test_what_a_former_owner_has_left_beside_a_lane_that_has_ended_is_dele
     await before.put(name.outcome_key("0:1.1"), b"{}")
     await before.put(name.key, LaneRecord(slice_.digest, 0).marker(99.0).encode())
 
-    shared = Shared(gate, Events(), Runner(), 1024, 3, lambda: 100.0)
-    partition = OwnedPartition(shared, Room(10, 1000), Policy(), lambda _: None)
+    shared = LaneContext(gate, Events(), Runner(), 1024, 3, lambda: 100.0)
+    partition = OwnedPartition(shared, MemoryBudget(10, 1000), Policy(), lambda _: None)
     partition.gate.open()
     store = await log.taken(at_any_time)
     await partition.loaded(store)
@@ -210,8 +216,8 @@ async def test_others_have_their_turn_while_a_partition_begins(gate: Gate) -> No
     for number in range(markers):
         record = LaneRecord("d", 0).marker(99.0).encode()
         log.messages.append((Stamp(1).full_key(LaneName(UUID(int=number), 0, 0).key), record))
-    shared = Shared(gate, Events(), Runner(), 1024, 3, lambda: 100.0)
-    partition = OwnedPartition(shared, Room(10, 1000), Policy(), lambda _: None)
+    shared = LaneContext(gate, Events(), Runner(), 1024, 3, lambda: 100.0)
+    partition = OwnedPartition(shared, MemoryBudget(10, 1000), Policy(), lambda _: None)
     partition.gate.open()
     store = await log.taken(at_any_time)
     beginning = asyncio.create_task(partition.loaded(store))

@@ -7,10 +7,10 @@ import pytest
 
 from jabba.callbacks.registry import TaskContext
 from jabba.callbacks.results import Answer, succeeded
-from jabba.concurrency.memory_budget import Room
+from jabba.concurrency.memory_budget import MemoryBudget
 from jabba.engine.carried import CARRIED_BYTES
 from jabba.engine.gate import Gate
-from jabba.engine.lane import Shared
+from jabba.engine.lane import LaneContext
 from jabba.engine.partition import OwnedPartition
 from jabba.engine.policy import Policy
 from jabba.jobs.lifecycle import Strategy
@@ -59,8 +59,8 @@ class Worker:
                 return succeeded({"text": "x" * size})
 
         self.runner = Large()
-        shared = Shared(Gate(asyncio.Semaphore(SLOTS)), self.events, self.runner, 2 * size + 100, 3, lambda: 0.0)
-        self.partition = OwnedPartition(shared, Room(10, 1000), Policy(), lambda _: None)
+        shared = LaneContext(Gate(asyncio.Semaphore(SLOTS)), self.events, self.runner, 2 * size + 100, 3, lambda: 0.0)
+        self.partition = OwnedPartition(shared, MemoryBudget(10, 1000), Policy(), lambda _: None)
         self.partition.gate.open()
         task = TaskSpec(callback=Callback(service="local", module="m", function="f"))
         self.slice = Slice(

@@ -5,9 +5,9 @@ from uuid import uuid4
 
 import pytest
 
-from jabba.concurrency.memory_budget import Room
+from jabba.concurrency.memory_budget import MemoryBudget
 from jabba.engine.gate import Gate
-from jabba.engine.lane import Shared
+from jabba.engine.lane import LaneContext
 from jabba.engine.partition import OwnedPartition
 from jabba.engine.policy import Policy
 from jabba.engine.records import JobRecord, LaneName
@@ -37,8 +37,8 @@ class SlowLog(Log):
 @pytest.mark.parametrize("closes_first", [False, True])
 async def test_a_job_stays_closed_though_its_turn_passes_at_that_moment(*, closes_first: bool) -> None:
     log, runner, job = SlowLog(), Runner(), uuid4()
-    shared = Shared(Gate(asyncio.Semaphore(1)), Events(), runner, 1024, 3, lambda: 0.0)
-    partition = OwnedPartition(shared, Room(10, 1000), Policy(), lambda _: None)
+    shared = LaneContext(Gate(asyncio.Semaphore(1)), Events(), runner, 1024, 3, lambda: 0.0)
+    partition = OwnedPartition(shared, MemoryBudget(10, 1000), Policy(), lambda _: None)
     partition.gate.open()
     store = await log.taken(partition.gate.may_write)
     await partition.loaded(store)

@@ -5,12 +5,12 @@ from uuid import uuid4
 
 import pytest
 
-from jabba.concurrency.memory_budget import Room
+from jabba.concurrency.memory_budget import MemoryBudget
 from jabba.engine import changelog as lanes_store
 from jabba.engine.changelog import CLEAN_KEY, EPOCH_KEY, Changelog, Store
 from jabba.engine.engine import Engine
 from jabba.engine.gate import Gate
-from jabba.engine.lane import Shared
+from jabba.engine.lane import LaneContext
 from jabba.engine.partition import OwnedPartition
 from jabba.engine.policy import Policy
 from jabba.engine.records import JobRecord, LaneName, LaneRecord
@@ -32,8 +32,8 @@ class Worker:
         self.finished: list[int] = []
         self.refused: list[tuple[Slice, str]] = []
         gate = Gate(asyncio.Semaphore(10))
-        shared = Shared(gate, Events(), self.runner, 1024, 3, lambda: 0.0, refuse=self._refuse)
-        self.partition = OwnedPartition(shared, Room(10, 1000), Policy(), self.finished.append)
+        shared = LaneContext(gate, Events(), self.runner, 1024, 3, lambda: 0.0, refuse=self._refuse)
+        self.partition = OwnedPartition(shared, MemoryBudget(10, 1000), Policy(), self.finished.append)
         self.partition.gate.open()
 
     async def load(self) -> Store:
@@ -222,7 +222,9 @@ async def test_what_fails_in_the_tick_of_one_partition_holds_up_no_other(
         async def take(self, _partition: int, may_write: object) -> Store:
             return await log.taken(at_any_time)
 
-    engine = Engine(Table(), Shared(Gate(asyncio.Semaphore(1)), Events(), Runner(), 1024, 3, lambda: 0.0), Room(1, 1))
+    engine = Engine(
+        Table(), LaneContext(Gate(asyncio.Semaphore(1)), Events(), Runner(), 1024, 3, lambda: 0.0), MemoryBudget(1, 1)
+    )
     engine.assign(1, [0, 1])
     engine.open()
     await engine.loaded()

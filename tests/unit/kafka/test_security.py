@@ -47,7 +47,7 @@ def test_a_client_that_forgets_it_is_found(source: str) -> None:
 
 
 def careless(source: str) -> Iterator[str]:
-    """Answer the calls that make a client of Kafka in any other way."""
+    """Return the calls that make a client of Kafka in any other way."""
     for call in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)):
         name = ast.unparse(call.func).rpartition(".")[2]
         named = {one.arg for one in call.keywords if one.arg}

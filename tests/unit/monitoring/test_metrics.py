@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from jabba.monitoring.histogram import Durations
+from jabba.monitoring.histogram import Histogram
 from jabba.monitoring.metrics import PROJECTOR, RELAY, WEB, WORKER, Exposition, Shown
 from web.process_metrics import OTHER, Traffic
 
@@ -49,7 +49,7 @@ def samples(exposition: Exposition) -> dict[tuple[str, ...], float]:
 
 
 def test_readings_are_shown_with_their_labels_and_durations_add_up() -> None:
-    seconds = Durations()
+    seconds = Histogram()
     for taken in (0.0005, 0.001, 0.3, 1000.0):
         seconds.add(taken)
     shown = (Shown("jabba_a_total", "counter", "A.", ("x",)), Shown("jabba_b_seconds", "histogram", "B."))

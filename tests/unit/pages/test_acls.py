@@ -2,7 +2,7 @@
 
 from typing import get_args
 
-from jabba.kafka.acls import Operation, Process, Right, rights_of
+from jabba.kafka.acls import AclRule, Operation, Process, rights_of
 from jabba.messages.topics import Topics
 from tests.support.rights import PAGE, granted_by_commands, user_of
 
@@ -22,7 +22,7 @@ allow() {
 
 
 def page(text: str) -> str:
-    """Answer the page with the part anew that this module writes."""
+    """Return the page with the part anew that this module writes."""
     before, _, rest = text.partition(FIRST)
     _, _, after = rest.partition("```sh\n")[2].partition(LAST)
     rows = "".join(row(process) for process in get_args(Process))
@@ -36,7 +36,7 @@ def row(process: Process) -> str:
     return f"| {' | '.join([command, *cells])} |\n".replace("|  ", "| ")
 
 
-def shown(right: Right) -> str:
+def shown(right: AclRule) -> str:
     return f"group `{right.name}`" if right.kind == "group" else f"`{right.name}`"
 
 

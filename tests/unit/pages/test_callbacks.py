@@ -60,7 +60,7 @@ async def test_wrong_args_and_unknown_callbacks_end_as_the_page_says(runner: Loc
 
 
 async def outcome_of(runner: LocalRunner, function: Any, *args: Any) -> tuple[str, Any]:
-    """Run a function as a callback; answer the status of its task, and the result. None is one that is not there."""
+    """Run a function as a callback; return the status of its task, and the result. None is one that is not there."""
     name = f"f{uuid4().hex}"
     if function is not None:
         jabba.callback(module="page", name=name)(function)

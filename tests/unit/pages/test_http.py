@@ -14,7 +14,7 @@ PAGE = (Path(__file__).parents[3] / "docs" / "http.md").read_text()
 
 
 def rows(table: str) -> list[list[str]]:
-    """Answer the cells of the table that follows a comment with this name."""
+    """Return the cells of the table that follows a comment with this name."""
     text = PAGE.partition(f"<!-- {table} -->\n")[2].partition("\n\n")[0]
     return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in text.splitlines()[2:]]
 
@@ -30,7 +30,7 @@ def test_every_route_has_its_permission_and_statuses() -> None:
 
 
 def permissions_of(one: Operation) -> str:
-    """Answer them as the page has them."""
+    """Return them as the page has them."""
     more = [f"and `{permission}` without `{name}=`" for name, permission in one.needs_without.items()]
     return ", ".join([f"`{one.needs}`" if one.needs else "", *more]).strip("`")
 

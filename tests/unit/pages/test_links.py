@@ -15,7 +15,7 @@ DEPLOY = (ROOT / "docs" / "deploy.md").read_text()
 
 
 def anchors(page: Path) -> set[str]:
-    """Answer what a link may name in a page: its headings, as they are written in addresses."""
+    """Return what a link may name in a page: its headings, as they are written in addresses."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), flags=re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 

@@ -41,7 +41,7 @@ SENT: list[Event | JobClosed] = [
 
 
 def rows(table: str) -> list[list[str]]:
-    """Answer the cells of the table that follows a comment with this name."""
+    """Return the cells of the table that follows a comment with this name."""
     text = PAGE.partition(f"<!-- {table} -->\n")[2].partition("\n\n")[0]
     assert text, f"there is no table {table!r}"
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()[2:]]

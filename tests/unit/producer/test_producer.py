@@ -48,7 +48,7 @@ class MemoryLog:
         self.open.set()
 
     def slices(self) -> list[tuple[int, int, Slice]]:
-        """Answer partition, offset and slice of all that was sent."""
+        """Return partition, offset and slice of all that was sent."""
         return [
             (partition, offset, one)
             for partition, messages in self.messages.items()

@@ -278,7 +278,7 @@ def sample(collection: Collection, name: str) -> list[Any]:
 
 
 def same(search: Search) -> Any:
-    """Answer the conditions, in which ``in`` has but one name."""
+    """Return the conditions, in which ``in`` has but one name."""
     text = repr(search.conditions)
     return text.replace(repr(Rule.EQUAL_ONE_OF), repr(Rule.IN))
 

@@ -14,7 +14,7 @@ from jabba.auth.roles import EVERY_TYPE, Role
 from jabba.errors import Unauthorized, Unavailable
 from tests.support.clocks import HandClock
 from web import authenticate
-from web.authenticate import Keyring, Seen
+from web.authenticate import Authenticator, Seen
 from web.key_cache import KeyCache
 
 SECONDS = 10.0
@@ -56,11 +56,11 @@ def clock() -> HandClock:
 
 
 @pytest.fixture
-def ring(rows: Keys, clock: HandClock) -> Keyring:
-    return Keyring(rows.find, clock, seconds=SECONDS, outage_seconds=OUTAGE_SECONDS)
+def ring(rows: Keys, clock: HandClock) -> Authenticator:
+    return Authenticator(rows.find, clock, seconds=SECONDS, outage_seconds=OUTAGE_SECONDS)
 
 
-async def test_a_known_key_is_asked_for_once_in_a_while(rows: Keys, clock: HandClock, ring: Keyring) -> None:
+async def test_a_known_key_is_asked_for_once_in_a_while(rows: Keys, clock: HandClock, ring: Authenticator) -> None:
     key, text = rows.make()
 
     callers = await asyncio.gather(*(ring.caller(text) for _ in range(50)))
@@ -74,7 +74,9 @@ async def test_a_known_key_is_asked_for_once_in_a_while(rows: Keys, clock: HandC
     assert len(rows.asked) == 2
 
 
-async def test_a_revoked_key_is_refused_once_it_is_asked_for_again(rows: Keys, clock: HandClock, ring: Keyring) -> None:
+async def test_a_revoked_key_is_refused_once_it_is_asked_for_again(
+    rows: Keys, clock: HandClock, ring: Authenticator
+) -> None:
     key, text = rows.make()
     await ring.caller(text)
 
@@ -85,7 +87,7 @@ async def test_a_revoked_key_is_refused_once_it_is_asked_for_again(rows: Keys, c
         await ring.caller(text)
 
 
-async def test_an_end_is_seen_at_its_time(rows: Keys, clock: HandClock, ring: Keyring) -> None:
+async def test_an_end_is_seen_at_its_time(rows: Keys, clock: HandClock, ring: Authenticator) -> None:
     _, text = rows.make(expires_at=datetime.fromtimestamp(clock.now(), UTC) + timedelta(seconds=5))
     await ring.caller(text)
 
@@ -96,7 +98,7 @@ async def test_an_end_is_seen_at_its_time(rows: Keys, clock: HandClock, ring: Ke
 
 
 async def test_what_is_no_key_is_asked_for_once_too_and_may_become_one(
-    rows: Keys, clock: HandClock, ring: Keyring
+    rows: Keys, clock: HandClock, ring: Authenticator
 ) -> None:
     key, text = rows.make()
     del rows.rows[key.id]
@@ -112,7 +114,7 @@ async def test_what_is_no_key_is_asked_for_once_too_and_may_become_one(
     assert (await ring.caller(text)).key == key.id
 
 
-async def test_another_secret_with_a_known_id_is_refused(rows: Keys, ring: Keyring) -> None:
+async def test_another_secret_with_a_known_id_is_refused(rows: Keys, ring: Authenticator) -> None:
     _, text = rows.make()
     await ring.caller(text)
 
@@ -121,7 +123,7 @@ async def test_another_secret_with_a_known_id_is_refused(rows: Keys, ring: Keyri
 
 
 async def test_ids_that_are_no_keys_are_forgotten_and_take_no_room_from_those_that_are(
-    rows: Keys, ring: Keyring, monkeypatch: pytest.MonkeyPatch
+    rows: Keys, ring: Authenticator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(authenticate, "_REMEMBERED", 10)
     _, text = rows.make()
@@ -138,7 +140,7 @@ async def test_ids_that_are_no_keys_are_forgotten_and_take_no_room_from_those_th
 
 
 async def test_while_postgresql_is_away_a_known_key_goes_on_and_an_unknown_one_cannot_be_told(
-    rows: Keys, clock: HandClock, ring: Keyring
+    rows: Keys, clock: HandClock, ring: Authenticator
 ) -> None:
     (_, known), (_, unknown) = rows.make(), rows.make()
     await ring.caller(known)
@@ -161,7 +163,7 @@ async def test_while_postgresql_is_away_a_known_key_goes_on_and_an_unknown_one_c
 
 
 async def test_what_another_process_has_seen_counts_while_postgresql_is_away_and_no_longer_than_there(
-    rows: Keys, clock: HandClock, ring: Keyring, tmp_path: Path
+    rows: Keys, clock: HandClock, ring: Authenticator, tmp_path: Path
 ) -> None:
     (valid, text), (revoked, over) = rows.make(), rows.make()
     await asyncio.gather(ring.caller(text), ring.caller(over))
@@ -172,8 +174,8 @@ async def test_what_another_process_has_seen_counts_while_postgresql_is_away_and
             await ring.caller(one)
     KeyCache(tmp_path / "keys").write(ring.seen())
 
-    def started() -> Keyring:
-        new = Keyring(rows.find, clock, seconds=SECONDS, outage_seconds=OUTAGE_SECONDS)
+    def started() -> Authenticator:
+        new = Authenticator(rows.find, clock, seconds=SECONDS, outage_seconds=OUTAGE_SECONDS)
         new.recall(KeyCache(tmp_path / "keys").read())
         return new
 
@@ -195,11 +197,11 @@ async def test_what_another_process_has_seen_counts_while_postgresql_is_away_and
 
 
 async def test_with_postgresql_there_what_another_process_has_seen_is_asked_for(
-    rows: Keys, ring: Keyring, clock: HandClock
+    rows: Keys, ring: Authenticator, clock: HandClock
 ) -> None:
     key, text = rows.make()
     await ring.caller(text)
-    new = Keyring(rows.find, clock, seconds=SECONDS, outage_seconds=OUTAGE_SECONDS)
+    new = Authenticator(rows.find, clock, seconds=SECONDS, outage_seconds=OUTAGE_SECONDS)
     new.recall(ring.seen())
     rows.rows[key.id] = replace(key, revoked_at=datetime(2026, 6, 1, tzinfo=UTC))
 
@@ -232,7 +234,7 @@ def test_a_file_that_is_not_ours_alone_or_holds_something_else_is_not_used(
 
 
 async def test_a_silent_postgresql_holds_a_known_key_up_for_a_moment_only_and_is_believed_when_it_answers(
-    rows: Keys, clock: HandClock, ring: Keyring, monkeypatch: pytest.MonkeyPatch
+    rows: Keys, clock: HandClock, ring: Authenticator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(authenticate, "_PATIENCE_SECONDS", 0.01)
     key, text = rows.make()

@@ -11,7 +11,7 @@ from jabba.jobs.models import Limits
 from jabba.producer.submission import Prepared, Submitted, prepare
 from tests.support.processes import eventually
 from web import circuit_breaker
-from web.circuit_breaker import Outage
+from web.circuit_breaker import CircuitBreaker
 
 JOB = prepare({"type": "t", "tasks": ["local", "m", "f"]}, Limits(), time.time())
 
@@ -54,13 +54,13 @@ def kafka() -> Kafka:
 
 
 @pytest.fixture
-async def sender(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Outage]:
+async def sender(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[CircuitBreaker]:
     monkeypatch.setattr(circuit_breaker, "_PAUSE_SECONDS", 0.001)
-    async with Outage(kafka.send, kafka.ask) as made:
+    async with CircuitBreaker(kafka.send, kafka.ask) as made:
         yield made
 
 
-async def is_over(sender: Outage) -> None:
+async def is_over(sender: CircuitBreaker) -> None:
     async def over() -> bool:
         return not sender.lasts
 
@@ -72,7 +72,7 @@ async def _negated(asked: Awaitable[bool]) -> bool:
 
 
 async def test_behind_a_job_that_was_not_acknowledged_none_is_sent_until_kafka_answers(
-    kafka: Kafka, sender: Outage
+    kafka: Kafka, sender: CircuitBreaker
 ) -> None:
     await sender.send(JOB)
     kafka.away = True
@@ -87,7 +87,9 @@ async def test_behind_a_job_that_was_not_acknowledged_none_is_sent_until_kafka_a
     assert kafka.sent == 3
 
 
-async def test_a_job_that_was_sent_before_kafka_answered_says_nothing_of_it_now(kafka: Kafka, sender: Outage) -> None:
+async def test_a_job_that_was_sent_before_kafka_answered_says_nothing_of_it_now(
+    kafka: Kafka, sender: CircuitBreaker
+) -> None:
     kafka.away = True
     kafka.answers.clear()
     late = asyncio.create_task(sender.send(JOB))
@@ -106,7 +108,7 @@ async def test_a_job_that_was_sent_before_kafka_answered_says_nothing_of_it_now(
     await sender.send(JOB)
 
 
-async def test_a_topic_that_is_missing_is_an_answer(kafka: Kafka, sender: Outage) -> None:
+async def test_a_topic_that_is_missing_is_an_answer(kafka: Kafka, sender: CircuitBreaker) -> None:
     kafka.away = True
     kafka.said = [Unavailable("no answer"), NotReady("run init")]
     with pytest.raises(Unavailable):
@@ -114,7 +116,9 @@ async def test_a_topic_that_is_missing_is_an_answer(kafka: Kafka, sender: Outage
     await is_over(sender)
 
 
-async def test_while_kafka_lets_nobody_in_it_is_asked_on_and_callers_hear_of_that(kafka: Kafka, sender: Outage) -> None:
+async def test_while_kafka_lets_nobody_in_it_is_asked_on_and_callers_hear_of_that(
+    kafka: Kafka, sender: CircuitBreaker
+) -> None:
     kafka.away = True
     kafka.lets_in = False
     with pytest.raises(Unavailable, match="not acknowledged"):
@@ -135,7 +139,9 @@ async def test_while_kafka_lets_nobody_in_it_is_asked_on_and_callers_hear_of_tha
     await sender.send(JOB)
 
 
-async def test_behind_a_job_that_kafka_does_not_allow_none_is_sent_at_once(kafka: Kafka, sender: Outage) -> None:
+async def test_behind_a_job_that_kafka_does_not_allow_none_is_sent_at_once(
+    kafka: Kafka, sender: CircuitBreaker
+) -> None:
     """Asking tells only whether Kafka is there."""
     kafka.forbids = True
     for _ in range(5):
@@ -149,7 +155,7 @@ async def test_behind_a_job_that_kafka_does_not_allow_none_is_sent_at_once(kafka
 
 async def test_whoever_leaves_asks_no_more(kafka: Kafka) -> None:
     kafka.away = True
-    async with Outage(kafka.send, kafka.ask) as sender:
+    async with CircuitBreaker(kafka.send, kafka.ask) as sender:
         with pytest.raises(Unavailable):
             await sender.send(JOB)
         assert sender.lasts

@@ -9,7 +9,7 @@ from jabba.errors import Unavailable
 from jabba.jobs import ids
 from tests.support.processes import eventually
 from web.streams import job_cache
-from web.streams.job_cache import KnownJobs
+from web.streams.job_cache import JobCache
 
 JOBS = [str(ids.new_job_id(1_790_000_000)) for _ in range(5)]
 
@@ -42,8 +42,8 @@ class World:
         self.ends_taken += 1
         return self.end
 
-    def known(self, max_bytes: int = 10**6) -> KnownJobs:
-        return KnownJobs(self.ask, self.ask_projected, self.ask_ends, max_bytes)
+    def known(self, max_bytes: int = 10**6) -> JobCache:
+        return JobCache(self.ask, self.ask_projected, self.ask_ends, max_bytes)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     return World()
 
 
-def trouble_of(known: KnownJobs, expected: str) -> Callable[[], Awaitable[bool]]:
+def trouble_of(known: JobCache, expected: str) -> Callable[[], Awaitable[bool]]:
     async def ask() -> bool:
         return expected in known.trouble
 
@@ -144,7 +144,7 @@ async def test_a_question_that_breaks_is_asked_again(world: World, caplog: pytes
     async def broken(_: Iterable[UUID]) -> dict[UUID, bytes]:
         raise ValueError("broken")
 
-    known = KnownJobs(broken, world.ask_projected, world.ask_ends, 0)
+    known = JobCache(broken, world.ask_projected, world.ask_ends, 0)
     waiting = asyncio.create_task(known.find([JOBS[0]]))
     await eventually(trouble_of(known, "broken"))
     assert "cannot be asked" in caplog.text

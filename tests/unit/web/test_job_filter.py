@@ -10,15 +10,15 @@ from uuid import UUID
 
 import pytest
 
-from jabba.concurrency.cancellation import ended
+from jabba.concurrency.cancellation import cancel_and_wait
 from jabba.jobs import ids
 from jabba.kafka.reader import LogMessage
 from jabba.search import EVENTS, parse_conditions
 from web.streams.cursor import Mark
 from web.streams.hub import Hub, Reader, Selection, tell
-from web.streams.job_cache import KnownJobs
-from web.streams.job_filter import Informed
-from web.streams.stream_events import EventFilter, Happening, KnownJob, happenings
+from web.streams.job_cache import JobCache
+from web.streams.job_filter import JobFilter
+from web.streams.stream_events import EventFilter, KnownJob, StreamEvent, happenings
 
 PARTITIONS = 2
 JOBS = [str(ids.new_job_id(1_790_000_000)) for _ in range(12)]
@@ -40,7 +40,7 @@ class Log:
         self._read_from: dict[int, int] = {}
 
     def append(self) -> LogMessage:
-        """Answer a new message with events of several jobs."""
+        """Return a new message with events of several jobs."""
         partition = self.random.randrange(PARTITIONS)
         offset = self._next[partition]
         self._next[partition] += 1
@@ -70,7 +70,7 @@ class Log:
         yield self
 
     async def read(self) -> list[LogMessage]:
-        """Answer what stands behind where the last read ended, as a reader of the log does."""
+        """Return what stands behind where the last read ended, as a reader of the log does."""
         await asyncio.sleep(0)
         found = [one for one in self.messages if one.offset >= self._read_from[one.partition]]
         self._read_from = dict(enumerate(self._next))
@@ -95,7 +95,7 @@ def taken(reader: Reader) -> list[list[int]]:
     return places(reader.take(10**9)) if reader.waiting else []
 
 
-def known(told: Iterable[Happening]) -> Iterable[Happening]:
+def known(told: Iterable[StreamEvent]) -> Iterable[StreamEvent]:
     """Tell events what their jobs are, as a stream does for what came before it."""
     for one in told:
         one.learn(KnownJob.read(one.job, facts_of(one.job)))
@@ -109,7 +109,7 @@ async def test_readers_who_come_at_any_time_get_all_in_order(seed: int, monkeypa
     hubs = [Hub(tail_bytes=size, reader_bytes=10**6) for size in (3000, 10**6)]
     for hub in hubs:
         hub.begin(dict.fromkeys(range(PARTITIONS), 0))
-    informed = Informed(hubs[0], KnownJobs(log.ask, log.offsets, log.offsets, 3000), hubs[1], log.replay, 1500)
+    informed = JobFilter(hubs[0], JobCache(log.ask, log.offsets, log.offsets, 3000), hubs[1], log.replay, 1500)
     following = asyncio.create_task(informed.follow())
     readers: list[tuple[Reader, list[list[int]], int]] = []
     for number in range(150):
@@ -128,7 +128,7 @@ async def test_readers_who_come_at_any_time_get_all_in_order(seed: int, monkeypa
             await asyncio.sleep(0)
     async with asyncio.timeout(10):
         await asyncio.gather(*(informed.hub.reached(p, end) for p, end in hubs[0].mark.next_offsets.items()))
-    await ended([following])
+    await cancel_and_wait([following])
     for reader, told_before, since in readers:
         told = told_before + taken(reader)
         assert sorted(told) == sorted(wanted(log.messages[since:], reader.selection.job))
@@ -148,7 +148,7 @@ async def test_nothing_is_looked_up_for_what_nobody_asks() -> None:
     before, hub = (Hub(tail_bytes=10**6, reader_bytes=10**6) for _ in range(2))
     for one in (before, hub):
         one.begin({0: 0})
-    informed = Informed(before, KnownJobs(ask, log.offsets, log.offsets, 10**6), hub, log.replay, 10**6)
+    informed = JobFilter(before, JobCache(ask, log.offsets, log.offsets, 10**6), hub, log.replay, 10**6)
     following = asyncio.create_task(informed.follow())
 
     async def come(offset: int) -> None:
@@ -165,7 +165,7 @@ async def test_nothing_is_looked_up_for_what_nobody_asks() -> None:
     assert asked == [JOBS[1]]
     await come(2)
     assert asked == [JOBS[1]]
-    await ended([following])
+    await cancel_and_wait([following])
 
 
 async def test_who_comes_while_jobs_are_looked_up_gets_what_is_told_then() -> None:
@@ -178,7 +178,7 @@ async def test_who_comes_while_jobs_are_looked_up_gets_what_is_told_then() -> No
     before, hub = (Hub(tail_bytes=10**6, reader_bytes=10**6) for _ in range(2))
     for one in (before, hub):
         one.begin({0: 0})
-    informed = Informed(before, KnownJobs(ask, log.offsets, log.offsets, 10**6), hub, log.replay, 10**6)
+    informed = JobFilter(before, JobCache(ask, log.offsets, log.offsets, 10**6), hub, log.replay, 10**6)
     following = asyncio.create_task(informed.follow())
     events = [{"event": "task_failed", "job": job, "at": [number]} for number, job in enumerate(JOBS)]
     first, _ = hub.join(OF_JOB, Mark(hub.mark.places))
@@ -188,7 +188,7 @@ async def test_who_comes_while_jobs_are_looked_up_gets_what_is_told_then() -> No
     may_answer.set()
     async with asyncio.timeout(5):
         await hub.reached(0, 1)
-    await ended([following])
+    await cancel_and_wait([following])
     assert behind == []
     assert (taken(first), taken(second)) == ([[0]], [[0], [3], [6], [9]])
 
@@ -208,7 +208,7 @@ async def test_whatever_goes_wrong_the_streams_go_on(monkeypatch: pytest.MonkeyP
     before, hub = Hub(tail_bytes=0, reader_bytes=10**6), Hub(tail_bytes=10**6, reader_bytes=10**6)
     for one in (before, hub):
         one.begin(dict.fromkeys(range(PARTITIONS), 0))
-    informed = Informed(before, KnownJobs(log.ask, log.offsets, log.offsets, 10**6), hub, replay, 0)
+    informed = JobFilter(before, JobCache(log.ask, log.offsets, log.offsets, 10**6), hub, replay, 0)
     reader, _ = hub.join(OF_ALL, Mark(hub.mark.places))
     for _ in range(20):
         message = log.append()
@@ -217,6 +217,6 @@ async def test_whatever_goes_wrong_the_streams_go_on(monkeypatch: pytest.MonkeyP
     following = asyncio.create_task(informed.follow())
     async with asyncio.timeout(5):
         await asyncio.gather(*(hub.reached(partition, end) for partition, end in before.mark.next_offsets.items()))
-    await ended([following])
+    await cancel_and_wait([following])
     assert failures == []
     assert sorted(taken(reader)) == sorted(wanted(log.messages, None))

@@ -9,7 +9,7 @@ from jabba.jobs.lifecycle import JobClosed, TaskFailed, TasksAborted, TaskStarte
 from jabba.kafka.reader import LogMessage
 from jabba.messages.events import KINDS, event_as_json
 from jabba.search import EVENTS, parse_conditions
-from web.streams.stream_events import EventFilter, Happening, happenings
+from web.streams.stream_events import EventFilter, StreamEvent, happenings
 
 JOB = UUID("01a209b3-0fbd-7764-ab25-cc8851dd49f4")
 VERSION = Version(0, 3, 7)
@@ -19,7 +19,7 @@ ABORTED = event_as_json(TasksAborted(JOB, 3, VERSION, 97))
 CLOSED = event_as_json(JobClosed(JOB, VERSION, "incomplete_submission", type="order"))
 
 
-def happening(document: dict[str, Any]) -> Happening:
+def happening(document: dict[str, Any]) -> StreamEvent:
     (found,) = happenings(LogMessage(0, 0, json.dumps([document]).encode()))
     return found
 

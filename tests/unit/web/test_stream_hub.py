@@ -16,7 +16,7 @@ ALL = Selection()
 
 
 def message(partition: int, offset: int, *jobs: str) -> LogMessage:
-    """Answer a message with an event of each of these jobs; each event names its place."""
+    """Return a message with an event of each of these jobs; each event names its place."""
     events = [
         {"v": 1, "event": "task_succeeded", "job": job, "at": [partition, offset, number]}
         for number, job in enumerate(jobs)
@@ -31,7 +31,7 @@ def hub_at(*offsets: int, reader_bytes: int = 10**6, tail_bytes: int = 10**6) ->
 
 
 def told(blocks: bytes) -> list[tuple[str, Any]]:
-    """Answer id and place of each event in what a stream has sent."""
+    """Return id and place of each event in what a stream has sent."""
     events = []
     for block in blocks.decode().split("\n\n")[:-1]:
         fields = dict(line.split(": ", 1) for line in block.split("\n"))

@@ -11,7 +11,7 @@ from jabba.jobs import ids
 from jabba.jobs.lifecycle import JobStatus, Strategy
 from jabba.jobs.models import Job
 from web.streams.hub import Hub
-from web.wait_for_end import Endings
+from web.wait_for_end import EndWaiters
 
 
 def ended(job: UUID) -> Job:
@@ -61,22 +61,22 @@ def hub() -> Hub:
 
 
 @pytest.fixture
-def endings(projection: Projection, hub: Hub) -> Endings:
-    return Endings(projection, hub.hints, hub.closing)
+def endings(projection: Projection, hub: Hub) -> EndWaiters:
+    return EndWaiters(projection, hub.hints, hub.closing)
 
 
-async def test_a_job_that_has_ended_is_answered_at_once(projection: Projection, endings: Endings) -> None:
+async def test_a_job_that_has_ended_is_answered_at_once(projection: Projection, endings: EndWaiters) -> None:
     job = new_job()
     projection.over.add(job)
     assert await endings.ended(job, 5) == ended(job)
     assert projection.questions == [1]
 
 
-async def test_one_that_does_not_end_is_none_after_the_time(endings: Endings) -> None:
+async def test_one_that_does_not_end_is_none_after_the_time(endings: EndWaiters) -> None:
     assert await endings.ended(new_job(), 0.05) is None
 
 
-async def test_without_a_hint_it_is_found_all_the_same(projection: Projection, endings: Endings) -> None:
+async def test_without_a_hint_it_is_found_all_the_same(projection: Projection, endings: EndWaiters) -> None:
     job = new_job()
     waiting = asyncio.create_task(endings.ended(job, 20))
     await asyncio.sleep(0.2)
@@ -85,7 +85,7 @@ async def test_without_a_hint_it_is_found_all_the_same(projection: Projection, e
 
 
 async def test_a_hint_is_followed_by_questions_until_the_projection_has_followed(
-    projection: Projection, hub: Hub, endings: Endings
+    projection: Projection, hub: Hub, endings: EndWaiters
 ) -> None:
     job = new_job()
     waiting = asyncio.create_task(endings.ended(job, 20))
@@ -102,7 +102,7 @@ async def test_a_hint_is_followed_by_questions_until_the_projection_has_followed
     assert hub._hints == {}
 
 
-async def test_however_many_wait_one_question_is_asked_at_a_time(projection: Projection, endings: Endings) -> None:
+async def test_however_many_wait_one_question_is_asked_at_a_time(projection: Projection, endings: EndWaiters) -> None:
     jobs = [new_job() for _ in range(2500)]
     waiting = [asyncio.create_task(endings.ended(job, 20)) for job in jobs for _ in range(2)]
     await asyncio.sleep(0)
@@ -114,7 +114,7 @@ async def test_however_many_wait_one_question_is_asked_at_a_time(projection: Pro
     assert len(projection.questions) < 20
 
 
-async def test_while_postgresql_is_away_waiting_goes_on(projection: Projection, endings: Endings) -> None:
+async def test_while_postgresql_is_away_waiting_goes_on(projection: Projection, endings: EndWaiters) -> None:
     job = new_job()
     projection.error = Unavailable("no PostgreSQL")
     waiting = asyncio.create_task(endings.ended(job, 20))
@@ -124,7 +124,7 @@ async def test_while_postgresql_is_away_waiting_goes_on(projection: Projection, 
     assert await waiting == ended(job)
 
 
-async def test_a_defect_is_told_to_all_who_wait(projection: Projection, endings: Endings) -> None:
+async def test_a_defect_is_told_to_all_who_wait(projection: Projection, endings: EndWaiters) -> None:
     projection.error = ZeroDivisionError()
     waiting = [endings.ended(new_job(), 5) for _ in range(3)]
     assert [type(one) for one in await asyncio.gather(*waiting, return_exceptions=True)] == [ZeroDivisionError] * 3
@@ -134,7 +134,7 @@ async def test_a_process_that_stops_lets_all_go(projection: Projection) -> None:
     closing = asyncio.Event()
     hint = asyncio.Event()
     hints: Callable[[str], nullcontext[asyncio.Event]] = lambda _: nullcontext(hint)  # noqa: E731 — as the hub's
-    endings = Endings(projection, hints, closing)
+    endings = EndWaiters(projection, hints, closing)
     waiting = asyncio.create_task(endings.ended(new_job()))
     await asyncio.sleep(0.05)
     closing.set()
