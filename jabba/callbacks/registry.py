@@ -2,9 +2,9 @@
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, overload
 from uuid import UUID
 
@@ -26,11 +26,24 @@ class TaskContext:
 
     The same ``task_id`` and ``attempt`` mean the same piece of work: with them a callback can make an at-least-once
     delivery exactly once.
+
+    Attributes:
+        attempt: counts the calls of this run, from 1; a call that a dead worker left behind keeps its number.
+        run: counts the reruns of the job, from 0.
+        type: the job's.
+        meta: the job's, as far as the slice carries it.
+        timeout: seconds that this attempt may take; None without a limit.
+        deadline: when the job must have ended, in seconds since the epoch; None without one.
     """
 
     job_id: UUID
     task_id: UUID
     attempt: int
+    run: int = 0
+    type: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    timeout: float | None = None
+    deadline: float | None = None
 
 
 _context: ContextVar[TaskContext] = ContextVar("jabba_task")
