@@ -1,4 +1,4 @@
-"""Callbacks of an imaginary shop, for the examples in the README."""
+"""Callbacks of an imaginary shop, for the tutorial."""
 
 import jabba
 
