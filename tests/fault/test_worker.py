@@ -167,6 +167,8 @@ def test_a_callback_whose_thread_never_ends_keeps_no_worker_from_ending(
 def test_a_callback_that_blocks_the_loop_for_longer_than_a_session_costs_no_partition(
     client: SyncClient, seen: Seen, worker: ChildProcess
 ) -> None:
+    # It may become ready just after it is seen in the group.
+    worker.wait_for_line("worker ready", READY_SECONDS)
     before = times_ready(worker)
     blocking = client.create_job([call("blocking", 0, SESSION_SECONDS + 2, "ok")], "blocking").job
     assert wait_for_all(client, [blocking]) == {"PROCESSED"}
