@@ -9,6 +9,7 @@ from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -214,12 +215,45 @@ class Settings(BaseModel):
         description="The outbox's table; `schema.table` if need be.",
     )
 
-    url: str = Field(default="http://127.0.0.1:8600", description="Where the commands that ask a web find it.")
-    key: SecretStr = Field(default=SecretStr(""), description="The key of those commands; else that of `jabba up`.")
+    url: str = Field(
+        default="http://127.0.0.1:8600",
+        description="URL of the web process that commands ask; else that of the `jabba up` in `JABBA_DATA`.",
+    )
+    key: SecretStr = Field(
+        default=SecretStr(""), description="API key of those commands; else that of the `jabba up` in `JABBA_DATA`."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="`debug`, `info`, `warning` or `error`."
     )
-    data: Path = Field(default=Path(".jabba"), description="Where `jabba up` keeps its broker, database and key.")
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="`text`, or `json`: one object a line, with fields such as `job` and `partition`."
+    )
+    data: Path = Field(
+        default=Path(".jabba"),
+        description="Where `jabba up` keeps its broker, database, key and URL; commands find it there.",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            _ = parts.port
+        except ValueError as error:
+            raise ValueError(f"is not a URL: {error}") from error
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be a URL such as http://127.0.0.1:8600 or https://jabba.example")
+        if parts.username is not None:
+            raise ValueError("must not hold a user or password; the API key belongs into JABBA_KEY")
+        return url
+
+    @field_validator("key")
+    @classmethod
+    def _check_key(cls, key: SecretStr) -> SecretStr:
+        text = key.get_secret_value()
+        if not (text.isascii() and text.isprintable()):
+            raise ValueError("is not an API key: only printable ASCII characters may stand in one")
+        return key
 
     @model_validator(mode="after")
     def _open_to_this_machine(self) -> Self:

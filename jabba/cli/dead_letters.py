@@ -1,4 +1,4 @@
-"""``jabba dead-letters``: what no reader understood."""
+"""``jabba dead-letters``: messages that could not be decoded."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import click
 
-from jabba.cli import options, output
+from jabba.cli import console, options, output
 from jabba.kafka import granted
 from jabba.kafka.acls import Process, rights_of
 from jabba.kafka.dead_letters import DeadLetters, Letter
@@ -19,11 +19,11 @@ Answer = TypeVar("Answer")
 
 @click.group("dead-letters")
 def dead_letters() -> None:
-    """List, show or send again what no reader understood."""
+    """List, show or retry messages that could not be decoded."""
 
 
 @dead_letters.command("list")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Newest letters to show.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="Number of dead letters.")
 @options.kafka
 @options.json
 def list_(limit: int, kafka: str | None, *, as_json: bool) -> None:
@@ -34,7 +34,7 @@ def list_(limit: int, kafka: str | None, *, as_json: bool) -> None:
         return sorted(found, key=lambda letter: letter.at, reverse=True)[:limit]
 
     found = _with("dead-letters list", kafka, work)
-    output.as_json([letter.as_json() for letter in found]) if as_json else output.letters(found)
+    console.as_json([letter.as_json() for letter in found]) if as_json else output.letters(found)
 
 
 @dead_letters.command("show")
@@ -44,16 +44,16 @@ def list_(limit: int, kafka: str | None, *, as_json: bool) -> None:
 def show_(place: str, kafka: str | None, *, as_json: bool) -> None:
     """Show a dead letter and the message in it."""
     letter = _with("dead-letters list", kafka, lambda letters: letters.get(place))
-    output.as_json(letter.as_json()) if as_json else output.letter(letter)
+    console.as_json(letter.as_json()) if as_json else output.letter(letter)
 
 
 @dead_letters.command
 @click.argument("place", metavar="PARTITION:OFFSET")
 @options.kafka
 def retry(place: str, kafka: str | None) -> None:
-    """Append the message of a dead letter to its topic again."""
+    """Send the message of a dead letter to its topic again."""
     offset = _with("dead-letters retry", kafka, lambda letters: letters.retry(place))
-    click.echo(f"sent again, at offset {offset}")
+    click.echo(f"sent again, to offset {offset}")
 
 
 def _with(process: Process, kafka: str | None, work: Callable[[DeadLetters], Awaitable[Answer]]) -> Answer:

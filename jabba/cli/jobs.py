@@ -1,14 +1,16 @@
 """The commands that ask a running Jabba for a job: ``submit`` and ``get``."""
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
+from uuid import UUID
 
 import click
 
-from jabba.cli import options, output, progress
+from jabba.cli import console, options, output, progress
 from jabba.client import Client
-from jabba.errors import Unavailable
+from jabba.errors import NotReady, Unavailable
 from jabba.jobs import json_codec
 from jabba.jobs.lifecycle import JobStatus
 from jabba.jobs.models import Job
@@ -24,18 +26,20 @@ _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 0.5
 _PAUSE_GROWTH = 1.3
 _TASKS_SHOWN = 50
+_FAILURES_SHOWN = 5
+_FAILURES = "status:FAILED,RESCUED"
 
 
 @click.command
 @click.argument("file", metavar="FILE.json|-", type=click.File("rb"))
-@click.option("--wait", is_flag=True, help="Wait until the job has ended; exit with 1 if it failed.")
+@click.option("--wait", is_flag=True, help="Wait for the end of the job; exit with 1 if it failed.")
 @options.url
 @options.json
 @click.pass_context
 def submit(context: click.Context, file: Any, url: str | None, *, wait: bool, as_json: bool) -> None:
-    """Submit the job in a file, or on standard input.
+    """Submit a job from a file or standard input.
 
-    The document is that of POST /v1/jobs:
+    The document is the body of POST /v1/jobs:
 
     \b
         {"type": "shipping", "tasks": [["local", "shop.callbacks", "ship", [17]]]}
@@ -44,10 +48,13 @@ def submit(context: click.Context, file: Any, url: str | None, *, wait: bool, as
 
     async def work(client: Client) -> Job:
         submitted = await client.submit(document)
-        return await _until_ended(client, submitted, quiet=as_json) if wait else submitted.job
+        job = await _until_ended(client, submitted, quiet=as_json) if wait else submitted.job
+        console.as_json(job) if as_json else output.job(job)
+        if job.status == JobStatus.FAILED and not as_json:
+            await _show_failures(client, job.id)
+        return job
 
     job = ask(url, work)
-    output.as_json(job) if as_json else output.job(job)
     if wait and job.status != JobStatus.PROCESSED:
         context.exit(1)
 
@@ -57,31 +64,55 @@ def submit(context: click.Context, file: Any, url: str | None, *, wait: bool, as
 @options.url
 @options.json
 def get(job_id: str, url: str | None, *, as_json: bool) -> None:
-    """Show a job and its tasks."""
+    """Show a job, its tasks, and why those that failed did."""
 
     async def work(client: Client) -> None:
         job = await client.get_job(job_id)
         if as_json:
-            output.as_json(job)
+            console.as_json(job)
         else:
             progress = await client.get_progress(job_id)
             output.job(job, progress)
             tasks = await client.get_tasks(job_id, cursor=(0, _TASKS_SHOWN))
             output.tasks(tasks, Count(value=progress.total, exact=True))
+            if progress.unsuccessful:
+                await _show_failures(client, job_id)
 
     ask(url, work)
 
 
+async def _show_failures(client: Client, job: UUID | str) -> None:
+    found = await client.get_tasks(job, _FAILURES, cursor=(0, _FAILURES_SHOWN), count=True)
+    output.failures(found, found.total)
+
+
 def ask(url: str | None, work: Callable[[Client], Awaitable[Answer]]) -> Answer:
-    """Run a conversation with the web process."""
+    """Send requests to the web process at ``url``; without it, to that of the settings or of a local ``jabba up``.
+
+    Raises:
+        NotReady: nothing listens there; the message says what to start or to set.
+    """
     logs.errors_only()
-    settings = Settings.from_environ(url=url)
+    settings = data_directory.with_places(Settings.from_environ(url=url))
 
     async def converse() -> Answer:
         async with Client(settings.url, key=data_directory.key_for(settings, settings.url)) as client:
             return await work(client)
 
-    return asyncio.run(converse())
+    try:
+        return asyncio.run(converse())
+    except Unavailable as error:
+        if not _is_refused_connection(error):
+            raise
+        raise NotReady(
+            f"no web process listens at {settings.url}: start `jabba up`, or set --url or JABBA_URL to where one is, "
+            "or JABBA_DATA to the data directory of a running `jabba up`"
+        ) from error
+
+
+def _is_refused_connection(error: BaseException) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno == errno.ECONNREFUSED
 
 
 def _read(file: Any) -> Any:
@@ -93,16 +124,18 @@ def _read(file: Any) -> Any:
 
 
 async def _until_ended(client: Client, submitted: Submitted, *, quiet: bool) -> Job:
-    """Show how far the job has come until it has ended; a web process that is away meanwhile is asked again."""
+    """Show the progress of a job until it has ended; a web process that is away meanwhile is asked again."""
     pause = _FIRST_PAUSE_SECONDS
-    with progress.Advance(submitted.job.type, quiet=quiet) as advance:
+    with progress.Work(quiet=quiet) as bar:
         while True:
             try:
                 job = await client.get_job(submitted.id, after=submitted.position)
-                advance.to(await client.get_progress(submitted.id))
+                reached = await client.get_progress(submitted.id)
+                unsuccessful = f"{reached.unsuccessful:,} unsuccessful" if reached.unsuccessful else ""
+                bar.show(job.type, reached.ended, reached.total, note=unsuccessful)
                 if job.ended_at is not None:
                     return job
             except Unavailable as error:
-                advance.trouble(str(error))
+                bar.note(str(error))
             await asyncio.sleep(pause)
             pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE_SECONDS)

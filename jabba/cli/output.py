@@ -1,27 +1,24 @@
-"""What people see: tables, progress, and who of ``jabba up`` says what."""
+"""What people see of jobs, tasks, keys and all the rest; ``console`` has how it is printed."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 import click
-from pydantic_core import to_json
-from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
-from rich.table import Table
 
 from jabba.auth.api_keys import Key
+from jabba.cli.console import Table, compact, err, line, out, paragraph, text
 from jabba.errors import FieldError
 from jabba.jobs.lifecycle import JobStatus, TaskStatus
 from jabba.jobs.models import AuditEntry, Callback, Job, JobEvent, Progress, Task
 from jabba.jobs.pages import Count
 from jabba.kafka.dead_letters import Letter
+from jabba.monitoring.printable import printable
 from jabba.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,19 +41,17 @@ _STYLES: dict[str, str] = {
     TaskStatus.ABORTED: "dim",
 }
 
-_WIDTHS = {"id": 36, "status": 9, "submitted": 14, "#": 3}
-"""Columns that are never cut; the others share what is left."""
-
 _SHOWN_BYTES = 4000
 _VALUE_CHARACTERS = 200
+_STORY = frozenset({"type", "causes", "members", "traceback"})
+"""What the result of a raised error holds beside ``error``."""
 
-out = Console(highlight=False)
 
-
-def said(name: str, line: str) -> None:
+def said(name: str, words: str) -> None:
     """Show a line of a child process, or of ``jabba up`` itself, on standard error."""
     color = _COLORS.get(name, _COLOR_OF_WORKERS)
-    click.echo(f"{click.style(name.ljust(_NAME_WIDTH), fg=color)} {click.style('│', dim=True)} {line}", err=True)
+    bar, shown = click.style("│", dim=True), printable(words, keep="\t")
+    click.echo(f"{click.style(name.ljust(_NAME_WIDTH), fg=color)} {bar} {shown}", err=True)
 
 
 def announced(url: str, settings: Settings) -> None:
@@ -64,21 +59,11 @@ def announced(url: str, settings: Settings) -> None:
     click.echo(f"Jabba is up: {click.style(url, bold=True)}  (broker {settings.kafka}; Ctrl-C stops it)")
 
 
-def as_json(value: Any) -> None:
-    """Print a model or a list of models as JSON."""
-    click.echo(to_json(value, indent=2).decode())
-
-
-def as_line(value: Any) -> None:
-    """Print JSON in one line."""
-    click.echo(to_json(value).decode())
-
-
 def difference(found: "Difference") -> None:
     """Print a difference in one line; of long values as much as tells them apart from nothing."""
     what = f"job {found.job}" if found.index is None else f"task {found.index} of job {found.job}"
-    log, postgresql = (_cut(_short(value)) for value in (found.log, found.postgresql))
-    click.echo(f"{what}: {found.column}: log {log}, PostgreSQL {postgresql}")
+    log, postgresql = (_cut(compact(value)) for value in (found.log, found.postgresql))
+    line(f"{what}: {found.column}: log {log}, PostgreSQL {postgresql}")
 
 
 def verified(found: "Report") -> None:
@@ -117,32 +102,48 @@ def job(found: Job, progress: Progress | None = None) -> None:
         "tasks": _counts(progress) if progress else None,
         "submitted": _moment(found.inserted_at),
         "took": _duration(found),
-        "meta": _short(found.meta) if found.meta else None,
+        "reason": found.reason,
+        "meta": compact(found.meta) if found.meta else None,
     }
-    out.print(f"[bold]{escape(found.type)}[/]  {_status(found.status)}")
+    out.print(f"[bold]{text(found.type)}[/]  {_status(found.status)}")
     for name, value in facts.items():
         if value is not None:
-            out.print(f"  [dim]{name:<11}[/]{escape(value)}", overflow="ellipsis", no_wrap=name != "meta")
+            out.print(f"  [dim]{name:<11}[/]{text(value)}", overflow="ellipsis", no_wrap=name != "meta")
+
+
+def failures(found: Iterable[Task], total: Count | None) -> None:
+    """Show why tasks failed: each with its error and, if there is one, its traceback."""
+    shown = 0
+    for task in found:
+        shown += 1
+        number = f"task {task.priority}" if task.priority else f"task {task.id}"
+        attempt = f", attempt {task.attempt}" if task.attempt > 1 else ""
+        known_as = text(task.name or _call(task.callback))
+        out.print(f"[bold]{number}[/]  {known_as}  {_status(task.status)}{attempt}: {text(_error(task.result))}")
+        for lines in _story(task.result):
+            out.print(paragraph(lines, "  "), style="dim", soft_wrap=True)
+    if total is not None and total.value > shown:
+        out.print(f"[dim]… and {total.value - shown:,} more failed tasks[/]")
 
 
 def jobs(found: Iterable[Job], *, headed: bool = True) -> None:
     """Show jobs as a table; what people know them by stands in one column, so that ids need no cutting."""
-    table = _table("id", "status", "submitted", "job", headed=headed)
+    table = Table("id", "status", "submitted", "job", headed=headed)
     for one in found:
-        table.add_row(str(one.id), _status(one.status), f"{one.inserted_at:%m-%d %H:%M:%S}", _known_by(one))
-    _print_table(table, "no jobs")
+        table.add(str(one.id), _status(one.status), f"{one.inserted_at:%m-%d %H:%M:%S}", _known_by(one))
+    table.print("no jobs")
 
 
 def tasks(found: Iterable[Task], total: Count | None = None, *, headed: bool = True) -> None:
-    """Show tasks as a table; ``total`` tells how many there are when not all are shown."""
-    table = _table("#", "task", "status", "result", headed=headed)
-    table.columns[0].justify = "right"
+    """Show tasks as a table; ``total`` is how many there are when not all are shown."""
+    table = Table("#", "task", "status", "result", headed=headed)
     for one in found:
-        step, result = str(one.priority or ""), _short(one.result) if one.result else ""
-        table.add_row(step, escape(one.name or _call(one.callback)), _status(one.status), escape(result))
-    _print_table(table, "no tasks")
-    if total is not None and total.value > table.row_count:
-        out.print(f"[dim]… and {'' if total.exact else 'about '}{total.value - table.row_count:,} more[/]")
+        result = compact(_without_story(one.result)) if one.result else ""
+        known_as = text(one.name or _call(one.callback))
+        table.add(str(one.priority or ""), known_as, _status(one.status), text(result))
+    table.print("no tasks")
+    if total is not None and total.value > len(table):
+        out.print(f"[dim]… and {'' if total.exact else 'about '}{total.value - len(table):,} more[/]")
 
 
 def more(there_is: bool) -> None:  # noqa: FBT001 — its name says it
@@ -157,52 +158,51 @@ def total(counted: Count | None, what: str) -> None:
         click.echo(f"{'' if counted.exact else 'about '}{counted.value:,} {what}", err=True)
 
 
-def places(text: str, name: str, fields: Iterable[FieldError]) -> None:
+def places(query: str, name: str, fields: Iterable[FieldError]) -> None:
     """Point to the mistakes in a text, on standard error; a field is ``name[place]``."""
     found = [re.fullmatch(rf"{name}\[(\d+)\]", one.field) for one in fields]
     marked = {int(place[1]) for place in found if place}
-    if marked and text.isprintable():
-        line = "".join("^" if place in marked else " " for place in range(max(marked) + 1))
-        click.echo(f"  {text}\n  {line}", err=True)
+    if marked and query.isprintable():
+        click.echo(f"  {query}", err=True)
+        click.echo("  " + "".join("^" if place in marked else " " for place in range(max(marked) + 1)), err=True)
 
 
 def letters(found: Iterable[Letter]) -> None:
     """Show dead letters as a table."""
-    table = _table("place", "when", "from", "reason")
+    table = Table("place", "when", "from", "reason")
     for one in found:
         moment = datetime.fromtimestamp(one.at / 1000, tz=UTC)
-        table.add_row(one.place, f"{moment:%m-%d %H:%M:%S}", f"{one.topic}[{one.partition}]", escape(one.reason))
-    _print_table(table, "no dead letters")
+        table.add(one.place, f"{moment:%m-%d %H:%M:%S}", text(f"{one.topic}[{one.partition}]"), text(one.reason))
+    table.print("no dead letters")
 
 
 def letter(found: Letter) -> None:
     """Show a dead letter, and as much of its message as can be read."""
-    out.print(f"[bold]{escape(found.reason)}[/]")
-    out.print(f"  [dim]from[/] {found.topic}[{found.partition}] offset {found.offset}, {found.size:,} bytes")
-    out.print(escape(found.value[:_SHOWN_BYTES].decode(errors="backslashreplace")), soft_wrap=True)
+    out.print(f"[bold]{text(found.reason)}[/]")
+    out.print(f"  [dim]from[/] {text(f'{found.topic}[{found.partition}]')} offset {found.offset}, {found.size:,} bytes")
+    out.print(text(found.value[:_SHOWN_BYTES].decode(errors="backslashreplace")), soft_wrap=True)
     if found.size > _SHOWN_BYTES:
         out.print(f"[dim]… and {found.size - _SHOWN_BYTES:,} bytes more[/]")
 
 
 def keys(found: Iterable[Key], now: datetime) -> None:
     """Show keys as a table."""
-    table = _table("id", "name", "role", "types", "created", "expires", "state")
-    table.columns[0].min_width = None
+    table = Table("key", "name", "role", "types", "created", "expires", "state")
     for one in found:
         expires = _moment(one.expires_at) if one.expires_at else "never"
         state = one.is_over(now.timestamp()) or "valid"
         row = (one.id, one.name or "", one.role, str(one.types), _moment(one.created_at), expires, state)
-        table.add_row(*map(escape, row), style="dim" if state != "valid" else None)
-    _print_table(table, "no keys")
+        table.add(*map(text, row), style="dim" if state != "valid" else None)
+    table.print("no keys")
 
 
 def audit(found: Iterable[AuditEntry]) -> None:
     """Show entries of the audit as a table."""
-    table = _table("when", "action", "by", "about")
+    table = Table("when", "action", "by", "about")
     for one in found:
         by = f"{one.key_id} {one.key_name or ''}" if one.key_id else one.user_name or ""
-        table.add_row(_moment(one.at), one.action, escape(by), escape(str(one.job_id or one.about_key or "")))
-    _print_table(table, "nothing")
+        table.add(_moment(one.at), text(one.action), text(by), text(one.job_id or one.about_key or ""))
+    table.print("nothing")
 
 
 def key_as_json(key: Key, now: datetime) -> dict[str, Any]:
@@ -216,13 +216,12 @@ class Courses:
     """What happens to several jobs: a line for each event on standard output, a bar for each job on standard error."""
 
     def __init__(self, *, quiet: bool) -> None:
-        console = Console(stderr=True)
         columns = ("[bold]{task.description}", BarColumn(), MofNCompleteColumn())
         self._bars = Bar(
             *(TextColumn(one) if isinstance(one, str) else one for one in columns),
             TimeElapsedColumn(),
-            console=console,
-            disable=quiet or not console.is_terminal,
+            console=err,
+            disable=quiet or not err.is_terminal,
             transient=True,
             redirect_stdout=out.is_terminal,
         )
@@ -254,21 +253,21 @@ def _told(event: JobEvent) -> str:
     if event.final is not None:
         return f"[bold]the job[/]  {_status(event.final.status)}"
     if event.index is None:
-        return f"[bold]the job[/]  {escape(event.event)}  {escape(event.reason or '')}"
+        return f"[bold]the job[/]  {text(event.event)}  {text(event.reason or '')}"
     last = f" to {event.index + event.count}" if event.count and event.count > 1 else ""
-    result = escape(_short(event.result)) if event.result else ""
+    result = text(compact(_without_story(event.result))) if event.result else ""
     return f"task {event.index + 1}{last}  {_status(event.status or event.event)}  {result}"
 
 
 def facts(found: Iterable[tuple[str, str]]) -> None:
     """Show facts, each behind its name."""
     for name, value in found:
-        out.print(f"[dim]{name:<13}[/]{escape(value)}", soft_wrap=True)
+        out.print(f"[dim]{name:<13}[/]{text(value)}", soft_wrap=True)
 
 
 def trouble(message: str) -> None:
     """Show why there is nothing to see."""
-    out.print(f"[yellow]{escape(message)}")
+    out.print(f"[yellow]{text(message)}")
 
 
 @contextmanager
@@ -281,20 +280,9 @@ def redrawn(*, clear: bool) -> Iterator[None]:
     click.echo(captured.get(), nl=False)
 
 
-def _table(*headers: str, headed: bool = True) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim", show_header=headed)
-    for header in headers:
-        table.add_column(header, overflow="ellipsis", no_wrap=True, min_width=_WIDTHS.get(header))
-    return table
-
-
-def _print_table(table: Table, nothing: str) -> None:
-    out.print(table if table.row_count else f"[dim]{nothing}[/]")
-
-
 def _status(status: str) -> str:
     style = _STYLES.get(status)
-    return f"[{style}]{status}[/]" if style else status
+    return f"[{style}]{status}[/]" if style else text(status)
 
 
 def _counts(progress: Progress) -> str:
@@ -311,8 +299,8 @@ def _moment(moment: datetime) -> str:
 
 
 def _known_by(found: Job) -> str:
-    parts = (f"[bold]{escape(found.type)}[/]", escape(found.name or ""), f"[dim]{escape(_short(found.meta))}[/]")
-    return " ".join(part for part in (*parts[:2], parts[2] if found.meta else "") if part)
+    meta = f"[dim]{text(compact(found.meta))}[/]" if found.meta else ""
+    return " ".join(part for part in (f"[bold]{text(found.type)}[/]", text(found.name or ""), meta) if part)
 
 
 def _duration(found: Job) -> str | None:
@@ -321,9 +309,24 @@ def _duration(found: Job) -> str | None:
     return f"{(found.ended_at - found.inserted_at).total_seconds():.2f} s"
 
 
-def _short(value: Any) -> str:
-    return to_json(value).decode()
-
-
 def _cut(text: str) -> str:
     return text if len(text) <= _VALUE_CHARACTERS else f"{text[:_VALUE_CHARACTERS]}…"
+
+
+def _error(result: Any) -> str:
+    """Return the error in a result; the whole result if it has none."""
+    error = result.get("error") if isinstance(result, Mapping) else None
+    return error if isinstance(error, str) else compact(_without_story(result))
+
+
+def _story(result: Any) -> Iterator[str]:
+    """Return what a result has of how its error came about: attempts that are told apart, and the traceback."""
+    if isinstance(result, Mapping) and isinstance(traceback := result.get("traceback"), str) and traceback.strip():
+        yield traceback.strip("\n")
+
+
+def _without_story(result: Any) -> Any:
+    """Leave out of a result what is told of a raised error beside its text."""
+    if not isinstance(result, Mapping) or not {"error", "traceback"} <= result.keys():
+        return result
+    return {name: value for name, value in result.items() if name not in _STORY}

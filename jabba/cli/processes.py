@@ -1,8 +1,4 @@
-"""The commands that run Jabba: ``up`` all of it, or ``init``, ``worker``, ``web`` and ``projector`` one by one.
-
-What runs them is imported by its name when it is needed: the application lies above this package and beside it in
-the checkout, the embedded parts may not be installed, and all of it takes a second to load.
-"""
+"""The commands that run Jabba: ``up`` all of it, or ``init``, ``worker``, ``web`` and ``projector`` one by one."""
 
 import asyncio
 import importlib
@@ -13,7 +9,6 @@ from typing import Any
 
 import click
 
-from jabba import outbox as outboxes
 from jabba.callbacks import registry
 from jabba.cli import options, output
 from jabba.clock import SystemClock
@@ -28,38 +23,44 @@ from jabba.settings import Settings, SettingsError
 @options.kafka
 @options.database
 def init(**given: str | None) -> None:
-    """Prepare Kafka and PostgreSQL: topics, first offsets, schema. Doing it again changes nothing."""
+    """Create topics and database schema, or bring them up to date.
+
+    Running it again changes nothing.
+    """
+    from jabba.database import migrations
+    from jabba.projection import retention
+
     settings = settings_of_role(given)
     asyncio.run(admin.install(settings))
     click.echo(f"Kafka at {settings.kafka} is ready: topics {settings.prefix}-*")
     dsn = settings.database.get_secret_value()
-    migrations = importlib.import_module("jabba.database.migrations")
     before = migrations.current(dsn)
     migrations.upgrade(dsn)
     after = migrations.current(dsn)
-    importlib.import_module("jabba.projection.retention").keep_up(settings, SystemClock())
+    retention.keep_up(settings, SystemClock())
     click.echo(f"PostgreSQL is ready: schema {after}" + ("" if before == after else f", was {before or 'empty'}"))
 
 
 @click.command
 @options.kafka
 @options.database
-@click.option("--yes", is_flag=True, help="Do it; without this, only the jobs are listed.")
+@click.option("--yes", is_flag=True, help="Submit them; without it, they are only listed.")
 def reconcile(*, yes: bool, **given: str | None) -> None:
-    """After the log was lost: submit again what is unfinished.
+    """Submit unfinished jobs again after Kafka's log was lost.
 
-    PostgreSQL tells what that is, and what of it has ended. Run `jabba init` on the new Kafka first, and this before
-    any worker, web or projector.
+    PostgreSQL has the jobs and which of their tasks have ended. Run `jabba init` on the new Kafka first, and start
+    workers, webs and projectors after this.
     """
+    from jabba.local import reconcile as reconciliation
+
     settings = settings_of_role(given)
     asyncio.run(admin.check(settings, "reconcile"))
     check_schema(settings)
-    module = importlib.import_module("jabba.local.reconcile")
-    jobs = asyncio.run(module.unfinished(settings))
+    jobs = asyncio.run(reconciliation.unfinished(settings))
     for job in jobs:
         click.echo(job)
     if yes:
-        click.echo(f"{asyncio.run(module.reconcile(settings))} jobs submitted again", err=True)
+        click.echo(f"{asyncio.run(reconciliation.reconcile(settings))} jobs submitted again", err=True)
     else:
         click.echo(f"{len(jobs)} jobs would be submitted again; --yes does it", err=True)
 
@@ -68,7 +69,7 @@ def reconcile(*, yes: bool, **given: str | None) -> None:
 @options.kafka
 @options.callbacks
 def worker(**given: Any) -> None:
-    """Run the callbacks of submitted tasks. Needs Kafka, not PostgreSQL."""
+    """Run a worker, which invokes the callbacks of tasks."""
     settings = settings_of_role(given)
     registry.check(settings.callbacks)
     _check_metrics_port(settings)
@@ -79,10 +80,10 @@ def worker(**given: Any) -> None:
 @click.command
 @options.kafka
 @options.database
-@click.option("--host", "web_host", help="Address to listen on. [JABBA_WEB_HOST]")
-@click.option("--port", "web_port", type=int, help="Port to listen on. [JABBA_WEB_PORT]")
+@click.option("--host", "web_host", help="Address to listen on.  [JABBA_WEB_HOST]")
+@click.option("--port", "web_port", type=int, help="Port to listen on.  [JABBA_WEB_PORT]")
 def web(**given: Any) -> None:
-    """Serve the HTTP interface."""
+    """Serve the HTTP API."""
     settings = settings_of_role(given)
     check_port(settings.web_host, settings.web_port)
     asyncio.run(_from_checkout("web.service").check(settings))
@@ -93,40 +94,47 @@ def web(**given: Any) -> None:
 @options.kafka
 @options.database
 def projector(**given: Any) -> None:
-    """Write what happens to PostgreSQL, where it can be searched."""
+    """Write the log's events to PostgreSQL."""
+    from jabba import faust_app
+    from jabba.projection.projector import Projector
+
     settings = settings_of_role(given)
     _check_metrics_port(settings)
     asyncio.run(admin.check(settings, "projector"))
     check_schema(settings)
-    app = importlib.import_module("jabba.faust_app")
-    app.quiet_libraries(settings.log_level)
-    app.run_service(importlib.import_module("jabba.projection.projector").Projector(settings))
+    faust_app.quiet_libraries(settings.log_level)
+    faust_app.run_service(Projector(settings))
 
 
 @click.command
 @options.kafka
-@click.option("--source", "outbox", metavar="URL", help="The database that the outbox is in. [JABBA_OUTBOX]")
-@click.option("--ddl", is_flag=True, help="Print the statements that create the table, and end.")
+@click.option("--source", "outbox", metavar="URL", help="URL of the outbox's database.  [JABBA_OUTBOX]")
+@click.option("--ddl", is_flag=True, help="Print the SQL that creates the table, and exit.")
 def outbox(*, ddl: bool, **given: Any) -> None:
-    """Submit what other services have added to their outbox.
+    """Submit the jobs in another service's outbox table.
 
-    That is a table in their own database: docs/outbox.md.
+    docs/outbox.md describes the table, which lives in the service's own database.
     """
+    from jabba import faust_app
+    from jabba import outbox as outboxes
+
     settings = settings_of_role(given)
     if ddl:
         click.echo(outboxes.ddl(settings.outbox_table), nl=False)
         return
     source = settings.outbox.get_secret_value()
     if not source:
-        raise SettingsError("JABBA_OUTBOX: is missing: the URL of the database that the outbox is in")
+        raise SettingsError("JABBA_OUTBOX: is missing; set it, or --source, to the URL of the outbox's database")
     _check_metrics_port(settings)
-    importlib.import_module("jabba.faust_app").quiet_libraries(settings.log_level)
+    faust_app.quiet_libraries(settings.log_level)
     asyncio.run(_relay(source, settings))
 
 
 async def _relay(source: str, settings: Settings) -> None:
     """Run a relay until SIGINT or SIGTERM."""
-    async with importlib.import_module("jabba.outbox.relay").Relay(source, settings) as relay:
+    from jabba.outbox.relay import Relay
+
+    async with Relay(source, settings) as relay:
         for one in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(one, relay.stop)
         await relay.check()
@@ -139,35 +147,52 @@ async def _relay(source: str, settings: Settings) -> None:
 @options.callbacks
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Number of worker processes.")
 @click.option(
-    "--port", "web_port", type=click.IntRange(0, 65535), help="Port of the web; 0 = any that is free. [JABBA_WEB_PORT]"
+    "--port",
+    "web_port",
+    type=click.IntRange(0, 65535),
+    help="Port of the HTTP API; 0 = any free one. By default 8600, or a free one if that is taken.  [JABBA_WEB_PORT]",
 )
-@click.option("--data", type=click.Path(file_okay=False), help="Directory of what is embedded. [JABBA_DATA]")
+@click.option(
+    "--data", type=click.Path(file_okay=False), help="Directory of the embedded broker and database.  [JABBA_DATA]"
+)
 def up(workers: int, **given: Any) -> None:
-    """Run all of Jabba on this machine, until Ctrl-C.
+    """Run all of Jabba on this machine until Ctrl-C.
 
-    Without --kafka and --database it brings a broker and a PostgreSQL of its own, which keep everything in --data:
-    jobs that have not ended go on when `jabba up` starts again.
+    Without --kafka and --database it runs a broker and a PostgreSQL of its own, which keep everything in --data:
+    unfinished jobs continue when `jabba up` starts again. Other commands find it through the same directory.
     """
+    from jabba.local.up import House, run
+
     if given["web_port"] == 0:
         given["web_port"] = free_port()
-    settings = settings_of_role(given, lambda line: output.said("up", line))
+    settings = _with_free_port(settings_of_role(given, lambda words: output.said("up", words)))
     own_broker, own_database = (name not in settings.model_fields_set for name in ("kafka", "database"))
-    house = importlib.import_module("jabba.local.up")
-    house.run(house.House(settings, workers, own_broker, own_database), output.said, output.announced)
+    run(House(settings, workers, own_broker, own_database), output.said, output.announced)
+
+
+def _with_free_port(settings: Settings) -> Settings:
+    """Return settings with a free port for the web if nobody chose the one that is taken."""
+    if "web_port" not in settings.model_fields_set:
+        try:
+            check_port(settings.web_host, settings.web_port)
+        except NotReady:
+            return settings.model_copy(update={"web_port": free_port()})
+    return settings
 
 
 def settings_of_role(given: dict[str, Any], say: Callable[[str], None] | None = None) -> Settings:
     """Read the settings, options first, and set logging up."""
     settings = Settings.from_environ(**{name: value or None for name, value in given.items()})
-    logs.to_standard_error(settings.log_level, say)
+    logs.to_standard_error(settings.log_level, say, log_format=settings.log_format)
     return settings
 
 
 def _run_app(module: str, settings: Settings, *arguments: Any) -> None:
     """Build an application of the checkout and run it to its end."""
-    app = importlib.import_module("jabba.faust_app")
-    app.quiet_libraries(settings.log_level)
-    app.run_app(_from_checkout(module).build(settings, *arguments))
+    from jabba import faust_app
+
+    faust_app.quiet_libraries(settings.log_level)
+    faust_app.run_app(_from_checkout(module).build(settings, *arguments))
 
 
 def _from_checkout(module: str) -> Any:
@@ -183,5 +208,7 @@ def _check_metrics_port(settings: Settings) -> None:
 
 
 def check_schema(settings: Settings) -> None:
-    """Refuse to go on with another schema than this code needs."""
-    importlib.import_module("jabba.database.migrations").check(settings.database.get_secret_value())
+    """Refuse another schema than this code needs."""
+    from jabba.database import migrations
+
+    migrations.check(settings.database.get_secret_value())

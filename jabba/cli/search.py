@@ -7,7 +7,7 @@ from uuid import UUID
 
 import click
 
-from jabba.cli import options, output
+from jabba.cli import console, options, output
 from jabba.cli.jobs import ask
 from jabba.cli.watch_option import again, option, until_interrupted
 from jabba.client import Client, Order
@@ -22,29 +22,35 @@ _PAGE_SIZE = 200
 @click.command
 @click.argument("query", metavar="[QUERY]…", nargs=-1)
 @click.option("--tasks", "of_tasks", is_flag=True, help="Search tasks instead of jobs.")
-@click.option("--order", metavar="FIELD,…", default="-inserted_at", help="Order by these fields; -FIELD descends.")
-@click.option("--limit", type=click.IntRange(1, MAX_LIMIT), help=f"How many to show; {_SHOWN} unless told.")
-@click.option("--all", "everything", is_flag=True, help="Show all of them; with --json, one a line.")
-@click.option("--count", is_flag=True, help="Tell on standard error how many there are in all.")
+@click.option(
+    "--order",
+    metavar="FIELD,…",
+    default="-inserted_at",
+    show_default=True,
+    help="Sort by these fields; -FIELD descends.",
+)
+@click.option("--limit", type=click.IntRange(1, MAX_LIMIT), help=f"Number of results.  [default: {_SHOWN}]")
+@click.option("--all", "everything", is_flag=True, help="Show all results; with --json, one per line.")
+@click.option("--count", is_flag=True, help="Print the total number to standard error.")
 @option
 @options.url
 @options.json
 def search(query: tuple[str, ...], order: str, limit: int | None, url: str | None, **flags: bool) -> None:
-    """Search for jobs, the newest first.
+    """Search jobs or tasks, newest first.
 
-    QUERY is a text of conditions:
+    QUERY is a list of conditions:
 
     \b
         jabba search 'status:FAILED type:audit_* meta.order>17'
         jabba search 'tasks(status:RESCUED name~mail) or -status:PROCESSED,PENDING'
         jabba search --tasks 'job.type:shipping result.parcel:*'
 
-    docs/search.md has all of it. Begin with "not" instead of "-", which would be an option here.
+    docs/search.md describes the language. Write "not" for a "-" at the beginning, which would be an option here.
     """  # noqa: D301 — click wants the very character
     if flags["everything"] and limit is not None:
-        raise click.UsageError("--all shows all of them, and --limit only some")
+        raise click.UsageError("--all and --limit exclude each other")
     if flags["watch"] and (flags["everything"] or flags["count"]):
-        raise click.UsageError("--watch shows the first ones, without --all and --count")
+        raise click.UsageError("--watch excludes --all and --count")
     text = " ".join(query)
     wanted = _Search(text, _order_by(order), of_tasks=flags["of_tasks"], as_json=flags["as_json"])
     work = wanted.show_all if flags["everything"] else wanted.show_some(limit or _SHOWN)
@@ -58,13 +64,15 @@ def search(query: tuple[str, ...], order: str, limit: int | None, url: str | Non
 @click.command
 @click.argument("job", metavar="ID", type=click.UUID)
 @click.argument("query", metavar="[QUERY]…", nargs=-1)
-@click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=_TASKS_SHOWN, show_default=True, help="How many.")
+@click.option(
+    "--limit", type=click.IntRange(1, MAX_LIMIT), default=_TASKS_SHOWN, show_default=True, help="Number of tasks."
+)
 @options.url
 @options.json
 def tasks(job: UUID, query: tuple[str, ...], limit: int, url: str | None, *, as_json: bool) -> None:
-    """Show the tasks of a job, in their order.
+    """Show the tasks of a job in their order.
 
-    With a QUERY those that meet it:
+    With a QUERY, only those that match it:
 
     \b
         jabba tasks ID
@@ -74,7 +82,7 @@ def tasks(job: UUID, query: tuple[str, ...], limit: int, url: str | None, *, as_
 
     async def work(client: Client) -> None:
         found = await client.get_tasks(job, text, cursor=(0, limit), count=not as_json)
-        output.as_json(found) if as_json else output.tasks(found, found.total)
+        console.as_json(found) if as_json else output.tasks(found, found.total)
 
     with _pointing_into(text, "q"):
         ask(url, work)
@@ -127,7 +135,7 @@ class _Search:
         async def work(client: Client) -> None:
             page = await self._page(client, limit)
             if self._as_json:
-                output.as_json(page)
+                console.as_json(page)
             else:
                 self._show_part(page, begun=False)
                 output.more(page.next is not None)
@@ -147,7 +155,7 @@ class _Search:
     def _show_part(self, found: list[Any], *, begun: bool) -> None:
         if self._as_json:
             for one in found:
-                output.as_line(one)
+                console.as_line(one)
         elif self._of_tasks:
             output.tasks(found, headed=not begun)
         else:

@@ -1,11 +1,11 @@
-"""``stats``: how it goes, at a look."""
+"""``stats``: how many jobs and tasks there are, have ended and wait."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import click
 
-from jabba.cli import options, output
+from jabba.cli import console, options, output
 from jabba.cli.jobs import ask
 from jabba.cli.watch_option import again, option, until_interrupted
 from jabba.client import Client
@@ -16,16 +16,16 @@ from jabba.client import Client
 @options.url
 @options.json
 def stats(url: str | None, *, watch: bool, as_json: bool) -> None:
-    """Show how many jobs there are, what has ended, what waits."""
+    """Show counts of jobs, failures and waiting messages."""
 
     async def draw(client: Client) -> None:
         found = await client.get_stats()
         if not as_json:
             output.facts(lines(found))
         elif watch:
-            output.as_line(found)
+            console.as_line(found)
         else:
-            output.as_json(found)
+            console.as_json(found)
 
     if watch:
         with until_interrupted(0):

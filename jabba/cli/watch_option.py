@@ -1,4 +1,4 @@
-"""Showing something again and again, until Ctrl-C."""
+"""The option ``--watch``: refresh what is shown until Ctrl-C."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -20,7 +20,7 @@ Decorated = Callable[..., object]
 
 def option(command: Decorated) -> Decorated:
     """Add ``--watch``."""
-    text = f"Show it again every {PAUSE_SECONDS:g} s until Ctrl-C, which ends with 0."
+    text = f"Refresh every {PAUSE_SECONDS:g} s until Ctrl-C, which exits with 0."
     return click.option("--watch", is_flag=True, help=text)(command)
 
 

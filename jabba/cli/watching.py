@@ -1,4 +1,4 @@
-"""``watch``: what happens to jobs, as it happens."""
+"""``watch``: the events of jobs, as they happen."""
 
 import asyncio
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from uuid import UUID
 
 import click
 
-from jabba.cli import options, output
+from jabba.cli import console, options, output
 from jabba.cli.jobs import ask
 from jabba.cli.watch_option import INTERRUPTED, until_interrupted
 from jabba.client import Client
@@ -22,15 +22,15 @@ from jabba.jobs.models import JobEvent
 @options.json
 @click.pass_context
 def watch(context: click.Context, what: tuple[str, ...], url: str | None, *, as_json: bool) -> None:
-    """Show what happens to jobs, as it happens.
+    """Show the events of jobs as they happen.
 
     \b
-        jabba watch ID ID                                from their beginning until all of them have ended
-        jabba watch 'job.meta.tenant:x status:FAILED'    the events that meet conditions, until Ctrl-C
-        jabba watch                                      everything, until Ctrl-C
+        jabba watch ID ID                                two jobs, from their beginning to their end
+        jabba watch 'job.meta.tenant:x status:FAILED'    events that match a query, until Ctrl-C
+        jabba watch                                      all events, until Ctrl-C
 
-    Exits with 1 if one of the jobs failed, and with 130 after Ctrl-C. With --json an event a line. docs/protocol.md
-    tells what conditions may be about.
+    Exits with 1 if one of the jobs failed, and with 130 after Ctrl-C. With --json each line is an event.
+    docs/protocol.md lists the fields of queries.
     """  # noqa: D301 — click wants the very character
     ids = [found for text in what if (found := _id(text)) is not None]
     with until_interrupted(INTERRUPTED):
@@ -64,7 +64,7 @@ def _watch_all(query: str, url: str | None, *, as_json: bool) -> None:
     async def work(client: Client) -> None:
         async with aclosing(client.watch(filter=query)) as events:
             async for event in events:
-                output.as_line(event) if as_json else output.happening(event)
+                console.as_line(event) if as_json else output.happening(event)
 
     try:
         ask(url, work)
@@ -81,7 +81,7 @@ async def _follow(client: Client, job: UUID, courses: output.Courses, *, as_json
         async for event in events:
             ended.update(_ended(event))
             if as_json:
-                output.as_line(event)
+                console.as_line(event)
             else:
                 courses.tell(event, len(ended))
             if event.final is not None:

@@ -1,8 +1,12 @@
 """The key of a local ``jabba up`` and where it runs: files of its data directory that only its owner may read."""
 
 import os
+import tempfile
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from jabba.errors import NotReady
 from jabba.settings import Settings
 
 _KEY = "key"
@@ -38,13 +42,34 @@ def kafka(data: Path) -> str | None:
     return _read(data / _KAFKA)
 
 
+def prepare(data: Path) -> None:
+    """Create the directory if need be.
+
+    Raises:
+        NotReady: nothing can be written there.
+    """
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=data):
+            pass
+    except OSError as error:
+        raise NotReady(f"nothing can be written in {data} ({error.strerror}); choose another --data") from error
+
+
 def with_places(settings: Settings) -> Settings:
-    """Return settings that name neither Kafka nor PostgreSQL with those of a local ``jabba up``, if there is one."""
-    if {"kafka", "database"} & settings.model_fields_set:
+    """Return settings with the places of the ``jabba up`` in their data directory, where they name none themselves.
+
+    That is the URL of the web, and Kafka and PostgreSQL if neither of both is named.
+    """
+    given = settings.model_fields_set
+    names = [_URL] if {_KAFKA, _DATABASE} & given else [_URL, _KAFKA, _DATABASE]
+    places = {name: _read(settings.data / name) for name in names if name not in given}
+    found = {name: place for name, place in places.items() if place}
+    try:
+        return Settings.model_validate(settings.model_dump(exclude_unset=True) | found)
+    except ValidationError:
+        # A power cut may leave anything in a file.
         return settings
-    places = {name: _read(settings.data / name) for name in (_KAFKA, _DATABASE)}
-    found = {name: place for name, place in places.items() if place is not None}
-    return Settings.model_validate(settings.model_dump(exclude_unset=True) | found)
 
 
 def key_for(settings: Settings, url: str) -> str | None:
@@ -67,5 +92,5 @@ def _write(path: Path, text: str) -> None:
 def _read(path: Path) -> str | None:
     try:
         return path.read_text().strip()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return None

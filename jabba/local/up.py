@@ -48,7 +48,7 @@ def run(house: House, say: Say, announce: Announce) -> None:
     """Run all of it until SIGINT or SIGTERM; a second signal ends it at once.
 
     Raises:
-        NotReady: the port is taken, or a module with callbacks is missing.
+        NotReady: the port is taken, the data directory cannot be written, or a module with callbacks is missing.
         SettingsError: the embedded broker is to be reached in a way that it does not know.
         DatabaseFailed: the embedded database does not start.
     """
@@ -56,6 +56,8 @@ def run(house: House, say: Say, announce: Announce) -> None:
         raise SettingsError("JABBA_KAFKA_PROTOCOL: the embedded broker speaks plaintext; --kafka names another one")
     registry.check(house.settings.callbacks)
     check_port(house.settings.web_host, house.settings.web_port)
+    data_directory.prepare(house.settings.data)
+    say(SUPERVISOR, f"starting Jabba at {url_of(house.settings)}; it keeps its data in {house.settings.data}")
     broker = _broker(house.settings.data) if house.own_broker else None
     with _parts(house, broker, say) as settings:
         asyncio.run(_Running(settings, house.workers, broker, say, announce).until_signal())

@@ -1,25 +1,98 @@
-"""Logging, set up in one place: plain lines on standard error with time, level, logger and message."""
+"""Logging, set up in one place: lines of text or JSON on standard error, with the fields given as ``extra``.
 
+``logger.info("worker ready", extra={"partitions": 8})`` becomes ``… INFO agents.worker: worker ready partitions=8``, or
+``{"time": …, "level": "INFO", "logger": "agents.worker", "message": "worker ready", "partitions": 8}``.
+"""
+
+import json
 import logging
+import math
 import sys
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from jabba.monitoring.printable import printable
+
+LogFormat = Literal["text", "json"]
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_NO_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 _SELDOM_SECONDS = 30.0
 _MOST_REMEMBERED = 1000
 
 
-def to_standard_error(level: str, say: Callable[[str], None] | None = None) -> None:
+def to_standard_error(level: str, say: Callable[[str], None] | None = None, *, log_format: LogFormat = "text") -> None:
     """Log from ``level`` on: ``debug``, ``info``, ``warning`` or ``error``; through ``say`` if that is given."""
     handler = logging.StreamHandler(sys.stderr) if say is None else _Saying(say)
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     handler.addFilter(_is_of_interest)
     handler.addFilter(Repetitions())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # While a command looks whether Kafka is there, its own error says so; an application sets the level again.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
+class TextFormatter(logging.Formatter):
+    """Formats a record as one line, its fields as ``key=value`` behind the message; a traceback stands indented below.
+
+    No message or traceback can look like another record, or control a terminal.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(_FORMAT)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 — logging's name
+        """Return the line."""
+        return " ".join((printable(super().formatMessage(record)), *_pairs(fields_of(record))))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 — logging's name
+        """Return the traceback."""
+        return textwrap.indent(printable(super().formatException(ei), keep="\n"), "  ")
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802 — logging's name
+        """Return the stack."""
+        return textwrap.indent(printable(stack_info, keep="\n"), "  ")
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a record as a JSON object in one line: time, level, logger, message, its fields, and a traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        document = {name: _scalar(value) for name, value in fields_of(record).items()} | {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            document["traceback"] = self.formatException(record.exc_info)
+        return printable(json.dumps(document, ensure_ascii=False))
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, Any]:
+    """Return what a record was given as ``extra``."""
+    return {name: value for name, value in vars(record).items() if name not in _NO_FIELDS and value is not None}
+
+
+def _scalar(value: Any) -> str | int | float:
+    """Return a value as JSON can have it."""
+    return value if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)) else str(value)
+
+
+def _pairs(fields: dict[str, Any]) -> list[str]:
+    return [f"{name}={_word(value)}" for name, value in fields.items()]
+
+
+def _word(value: Any) -> str:
+    """Return a value without spaces around it, in quotation marks if it has some inside."""
+    text = f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+    quoted = not text or any(char in ' "=' for char in text)
+    return printable(json.dumps(text, ensure_ascii=False) if quoted else text)
 
 
 class Repetitions:

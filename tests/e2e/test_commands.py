@@ -32,7 +32,7 @@ def beside(up: Up, *arguments: str, given: str | None = None) -> "subprocess.Com
 
 
 def jabba(up: Up, *arguments: str, given: str | None = None) -> "subprocess.CompletedProcess[str]":
-    return beside(up, *arguments, "--url", up.url, given=given)
+    return beside(up, *arguments, given=given)
 
 
 def document(*tasks: list[Any], **more: Any) -> str:
@@ -66,6 +66,8 @@ def test_a_failed_job_exits_with_1(up: Up) -> None:
 
     assert done.returncode == 1
     assert done.stdout.startswith("test  FAILED")
+    assert 'task 2  tests.support.callbacks.error  FAILED: {"why":"because"}\n' in done.stdout
+    assert 'FAILED: {"why":"because"}\n' in jabba(up, "get", done.stdout.split()[3]).stdout
 
 
 def test_a_wrong_document_exits_with_2_and_names_its_fields(up: Up) -> None:
@@ -100,7 +102,8 @@ def test_an_unreachable_web_exits_with_3(up: Up) -> None:
     done = beside(up, "get", "x", "--url", "http://127.0.0.1:1")
 
     assert done.returncode == 3
-    assert "Error: http://127.0.0.1:1 does not answer" in done.stderr
+    assert done.stderr.startswith("Error: no web process listens at http://127.0.0.1:1: start `jabba up`, or set ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_search_filters_by_columns_and_meta(up: Up) -> None:
@@ -135,7 +138,7 @@ def test_the_tasks_of_a_job_are_shown_and_searched(up: Up) -> None:
     job = submitted(up, call("echo", 1), call("error", "because"), call("ok"))
 
     shown = jabba(up, "tasks", job).stdout
-    assert [line.split()[2] for line in shown.splitlines()[2:]] == ["PROCESSED", "FAILED", "ABORTED"]
+    assert [line.split()[2] for line in shown.splitlines()[1:]] == ["PROCESSED", "FAILED", "ABORTED"]
     found = json.loads(jabba(up, "tasks", job, "status:FAILED,ABORTED or result.args:nothing", "--json").stdout)
     assert [task["priority"] for task in found] == [2, 3]
     assert jabba(up, "tasks", "0190f000-0000-7000-8000-000000000000").returncode == 1

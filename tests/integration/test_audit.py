@@ -140,7 +140,7 @@ def test_the_life_of_a_key(migrated: str) -> None:
     assert run(migrated, "keys", "revoke", key["id"]).exit_code == 0
     again = run(migrated, "keys", "revoke", key["id"])
     assert again.exit_code == 0
-    assert again.output.startswith(f"Key {key['id']} is revoked since ")
+    assert again.output.startswith(f"Key {key['id']} was revoked at ")
     assert listed(migrated)[key["id"]]["state"] == "revoked"
 
     entries = json.loads(run(migrated, "audit", "--key", key["id"], "--json").stdout)

@@ -1,14 +1,17 @@
 import io
 import logging
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from jabba.cli import output, progress
-from jabba.cli.commands import Failure, exit_code, jabba
+from jabba.cli import errors, output, processes, progress
+from jabba.cli.commands import jabba
+from jabba.cli.errors import exit_code
 from jabba.cli.search import _order_by
 from jabba.client import Order
 from jabba.errors import (
@@ -24,8 +27,10 @@ from jabba.errors import (
 )
 from jabba.local.postgres import DatabaseFailed
 from jabba.monitoring import logs
-from jabba.settings import SettingsError
+from jabba.settings import Settings, SettingsError
 from tests.support.clocks import HandClock
+
+Shown = Callable[[Exception], str]
 
 
 @pytest.mark.parametrize(
@@ -47,13 +52,19 @@ def test_exit_codes(error: JabbaError, code: int) -> None:
     assert exit_code(error) == code
 
 
-def test_a_long_work_tells_now_and_then_where_nobody_sees_its_bar() -> None:
-    clock, told = HandClock(), io.StringIO()
-    with progress.Work(clock, Console(file=told)) as work:
-        for doing, done in [("reading the log", 1), ("reading the log", 2000), ("comparing", 1), ("comparing", 9000)]:
-            work.tell(doing, done, 12_000)
+def test_long_work_prints_a_line_with_its_rate_now_and_then_where_nobody_sees_its_bar() -> None:
+    clock, printed = HandClock(), io.StringIO()
+    with progress.Work(clock, Console(file=printed, width=80)) as work:
+        for doing, done in [
+            ("reading", 1),
+            ("reading", 2000),
+            ("comparing", 1),
+            ("comparing", 3001),
+            ("comparing", 6001),
+        ]:
+            work.show(doing, done, 12_000)
             clock.seconds += 6
-    assert told.getvalue() == "comparing: 1 of 12,000\n"
+    assert printed.getvalue() == "comparing: 1 of 12,000\ncomparing: 6,001 of 12,000, 500/s\n"
 
 
 def told(*arguments: str) -> str:
@@ -75,19 +86,22 @@ def test_examples_in_help_stand_in_lines_of_their_own(command: str, example: str
     assert "\\b" not in told(command)
 
 
-def shown(error: JabbaError) -> str:
-    told = io.StringIO()
-    Failure(error).show(told)
-    return told.getvalue()
+@pytest.fixture
+def shown(capsys: pytest.CaptureFixture[str]) -> Callable[[Exception], str]:
+    def show(error: Exception) -> str:
+        errors.show(error)
+        return capsys.readouterr().err
+
+    return show
 
 
-def test_an_error_is_one_line() -> None:
+def test_an_error_is_one_line(shown: Shown) -> None:
     assert shown(NotReady("topics are missing: run `python -m jabba init`")) == (
         "Error: topics are missing: run `python -m jabba init`\n"
     )
 
 
-def test_wrong_fields_stand_below() -> None:
+def test_wrong_fields_stand_below(shown: Shown) -> None:
     fields = [FieldError("tasks[0].callback", "Field required"), FieldError("type", "[not] a text")]
 
     assert shown(InvalidRequest("2 invalid fields", fields)) == (
@@ -95,7 +109,7 @@ def test_wrong_fields_stand_below() -> None:
     )
 
 
-def test_a_single_field_is_not_told_twice() -> None:
+def test_a_single_field_is_not_shown_twice(shown: Shown) -> None:
     assert shown(InvalidRequest.at("id", "must be a UUIDv7")) == "Error: id: must be a UUIDv7\n"
 
 
@@ -161,3 +175,91 @@ def test_lines_of_the_log_are_plain(capsys: pytest.CaptureFixture[str]) -> None:
         "jabba.faust_app: [^--App]: but this",
     ]
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "error, sentence, code",
+    [
+        (PermissionError(13, "Permission denied", "/var/x"), "/var/x: Permission denied", 1),
+        (OSError(28, "No space left on device"), "No space left on device", 1),
+        (KeyError("id"), "unexpected KeyError: 'id' (JABBA_LOG_LEVEL=debug shows the traceback)", 1),
+        (ExceptionGroup("several", [NotReady("old")]), "old", 1),
+        (NotReady("\x1b[2Jtwo\nlines\u202e"), r"\u001b[2Jtwo lines\u202e", 3),
+        (JabbaError(), "JabbaError", 1),
+    ],
+)
+def test_every_error_is_one_sentence_and_an_exit_code(
+    error: Exception, sentence: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(jabba.commands["stats"], "callback", broken)
+    done = CliRunner().invoke(jabba, ["stats"])
+    assert (done.exit_code, done.stdout, done.stderr) == (code, "", f"Error: {sentence}\n")
+
+
+def test_ctrl_c_exits_with_130_and_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jabba.commands["stats"], "callback", interrupted)
+    done = CliRunner().invoke(jabba, ["stats"])
+    assert (done.exit_code, done.output.strip()) == (130, "")
+
+
+@pytest.mark.parametrize(
+    "arguments, environment",
+    [
+        (["get", "x"], {"JABBA_KEY": "schlüssel"}),
+        (["get", "x"], {"JABBA_KEY": "two\nlines"}),
+        (["get", "x", "--url", "http://user:s3cret@127.0.0.1:1"], {}),
+        (["get", "x", "--url", ""], {"JABBA_URL": "127.0.0.1:8600"}),
+        (["get", "x", "--url", "ftp://127.0.0.1"], {}),
+        (["get", "x", "--url", "http://127.0.0.1:99999"], {}),
+        (["get", "x", "--url", "http://"], {}),
+        (["audit", "--limit", "9" * 20], {}),
+        (["audit", "--since", "0001-01-01T00:00:00+14:00"], {}),
+        (["verify", "--wait", "nan"], {}),
+        (["verify", "--wait", "-1"], {}),
+        (["submit", "/no/such/file"], {}),
+    ],
+)
+def test_wrong_input_is_explained_without_a_traceback(arguments: list[str], environment: dict[str, str]) -> None:
+    done = CliRunner(env=environment).invoke(jabba, arguments)
+    assert done.exit_code == 2, done.output
+    assert done.stderr.splitlines()[-1].startswith("Error: ")
+    assert "unexpected" not in done.stderr
+    assert "s3cret" not in done.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_a_script_of_the_shell(shell: str) -> None:
+    done = CliRunner().invoke(jabba, ["completion", shell])
+    assert done.exit_code == 0
+    assert "_JABBA_COMPLETE" in done.stdout
+
+
+def test_a_data_directory_that_cannot_be_written_is_named() -> None:
+    done = CliRunner().invoke(jabba, ["up", "--data", "/proc/no/such", "--port", "0"])
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert "nothing can be written in /proc/no/such" in done.stderr
+    assert done.stderr.endswith("choose another --data\n")
+
+
+def test_up_takes_a_free_port_unless_one_was_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(Settings.model_fields["web_port"], "default", port)
+        Settings.model_rebuild(force=True)
+        try:
+            found = processes._with_free_port(Settings())
+            chosen = processes._with_free_port(Settings(web_port=port))
+        finally:
+            monkeypatch.undo()
+            Settings.model_rebuild(force=True)
+    assert found.web_port != port
+    assert found.as_environ() == {"JABBA_WEB_PORT": str(found.web_port)}
+    assert chosen.web_port == port

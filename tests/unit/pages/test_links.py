@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jabba.cli import commands
+from jabba.cli import errors
 from jabba.monitoring.watchdog import EXIT_CODE
 from jabba.settings import PREFIX, Settings
 
@@ -39,5 +39,5 @@ def test_every_exit_code_is_told() -> None:
     table = DEPLOY.partition("<!-- codes -->\n")[2].partition("\n\n")[0]
     told = [int(code) for code in re.findall(r"^\| (\d+) \|", table, flags=re.MULTILINE)]
 
-    assert told == [0, commands.FAILED, commands.WRONG_USAGE, commands.NOT_READY, EXIT_CODE]
-    assert f"RestartPreventExitStatus={commands.WRONG_USAGE}\n" in DEPLOY
+    assert told == [0, errors.FAILED, errors.WRONG_USAGE, errors.NOT_READY, EXIT_CODE]
+    assert f"RestartPreventExitStatus={errors.WRONG_USAGE}\n" in DEPLOY
