@@ -32,6 +32,7 @@ from jabba.callbacks import registry
 from jabba.callbacks.instrumented import MeasuredRunner
 from jabba.callbacks.local import LocalRunner
 from jabba.callbacks.places import Capacity
+from jabba.callbacks.results import Bounds
 from jabba.clock import SystemClock
 from jabba.concurrency.memory_budget import MemoryBudget
 from jabba.engine.dedup_markers import Window
@@ -80,7 +81,8 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
     app.transport.Consumer = partial(PromptConsumer, lease=lease, topics=read)  # type: ignore[misc,assignment]
     gate = Gate(asyncio.Semaphore(settings.slots), lease.valid)
     emitter = Emitter(partial(log.append, settings.topics.events), partitions)
-    local = LocalRunner(settings.threads, clock.monotonic)
+    bounds = Bounds(settings.result_bytes, settings.traceback_bytes)
+    local = LocalRunner(settings.threads, clock.monotonic, bounds)
     runner = MeasuredRunner(local, clock.monotonic)
     table = LaneTable(app, settings=settings, partitions=partitions, log=log, now=clock.now)
     app.tables.add(table)

@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from jabba.callbacks.error_report import TRACEBACK_BYTES
 from jabba.errors import JabbaError, WrongSecurity
 from jabba.jobs import models
 from jabba.jobs.models import Limits, field_path
@@ -104,6 +105,12 @@ class Settings(BaseModel):
         ge=0,
         description="How many ended slices one worker remembers for that at most; above 300 times those that end a "
         "second.",
+    )
+    traceback_bytes: int = Field(
+        default=TRACEBACK_BYTES,
+        ge=0,
+        le=65536,
+        description="Bytes that are kept of where a callback has raised; 0 = none.",
     )
     crash_limit: int = Field(
         default=3, ge=1, description="How often a step may end its worker before it fails with `crash_loop`."

@@ -2,10 +2,13 @@
 
 import importlib
 import importlib.util
+import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, overload
+from types import CellType
+from typing import Any, NamedTuple, TypeVar, overload
 from uuid import UUID
 
 from jabba.errors import JabbaError, NotReady
@@ -18,6 +21,10 @@ CALLBACK_THREADS = "jabba-callback"
 
 class DuplicateCallback(JabbaError):
     """Two functions were registered under one name."""
+
+
+class InvalidCallback(JabbaError, TypeError):
+    """What was registered cannot be a callback; the message says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,7 @@ class TaskContext:
 
 
 _context: ContextVar[TaskContext] = ContextVar("jabba_task")
-_registry: dict[tuple[str, str], Callable[..., Any]] = {}
+_registry: dict[tuple[str, str], "_Registered"] = {}
 
 
 def current_task() -> TaskContext:
@@ -69,23 +76,87 @@ def callback(
 ) -> Function | Callable[[Function], Function]:
     """Register a function, async or not, as callback ``{"service": "local", "module": …, "function": …}``.
 
-    Without arguments it goes by its own module and name.
+    Without arguments it goes by its own module and name. Importing its module again replaces it.
+
+    Raises:
+        DuplicateCallback: another function has this name; the message says where both were registered.
+        InvalidCallback: it cannot be called, has no name of its own, or is a generator function.
     """
+    if function is not None:
+        _register(function, module, name, _place_of_caller())
+        return function
 
     def register(target: Function) -> Function:
-        key = (module or target.__module__, name or target.__name__)
-        known = _registry.setdefault(key, target)
-        if known is not target and (known.__module__, known.__qualname__) != (target.__module__, target.__qualname__):
-            raise DuplicateCallback(f"{key[0]}.{key[1]} is registered twice")
-        _registry[key] = target
+        _register(target, module, name, _place_of_caller())
         return target
 
-    return register if function is None else register(function)
+    return register
+
+
+class _Place(NamedTuple):
+    """Where something was registered."""
+
+    file: str
+    line: int
+    module: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+class _Registered(NamedTuple):
+    function: Callable[..., Any]
+    place: _Place
+    source: tuple[Any, ...]
+
+
+def _place_of_caller() -> _Place:
+    frame = sys._getframe(2)  # noqa: SLF001 — the whole stack, as inspect reads it, would read files
+    return _Place(frame.f_code.co_filename, frame.f_lineno, frame.f_globals.get("__name__", "__main__"))
+
+
+def _register(target: Any, module: str | None, name: str | None, place: _Place) -> None:
+    if not callable(target):
+        raise InvalidCallback(f"{target!r} is no function: write @jabba.callback, or @jabba.callback(name=…)")
+    name = name or getattr(target, "__name__", None)
+    if name is None:
+        raise InvalidCallback(f"{target!r} has no name of its own: register it with jabba.callback(name=…)(…)")
+    key = (module or (target.__module__ if hasattr(target, "__name__") else place.module), name)
+    _refuse_generators(target, ".".join(key))
+    registered = _Registered(target, place, _source(target))
+    before = _registry.setdefault(key, registered)
+    if before.function is not target and before[1:] != registered[1:]:
+        raise DuplicateCallback(f"{key[0]}.{key[1]} is registered twice: at {before.place} and at {place}")
+    _registry[key] = registered
+
+
+def _refuse_generators(target: Any, name: str) -> None:
+    called = (target, inspect.getattr_static(type(target), "__call__", None))
+    if any(inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in called):
+        raise InvalidCallback(f"{name} is a generator function, which nothing runs to its end: return what it yields")
+
+
+def _source(target: Any, depth: int = 5) -> tuple[Any, ...]:
+    """Return where a function stands, with those that it wraps: the same when its module is imported again."""
+    code = getattr(target, "__code__", None)
+    if code is None or not depth:
+        return (type(target).__qualname__, getattr(target, "__qualname__", None))
+    inner = [cell.cell_contents for cell in target.__closure__ or () if _is_filled(cell)]
+    wrapped = [_source(one, depth - 1) for one in inner if hasattr(one, "__code__")]
+    return (code.co_filename, code.co_firstlineno, target.__qualname__, *wrapped)
+
+
+def _is_filled(cell: CellType) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:
+        return False
 
 
 def find(module: str, function: str) -> Callable[..., Any] | None:
     """Return the function registered under these names, or None."""
-    return _registry.get((module, function))
+    registered = _registry.get((module, function))
+    return None if registered is None else registered.function
 
 
 def check(modules: Iterable[str]) -> None:

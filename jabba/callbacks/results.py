@@ -1,64 +1,110 @@
 """What a callback's return or exception means: the result contract, in one place."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import inspect
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from jabba.errors import InvalidRequest, MessageTooLarge, TaskError
+from jabba.callbacks.bounded import LONGEST_TEXT, StoredJson, Unstorable, shown, to_stored_json
+from jabba.callbacks.error_report import TRACEBACK_BYTES, report, sentence
+from jabba.errors import MessageTooLarge, TaskError
 from jabba.jobs import json_codec
 from jabba.jobs.lifecycle import Outcome, TaskFailed, TaskRescued, TasksAborted, TaskSucceeded, Version
+from jabba.jobs.models import MOST_RESULT_BYTES
 from jabba.messages.events import event_as_json
-
-_LONGEST_TEXT = 10_000
-"""Characters of a ``repr`` or an exception's text that are kept."""
 
 _PAIR = 2
 
 
-class Answer(NamedTuple):
-    """How a step ended, before it has a place in the log."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a step ended, before it has a place in the log.
+
+    ``text`` is the result as JSON, made where the callback ran: what is stored. ``result`` is what it reads as.
+    """
 
     event: type[TaskSucceeded] | type[TaskFailed] | type[TaskRescued]
     result: Any
+    text: bytes | None = field(default=None, compare=False, repr=False)
 
 
-def returned(value: Any) -> Answer:
-    """Read what a callback returned.
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much is kept: ``result_bytes`` of a result's JSON, ``traceback_bytes`` of where an exception was raised."""
+
+    result_bytes: int = MOST_RESULT_BYTES
+    traceback_bytes: int = TRACEBACK_BYTES
+
+
+BOUNDS = Bounds()
+
+
+def returned(value: Any, bounds: Bounds = BOUNDS) -> Answer:
+    """Read what a callback returned, whatever it is: nothing is raised.
 
     A map, ``None``, ``"ok"`` or ``("ok", map)`` is a success; ``"error"`` or ``("error", map)`` a failure. What is no
-    map is stored as ``{"success": repr}`` or ``{"error": repr}``.
+    map is stored as ``{"success": repr}`` or ``{"error": repr}``. A result that cannot be stored is a failure that says
+    why.
     """
     if value is None or _is_word(value, "ok"):
-        return Answer(TaskSucceeded, {})
+        return succeeded({}, bounds)
     if _is_word(value, "error"):
-        return failed("error")
+        return failed("error", bounds)
     if isinstance(value, tuple) and len(value) == _PAIR:
         word, result = value
         if _is_word(word, "ok"):
-            return succeeded(result)
+            return succeeded(result, bounds)
         if _is_word(word, "error"):
-            return failed(result)
-    return succeeded(value)
+            return failed(result, bounds)
+    return succeeded(value, bounds)
 
 
-def raised(error: BaseException) -> Answer:
+def raised(error: BaseException, bounds: Bounds = BOUNDS) -> Answer:
     """Read what a callback raised: a TaskError fails the task with its result, anything else is rescued."""
-    if isinstance(error, TaskError):
-        return failed(error.result)
-    return Answer(TaskRescued, {"error": f"{type(error).__name__}: {_shown(error, str)}"[:_LONGEST_TEXT]})
+    if not isinstance(error, TaskError):
+        return _answer(TaskRescued, report(error, bounds.traceback_bytes))
+    try:
+        result = error.result
+    except BaseException as missing:  # noqa: BLE001 — a subclass may have anything there
+        told = f"{sentence(error)}; its result cannot be read: {sentence(missing)}"
+        return _answer(TaskRescued, report(error, bounds.traceback_bytes) | {"error": told[:LONGEST_TEXT]})
+    return failed(result, bounds)
 
 
-def succeeded(result: Any) -> Answer:
+def succeeded(result: Any, bounds: Bounds = BOUNDS) -> Answer:
     """Make the answer of a success."""
-    return Answer(TaskSucceeded, result if isinstance(result, dict) else {"success": _shown(result)})
+    if inspect.isgenerator(result) or inspect.isasyncgen(result) or inspect.iscoroutine(result):
+        return failed(f"returned {shown(result)}, which nobody runs: return what it makes", bounds)
+    return _bounded(TaskSucceeded, result if isinstance(result, dict) else {"success": shown(result)}, bounds)
 
 
-def failed(result: Any) -> Answer:
+def failed(result: Any, bounds: Bounds = BOUNDS) -> Answer:
     """Make the answer of a failure."""
     if isinstance(result, str):
-        return Answer(TaskFailed, {"error": json_codec.storable(result[:_LONGEST_TEXT])})
-    return Answer(TaskFailed, result if isinstance(result, dict) else {"error": _shown(result)})
+        return _answer(TaskFailed, {"error": json_codec.storable(result[:LONGEST_TEXT])})
+    return _bounded(TaskFailed, result if isinstance(result, dict) else {"error": shown(result)}, bounds)
+
+
+def _bounded(event: type[TaskSucceeded] | type[TaskFailed], result: dict[Any, Any], bounds: Bounds) -> Answer:
+    try:
+        stored = _stored(result, bounds.result_bytes)
+    except Unstorable as error:
+        return _answer(TaskFailed, {"error": json_codec.storable(f"the result {error}")})
+    return Answer(event, stored.value, stored.text)
+
+
+def _answer(event: type[TaskFailed] | type[TaskRescued], result: dict[str, Any]) -> Answer:
+    """Make an answer of Jabba's own words, which can be stored."""
+    return Answer(event, result, json_codec.encode(result))
+
+
+def _stored(result: Any, limit: int) -> StoredJson:
+    try:
+        return to_stored_json(result, limit)
+    except Unstorable:
+        raise
+    except BaseException as error:  # what it is made of may raise anything
+        raise Unstorable(f"cannot be read: {shown(error)}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +129,17 @@ def encode(answer: Answer, task: TaskPlace, version: Version, limit: int) -> Enc
 
     A result that is no JSON, too deep, or longer than ``limit`` bytes, fails the task with an error that says so.
     """
-    event = answer.event(task.job, task.index, version, task.attempt, answer.result, type=task.type)
-    try:
-        text = json_codec.encode(event_as_json(event))
-        json_codec.refuse_deep(answer.result, "", text)
-    except InvalidRequest as error:
-        return _refused(f"the result {error.message}", event)
-    except Exception as error:  # noqa: BLE001 — a map of a foreign class may raise anything
-        return _refused(f"the result cannot be read: {_shown(error)}", event)
-    if len(text) > limit and (size := len(json_codec.encode(answer.result))) > limit:
-        return _refused(f"the result has {size:,} bytes of JSON, and the limit is {limit:,}", event)
-    return Encoded(event, text)
+    if answer.text is None:
+        try:
+            stored = _stored(answer.result, limit)
+        except Unstorable as error:
+            return _failed(f"the result {error}", task, version)
+    else:
+        stored = StoredJson(answer.result, answer.text)
+    if len(stored.text) > limit and answer.event is not TaskRescued:
+        return _failed(f"the result has {len(stored.text):,} bytes of JSON, and the limit is {limit:,}", task, version)
+    event = answer.event(task.job, task.index, version, task.attempt, stored.value, type=task.type)
+    return Encoded(event, _with_result(event, stored.text))
 
 
 def encode_aborted(event: TasksAborted) -> Encoded:
@@ -103,24 +149,23 @@ def encode_aborted(event: TasksAborted) -> Encoded:
 
 def too_large(error: MessageTooLarge, event: Outcome) -> Encoded:
     """Make the outcome of a task whose own Kafka does not take, though it is within the limit."""
-    return _refused(f"the result is larger than a message may be: {error}", event)
+    place = TaskPlace(event.job, event.index, getattr(event, "attempt", 1), event.type)
+    return _failed(f"the result is larger than a message may be: {error}", place, event.version)
 
 
-def _refused(reason: str, event: Outcome) -> Encoded:
-    attempt = getattr(event, "attempt", 1)
-    refused = TaskFailed(
-        event.job, event.index, event.version, attempt, {"error": json_codec.storable(reason)}, type=event.type
-    )
+def _failed(reason: str, task: TaskPlace, version: Version) -> Encoded:
+    result = {"error": json_codec.storable(reason)}
+    refused = TaskFailed(task.job, task.index, version, task.attempt, result, type=task.type)
     return Encoded(refused, json_codec.encode(event_as_json(refused)))
+
+
+def _with_result(event: Outcome, result: bytes) -> bytes:
+    """Return the wire form of an event whose result is JSON already."""
+    document = event_as_json(event)
+    del document["result"]
+    return json_codec.encode(document)[:-1] + b',"result":' + result + b"}"
 
 
 def _is_word(value: Any, word: str) -> bool:
     # Compared with a text, an array answers an array, which is neither true nor false.
     return isinstance(value, str) and value == word
-
-
-def _shown(value: Any, how: Callable[[Any], str] = repr) -> str:
-    try:
-        return json_codec.storable(how(value)[:_LONGEST_TEXT])
-    except BaseException as error:  # noqa: BLE001 — a foreign __repr__ or __str__ may raise anything
-        return f"<{type(value).__name__} whose {how.__name__} raises {type(error).__name__}>"

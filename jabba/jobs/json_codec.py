@@ -3,7 +3,9 @@
 An integer has at most 4,300 digits: readers of JSON, Python's among them, take no longer ones.
 """
 
+import json
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +16,9 @@ from jabba.errors import InvalidRequest
 
 # What a faulty value leaves in the encoded text. They may also stand in harmless strings, hence the walk behind them.
 _SUSPECTS = (b"\\u0000", b"NaN", b"Infinity")
+
+_BOM = b"\xef\xbb\xbf"
+_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{},"]', re.DOTALL)
 
 _DIGITS = 4300
 _TOO_LARGE = 10**_DIGITS
@@ -26,7 +31,7 @@ stored stands in the maps and lists of a message."""
 
 
 def encode(value: Any, path: str = "") -> bytes:
-    """Encode a value as JSON.
+    """Encode a value as JSON; what is checked is the text, whatever became part of it on the way.
 
     Raises:
         InvalidRequest: the value has no JSON form; the field is the path to it, below ``path``.
@@ -35,8 +40,7 @@ def encode(value: Any, path: str = "") -> bytes:
         text = to_json(value, inf_nan_mode="constants")
     except (PydanticSerializationError, ValueError) as error:
         raise InvalidRequest.at(path, f"has no JSON form: {error}") from error
-    if _is_suspect(text):
-        refuse_unstorable(value, path)
+    _check(text, path)
     return text
 
 
@@ -46,8 +50,7 @@ def encode_model(model: BaseModel, path: str) -> bytes:
         text = model.__pydantic_serializer__.to_json(model, exclude_defaults=True)
     except (PydanticSerializationError, ValueError) as error:
         raise InvalidRequest.at(path, f"has no JSON form: {error}") from error
-    if _is_suspect(text):
-        refuse_unstorable(model.model_dump(), path)
+    _check(text, path)
     return text
 
 
@@ -57,7 +60,62 @@ def decode(text: bytes | str) -> Any:
     Raises:
         ValueError: it is not JSON; the message gives line and column.
     """
+    if text[:3] == _BOM or text[:1] == "\ufeff":
+        message = "it begins with a byte order mark (U+FEFF), which JSON does not allow: send UTF-8 without one"
+        raise ValueError(message)
     return from_json(text, allow_inf_nan=False)
+
+
+def decode_unique(text: bytes | str) -> Any:
+    """Decode JSON text of a caller, in which no object may have a key twice: one of the two values would be lost.
+
+    Raises:
+        ValueError: it is not JSON, or has a repeated key; the message says where, or which.
+    """
+    value = decode(text)
+    if (key := repeated_key(text)) is not None:
+        message = f"the key {key!r} stands twice in one object"
+        raise ValueError(message)
+    return value
+
+
+def repeated_key(text: bytes | str) -> str | None:
+    """Return the first key that an object in valid JSON text has twice, or None."""
+    repeated: list[str] = []
+
+    def note(pairs: list[tuple[str, Any]]) -> None:
+        if len(pairs) != len(dict.fromkeys(key for key, _ in pairs)):
+            names = [key for key, _ in pairs]
+            repeated.append(next(key for number, key in enumerate(names) if key in names[:number]))
+
+    json.loads(text, object_pairs_hook=note)
+    return repeated[0] if repeated else None
+
+
+def split_list(text: bytes) -> list[bytes] | None:
+    """Cut the text of a JSON list into the texts of its items, whatever is wrong inside of them; None if it is no list.
+
+    Only brackets and quotes are read, so that an item which cannot be decoded does not hide its neighbours.
+    """
+    stripped = text.strip()
+    if not (stripped.startswith(b"[") and stripped.endswith(b"]")):
+        return None
+    items, depth, start = [], 0, 1
+    for token in _TOKENS.finditer(stripped):
+        mark = token[0]
+        if mark in (b"[", b"{"):
+            depth += 1
+        elif mark in (b"]", b"}"):
+            depth -= 1
+        at_end = depth == 0 and token.end() == len(stripped)
+        if at_end or (depth == 1 and mark == b","):
+            items.append(stripped[start : token.start()])
+            start = token.end()
+        elif depth == 0 or mark == b'"':
+            return None
+    if depth or start != len(stripped):
+        return None
+    return [] if items == [b""] else items
 
 
 def storable(text: str) -> str:
@@ -81,6 +139,16 @@ def refuse_deep(value: Any, path: str, text: bytes) -> None:
     # It cannot be deeper than it has brackets, and these are counted in no time.
     if text.count(b"[") + text.count(b"{") > DEEPEST and _is_deep(value):
         raise InvalidRequest.at(path, f"has more than {DEEPEST} maps and lists in one another")
+
+
+def _check(text: bytes, path: str) -> None:
+    if _is_suspect(text):
+        refuse_unstorable(json.loads(text, parse_int=_int), path)
+
+
+def _int(digits: str) -> int:
+    # Python reads no longer ones; the least of these stands for all.
+    return _TOO_LARGE if len(digits.lstrip("-")) > _DIGITS else int(digits)
 
 
 def _is_suspect(text: bytes) -> bool:

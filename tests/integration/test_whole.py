@@ -124,7 +124,9 @@ async def test_a_failure_among_concurrent_tasks_stops_none_of_the_others(client:
     calls = [call("echo"), call("raises"), *(call("sleeps", 0.3) for _ in range(5))]
     job, tasks = await finished(client, calls, strategy="concurrent")
     assert (job.status, statuses(tasks)) == ("FAILED", ["PROCESSED", "RESCUED", *["PROCESSED"] * 5])
-    assert tasks[1].result == {"error": "ValueError: bad luck"}
+    assert isinstance(tasks[1].result, dict)
+    assert (tasks[1].result["error"], tasks[1].result["type"]) == ("ValueError: bad luck", "ValueError")
+    assert "bad luck" in str(tasks[1].result["traceback"])
     assert {task.priority for task in tasks} == {0}
 
 

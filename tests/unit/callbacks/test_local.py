@@ -1,4 +1,8 @@
 import asyncio
+import contextvars
+import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -85,7 +89,9 @@ async def test_whatever_an_async_callback_raises_becomes_an_answer(
     async def raises() -> None:
         raise error
 
-    assert await run(runner, raises) == Answer(event, result)
+    answer = await run(runner, raises)
+    assert answer.event is event
+    assert result.items() <= answer.result.items()
 
 
 @pytest.mark.parametrize("error", [ValueError("bad"), SystemExit(3), StopIteration(1), jabba.TaskError({})])
@@ -156,3 +162,229 @@ async def test_who_holds_a_thread_and_who_waits_for_one_is_known(runner: LocalRu
     end.set()
     while list(runner.places.held()):  # noqa: ASYNC110 — see above
         await asyncio.sleep(0.001)
+
+
+def cancelled_at_once() -> Callable[..., Any]:
+    async def callback() -> None:
+        own_task().cancel()
+        await asyncio.sleep(60)
+
+    return callback
+
+
+def cancelled_later() -> Callable[..., Any]:
+    async def callback() -> None:
+        asyncio.get_running_loop().call_later(0.001, own_task().cancel)
+        await asyncio.sleep(60)
+
+    return callback
+
+
+def cancelled_and_returned() -> Callable[..., Any]:
+    async def callback() -> dict[str, int]:
+        own_task().cancel()
+        return {"a": 1}
+
+    return callback
+
+
+def cancelled_by_a_library() -> Callable[..., Any]:
+    async def callback() -> None:
+        inner = asyncio.create_task(asyncio.sleep(60))
+        inner.cancel()
+        await inner
+
+    return callback
+
+
+def cancelled_behind_a_thread() -> Callable[..., Any]:
+    def callback() -> Any:
+        return cancelled_at_once()()
+
+    return callback
+
+
+def own_task() -> "asyncio.Task[Any]":
+    task = asyncio.current_task()
+    assert task is not None
+    return task
+
+
+@pytest.mark.parametrize(
+    "make",
+    [cancelled_at_once, cancelled_later, cancelled_and_returned, cancelled_by_a_library, cancelled_behind_a_thread],
+)
+async def test_a_callback_that_cancels_itself_is_rescued(
+    runner: LocalRunner, make: Callable[[], Callable[..., Any]]
+) -> None:
+    answer = await run(runner, make())
+    assert answer.event is TaskRescued
+    assert answer.result["error"].startswith("CancelledError")
+    assert own_task().cancelling() == 0
+
+
+@pytest.mark.parametrize("kind", [GeneratorExit, asyncio.CancelledError, KeyboardInterrupt])
+async def test_what_ends_a_callback_otherwise_is_an_outcome(runner: LocalRunner, kind: type[BaseException]) -> None:
+    async def in_loop() -> None:
+        await asyncio.sleep(0)
+        raise kind
+
+    def in_thread() -> None:
+        raise kind
+
+    for function in (in_loop, in_thread):
+        answer = await run(runner, function)
+        assert (answer.event, answer.result["error"]) == (TaskRescued, f"{kind.__name__}: ")
+
+
+async def test_a_cancelled_lane_ends_its_callback_first(runner: LocalRunner) -> None:
+    ended: list[str] = []
+    begun = asyncio.Event()
+
+    async def cleans_up() -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0)
+            ended.append("cleaned up")
+
+    running = asyncio.create_task(run(runner, cleans_up))
+    await begun.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert ended == ["cleaned up"]
+
+
+async def test_forgotten_awaits_are_made_up_for(runner: LocalRunner) -> None:
+    async def other() -> dict[str, int]:
+        return {"a": 1}
+
+    async def forgets() -> Any:
+        return other()
+
+    async def forgets_twice() -> Any:
+        return forgets()
+
+    async def forgets_in_a_pair() -> Any:
+        return "ok", other()
+
+    def is_not_async() -> Any:
+        return forgets()
+
+    for function in (forgets, forgets_twice, forgets_in_a_pair, is_not_async):
+        assert await run(runner, function) == Answer(TaskSucceeded, {"a": 1})
+
+
+def test_context_variables_do_not_leak() -> None:
+    variable = contextvars.ContextVar("variable", default="none")
+    variable.set("the worker's")
+    runner = LocalRunner(1)
+
+    async def in_loop() -> dict[str, str]:
+        before = variable.get()
+        variable.set("in the loop")
+        return {"before": before}
+
+    def in_thread() -> dict[str, str]:
+        before = variable.get()
+        variable.set("in a thread")
+        return {"before": before}
+
+    async def steps() -> list[Any]:
+        variable.set("a lane's")
+        return [(await run(runner, function)).result for function in (in_loop, in_loop, in_thread, in_thread, in_loop)]
+
+    assert asyncio.run(steps()) == [{"before": "the worker's"}] * 5
+    runner.close()
+
+
+async def test_a_result_is_read_where_the_callback_ran(runner: LocalRunner) -> None:
+    def rows() -> dict[str, Any]:
+        connection = sqlite3.connect(":memory:")
+        return {"rows": connection.execute("SELECT 1 UNION SELECT 2")}
+
+    assert (await run(runner, rows)).result == {"rows": [[1], [2]]}
+
+
+async def test_a_slow_result_holds_nobody_up(runner: LocalRunner) -> None:
+    loop, asked, given = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def slow() -> Iterator[int]:
+        loop.call_soon_threadsafe(asked.set)
+        assert given.wait(30)
+        yield 1
+
+    async def in_loop() -> dict[str, Any]:
+        return {"x": slow()}
+
+    def in_thread() -> dict[str, Any]:
+        return {"x": slow()}
+
+    for function in (in_loop, in_thread):
+        asked.clear()
+        given.clear()
+        running = asyncio.create_task(run(runner, function))
+        await asked.wait()
+        given.set()
+        assert (await running).result == {"x": [1]}
+
+
+async def test_an_error_is_logged_once_with_its_task(runner: LocalRunner, caplog: pytest.LogCaptureFixture) -> None:
+    async def fails() -> None:
+        raise ValueError("bad luck")
+
+    answer = await run(runner, fails)
+    assert 'raise ValueError("bad luck")' in answer.result["traceback"]
+    assert "jabba/callbacks" not in answer.result["traceback"]
+    [record] = caplog.records
+    text = record.getMessage()
+    assert str(CONTEXT.job_id) in text
+    assert str(CONTEXT.task_id) in text
+    assert "bad luck" in text
+
+
+FORKS = """
+import asyncio, os
+from uuid import uuid4
+import jabba
+from jabba.callbacks.local import LocalRunner
+from jabba.callbacks.registry import TaskContext
+from jabba.jobs.models import Callback
+
+read, write = os.pipe()
+
+async def returns():
+    os.fork()
+    return {"a": 1}
+
+async def awaits():
+    waiting = asyncio.get_running_loop().create_future()
+    os.fork()
+    asyncio.get_running_loop().call_later(0.01, waiting.set_result, None)
+    await waiting
+    return {"a": 1}
+
+def in_a_thread():
+    os.fork()
+    return {"a": 1}
+
+async def main():
+    runner = LocalRunner(1)
+    for function in (returns, awaits, in_a_thread):
+        jabba.callback(module="forks", name=function.__name__)(function)
+        callback = Callback(service="local", module="forks", function=function.__name__)
+        answer = await runner.run(callback, TaskContext(uuid4(), uuid4(), 1))
+        os.write(write, f"{function.__name__} {answer.result}\\n".encode())
+
+asyncio.run(main())
+os.close(write)
+print(os.read(read, 10_000).decode())
+"""
+
+
+def test_a_process_that_a_callback_forks_off_does_not_act_as_the_worker() -> None:
+    ran = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout.split("\n")[:3] == [f"{name} {{'a': 1}}" for name in ("returns", "awaits", "in_a_thread")]
+    assert ran.stdout.strip().count("\n") == 2

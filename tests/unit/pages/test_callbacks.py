@@ -50,7 +50,7 @@ async def test_wrong_args_and_unknown_callbacks_end_as_the_page_says(runner: Loc
     def nothing() -> None: ...
 
     for function, status, result in (
-        (nothing, "RESCUED", '{"error": "TypeError: …"}'),
+        (nothing, "RESCUED", '{"error":"TypeError: …","type":"TypeError"}'),
         (None, "FAILED", '{"error": "unknown callback …"}'),
     ):
         became, said = await outcome_of(runner, function, 17)
