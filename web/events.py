@@ -18,6 +18,7 @@ from jabba.errors import InvalidRequest, NotFound, Unauthorized, Unavailable
 from jabba.jobs import ids
 from jabba.jobs.models import Job, JobEvent
 from jabba.messages.events import KINDS
+from jabba.printable import quoted
 from jabba.search import EVENTS
 from web import requests, schemas
 from web.api import HEADERS, ApiView, admit, backends, caller
@@ -160,7 +161,7 @@ def read_wanted(request: Request) -> Wanted:
     kinds = [kind for text in query.getall("event", []) for kind in text.split(",")]
     for kind in kinds:
         if kind not in KINDS:
-            raise InvalidRequest.at("event", f"{kind!r} is no event: {', '.join(sorted(KINDS))}")
+            raise InvalidRequest.at("event", f"{quoted(kind)} is no event: {', '.join(sorted(KINDS))}")
     begin = query.get("from", _BEGINNINGS[0])
     if begin not in _BEGINNINGS:
         raise InvalidRequest.at("from", f"must be one of {', '.join(_BEGINNINGS)}")
@@ -180,7 +181,7 @@ def _read_job(text: str | None) -> UUID | None:
     try:
         return None if text is None else UUID(text)
     except ValueError as error:
-        raise InvalidRequest.at("job", f"{text!r} is no UUID") from error
+        raise InvalidRequest.at("job", f"{quoted(text)} is no UUID") from error
 
 
 async def _job_if_available(request: Request, job: UUID | None) -> Job | None:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from jabba.errors import FieldError, Forbidden, InvalidRequest, NotFound, RequestError, Unauthorized
 from jabba.jobs import json_codec
+from jabba.printable import quoted
 from jabba.search import (
     DEFAULT_LIMIT,
     MAX_LIMIT,
@@ -47,7 +48,7 @@ def read_job_id(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError as error:
-        raise NotFound(f"there is no job {text!r}, since that is no UUID") from error
+        raise NotFound(f"there is no job {quoted(text)}, since that is no UUID") from error
 
 
 def read_paging(query: Mapping[str, str]) -> dict[str, Any]:
@@ -75,7 +76,7 @@ def _read_cursor(query: Mapping[str, str]) -> Any:
 
 def _read_flag(query: Mapping[str, str], name: str) -> bool:
     if query.get(name, "false") not in ("true", "false"):
-        raise InvalidRequest.at(name, f"{query[name]!r} is neither true nor false")
+        raise InvalidRequest.at(name, f"{quoted(query[name])} is neither true nor false")
     return query.get(name) == "true"
 
 
@@ -195,5 +196,5 @@ def _password(given: str) -> str:
 def _natural(field: str, text: str, least: int, most: int) -> int:
     number = int(text) if text.isascii() and text.isdecimal() and len(text) <= len(str(most)) else -1
     if not least <= number <= most:
-        raise InvalidRequest.at(field, f"{text!r} is not a number from {least} to {most}")
+        raise InvalidRequest.at(field, f"{quoted(text)} is not a number from {least} to {most}")
     return number

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Self
 
 from jabba.errors import FieldError, Forbidden, InvalidRequest
+from jabba.printable import quoted
 
 _ANY_REST = "*"
 _LONGEST = 255
@@ -63,7 +64,8 @@ class TypeScope:
         given = tuple(patterns)
         for number, pattern in enumerate(given):
             if not 0 < len(pattern) <= _LONGEST or _ANY_REST in pattern[:-1] or "\0" in pattern:
-                raise InvalidRequest.at(f"types[{number}]", f"{pattern!r} is no type, and no beginning of one with a *")
+                message = f"invalid type pattern {quoted(pattern)}: * is allowed only at the end"
+                raise InvalidRequest.at(f"types[{number}]", message)
         return cls(given)
 
     @property

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
-from jabba.monitoring.printable import printable
+from jabba.printable import printable
 
 _UNLIMITED = 1_000_000
 _GAP = "  "

@@ -18,7 +18,7 @@ from jabba.jobs.lifecycle import JobStatus, TaskStatus
 from jabba.jobs.models import AuditEntry, Callback, Job, JobEvent, Progress, Task
 from jabba.jobs.pages import Count
 from jabba.kafka.dead_letters import Letter
-from jabba.monitoring.printable import printable
+from jabba.printable import printable
 from jabba.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ _STYLES: dict[str, str] = {
 
 _SHOWN_BYTES = 4000
 _VALUE_CHARACTERS = 200
-_STORY = frozenset({"type", "causes", "members", "traceback"})
+_DEEPEST = 20
+_STORY = frozenset({"type", "notes", "traceback", "causes", "members"})
 """What the result of a raised error holds beside ``error``."""
 
 
@@ -319,14 +320,25 @@ def _error(result: Any) -> str:
     return error if isinstance(error, str) else compact(_without_story(result))
 
 
-def _story(result: Any) -> Iterator[str]:
-    """Return what a result has of how its error came about: attempts that are told apart, and the traceback."""
-    if isinstance(result, Mapping) and isinstance(traceback := result.get("traceback"), str) and traceback.strip():
-        yield traceback.strip("\n")
+def _story(result: Any, depth: int = 0) -> Iterator[str]:
+    """Return the paragraphs of a raised error: notes, traceback, and the same of its causes and members."""
+    if not _is_raised(result):
+        return
+    for note in result.get("notes", ()):
+        yield str(note)
+    if traceback := str(result.get("traceback", "")).strip("\n"):
+        yield traceback
+    for relation, name in (("caused by", "causes"), ("member", "members")):
+        for inner in result.get(name, ()) if depth < _DEEPEST else ():
+            yield f"{relation}: {_error(inner)}"
+            yield from _story(inner, depth + 1)
 
 
 def _without_story(result: Any) -> Any:
-    """Leave out of a result what is told of a raised error beside its text."""
-    if not isinstance(result, Mapping) or not {"error", "traceback"} <= result.keys():
-        return result
-    return {name: value for name, value in result.items() if name not in _STORY}
+    """Leave out of the result of a raised error all but its text."""
+    return {"error": result["error"]} if _is_raised(result) else result
+
+
+def _is_raised(result: Any) -> bool:
+    """Whether a result is what the worker keeps of an exception."""
+    return isinstance(result, Mapping) and {"error", "type"} <= result.keys() <= _STORY | {"error"}

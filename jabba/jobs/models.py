@@ -125,8 +125,20 @@ class JobSpec(BaseModel):
 
 def invalid(error: ValidationError) -> InvalidRequest:
     """Turn pydantic's report into the error that names every wrong field."""
-    fields = [FieldError(field_path(one["loc"]), one["msg"]) for one in error.errors(include_url=False)]
+    found = error.errors(include_url=False)
+    fields = [FieldError(field_path(one["loc"]), _IN_JSON.get(one["type"], one["msg"])) for one in found]
     return InvalidRequest(f"{len(fields)} invalid field{'s' if len(fields) > 1 else ''}", fields)
+
+
+_IN_JSON = {
+    "dict_type": "Input should be an object",
+    "model_type": "Input should be an object",
+    "model_attributes_type": "Input should be an object",
+    "list_type": "Input should be a list",
+    "bool_type": "Input should be true or false",
+    "none_required": "Input should be null",
+}
+"""What pydantic says in Python's words."""
 
 
 def explained(error: ValueError) -> str:

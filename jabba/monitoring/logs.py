@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from jabba.monitoring.printable import printable
+from jabba.printable import printable
 
 LogFormat = Literal["text", "json"]
 

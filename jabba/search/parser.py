@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from jabba.errors import FieldError, InvalidRequest
+from jabba.printable import quoted
 from jabba.search.cursor import Cursor, begin_at, read_cursor
 from jabba.search.language import (
     COLLECTIONS,
@@ -28,7 +29,7 @@ from jabba.search.language import (
     Search,
 )
 from jabba.search.text_parser import read_text
-from jabba.search.values import list_of, listed, read_json_value, read_value, refused, shown, text
+from jabba.search.values import list_of, listed, read_json_value, read_value, refused, text
 
 _ALIASES = {"started_at": "inserted_at"}
 _PARTS = ("filter", "query", "order_by", "cursor", "count")
@@ -191,14 +192,14 @@ def _field(name: Any, path: str, collection: Collection, *others: str) -> Field:
     if field is None:
         names = listed([*collection.fields, *others])
         if isinstance(name, str) and name in collection.withheld:
-            raise InvalidRequest.at(path, f"{shown(name)} of {collection.name} changes; what does not: {names}")
-        raise InvalidRequest.at(path, f"{shown(name)} is no field of {collection.name}: {names}")
+            raise InvalidRequest.at(path, f"{quoted(name)} of {collection.name} changes; what does not: {names}")
+        raise InvalidRequest.at(path, f"{quoted(name)} is no field of {collection.name}: {names}")
     return field
 
 
 def _rule(rule: Any, path: str) -> Rule:
     if rule not in tuple(Rule):
-        raise InvalidRequest.at(path, f"{shown(rule)} is no rule here: {listed(Rule)}")
+        raise InvalidRequest.at(path, f"{quoted(rule)} is no rule here: {listed(Rule)}")
     return Rule(rule)
 
 
@@ -214,12 +215,12 @@ def _order(item: Any, path: str, collection: Collection) -> Order:
         raise InvalidRequest.at(path, "an order is [direction, field]")
     direction, name = item
     if direction not in ("asc", "desc"):
-        raise InvalidRequest.at(f"{path}[0]", f"{shown(direction)} is neither asc nor desc")
+        raise InvalidRequest.at(f"{path}[0]", f"{quoted(direction)} is neither asc nor desc")
     known = _ALIASES.get(name, name) if isinstance(name, str) else name
     return Order(_field(known, f"{path}[1]", collection), direction == "desc")
 
 
 def _count(wanted: Any) -> bool:
     if wanted is not None and not isinstance(wanted, bool):
-        raise InvalidRequest.at("count", f"{shown(wanted)} is neither true nor false")
+        raise InvalidRequest.at("count", f"{quoted(wanted)} is neither true nor false")
     return bool(wanted)

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from jabba.errors import InvalidRequest
 from jabba.jobs import json_codec
+from jabba.printable import quoted
 from jabba.search.language import MAX_VALUES
-from jabba.search.values import shown
 
 SPECIAL = r"\s,()\""
 """What ends a bare value, as the inside of a character class."""
@@ -42,7 +42,7 @@ class Scanner:
         """Make the error of a place, which shows what stands there."""
         place = self.at if at is None else at
         found = _REST.match(self._text, place)
-        there = shown(found[0]) if found else "the end"
+        there = quoted(found[0]) if found else "the end"
         return InvalidRequest.at(f"query[{place}]", f"at {there}: {message}")
 
     def skip_space(self) -> None:

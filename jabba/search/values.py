@@ -1,7 +1,6 @@
 """The values of conditions: each rule takes what its field can hold, and every mistake is named by its path."""
 
 import re
-import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,6 +8,7 @@ from uuid import UUID
 
 from jabba.errors import FieldError, InvalidRequest
 from jabba.jobs import json_codec
+from jabba.printable import quoted
 from jabba.search.language import MAX_VALUES, ONE_OF, ORDERED, Field, Kind, Rule
 
 _LAST = chr(0x10FFFF)
@@ -48,7 +48,7 @@ def read_json_value(value: Any, path: str, rule: Rule) -> Any:
     if rule in ONE_OF:
         return tuple(_json(item, f"{where}[{number}]") for number, item in enumerate(_values(value, where)))
     if rule in ORDERED and (isinstance(value, bool) or not isinstance(value, str | int | float)):
-        raise InvalidRequest.at(where, f"{shown(value)} is neither a number nor a text, and {rule} orders only those")
+        raise InvalidRequest.at(where, f"{quoted(value)} is neither a number nor a text, and {rule} orders only those")
     return _json(value, where)
 
 
@@ -62,7 +62,7 @@ def list_of(value: Any, path: str) -> Sequence[Any]:
 def text(value: Any, path: str) -> str:
     """Return a text that can be stored."""
     if not isinstance(value, str):
-        raise InvalidRequest.at(path, f"{shown(value)} is not {Kind.TEXT.value}")
+        raise InvalidRequest.at(path, f"{quoted(value)} is not {Kind.TEXT.value}")
     json_codec.encode(value, path)
     return value
 
@@ -70,7 +70,7 @@ def text(value: Any, path: str) -> str:
 def integer(value: Any, path: str) -> int:
     """Return an integer, which true and false are not."""
     if not isinstance(value, int) or isinstance(value, bool):
-        raise InvalidRequest.at(path, f"{shown(value)} is not {Kind.INTEGER.value}")
+        raise InvalidRequest.at(path, f"{quoted(value)} is not {Kind.INTEGER.value}")
     return value
 
 
@@ -90,11 +90,6 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
-def shown(value: Any) -> str:
-    """Return enough of a value to recognise it."""
-    return _SHORT.repr(value)
-
-
 def _values(value: Any, path: str) -> Sequence[Any]:
     if len(list_of(value, path)) > MAX_VALUES:
         raise InvalidRequest.at(path, f"{len(value)} values, and the limit is {MAX_VALUES}")
@@ -105,7 +100,7 @@ def _one(value: Any, path: str, field: Field) -> Any:
     if value is None:
         return None
     if field.choices and value not in field.choices:
-        raise InvalidRequest.at(path, f"{shown(value)} is no {field.name}: {listed(field.choices)}")
+        raise InvalidRequest.at(path, f"{quoted(value)} is no {field.name}: {listed(field.choices)}")
     return _READERS[field.kind](value, path)
 
 
@@ -113,7 +108,7 @@ def _id(value: Any, path: str) -> UUID:
     try:
         return value if isinstance(value, UUID) else UUID(value)
     except (ValueError, TypeError, AttributeError) as error:
-        raise InvalidRequest.at(path, f"{shown(value)} is not {Kind.ID.value}") from error
+        raise InvalidRequest.at(path, f"{quoted(value)} is not {Kind.ID.value}") from error
 
 
 def _moment(value: Any, path: str) -> datetime:
@@ -126,7 +121,7 @@ def _moment(value: Any, path: str) -> datetime:
     except OverflowError as error:
         # The first and last hours of the calendar have no form in UTC; PostgreSQL knows the zones of most.
         if abs(offset) >= _ZONES_END:
-            raise InvalidRequest.at(path, f"{shown(value)} is too far from the years 1 to 9999 of UTC") from error
+            raise InvalidRequest.at(path, f"{quoted(value)} is too far from the years 1 to 9999 of UTC") from error
         return moment
 
 
@@ -136,7 +131,7 @@ def _written_moment(value: Any, path: str) -> datetime:
             return datetime.fromisoformat(value.upper())
     except (ValueError, TypeError):
         pass
-    raise InvalidRequest.at(path, f"{shown(value)} is not {Kind.MOMENT.value}")
+    raise InvalidRequest.at(path, f"{quoted(value)} is not {Kind.MOMENT.value}")
 
 
 def _json(value: Any, path: str) -> Any:
@@ -150,9 +145,6 @@ _READERS: dict[Kind, Callable[[Any, str], Any]] = {
     Kind.INTEGER: integer,
     Kind.MOMENT: _moment,
 }
-
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 80
 
 
 def bounds_of_prefix(prefix: str) -> list[tuple[Rule, str]]:

@@ -91,7 +91,8 @@ def test_a_width_that_is_none_prints_all_the_same(columns: str, terminal: io.Str
 
 
 def test_a_failure_names_the_task_its_error_and_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
-    raised = {"error": "ValueError: no", "type": "ValueError", "traceback": "Traceback:\n  ship()\nValueError: no\n"}
+    cause = {"error": "KeyError: 'x'", "type": "KeyError"}
+    raised = {"error": "ValueError: no", "type": "ValueError", "traceback": "Traceback:\n  ship()\n", "causes": [cause]}
     output.failures(
         [
             task(result=raised, attempt=3),
@@ -103,7 +104,7 @@ def test_a_failure_names_the_task_its_error_and_its_traceback(capsys: pytest.Cap
         "task 2  shop.ship  RESCUED, attempt 3: ValueError: no\n"
         "  Traceback:\n"
         "    ship()\n"
-        "  ValueError: no\n"
+        "  caused by: KeyError: 'x'\n"
         f'task {ID}  parcel  FAILED: {{"code":7}}\n'
         "… and 10 more failed tasks\n"
     )

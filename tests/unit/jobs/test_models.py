@@ -90,3 +90,19 @@ def test_too_many_tasks_are_refused_before_they_are_read() -> None:
 
 def test_locations_are_written_as_paths() -> None:
     assert field_path(("tasks", 3, "callback", "args", 0)) == "tasks[3].callback.args[0]"
+
+
+@pytest.mark.parametrize(
+    "document, message",
+    [
+        (None, "Input should be an object"),
+        ({"type": "t", "tasks": [7]}, "Input should be an object"),
+        ({"type": "t", "tasks": [{"callback": CALL, "meta": []}]}, "Input should be an object"),
+        ({"type": "t", "tasks": [{"callback": None}]}, "Input should be an object"),
+        ({"type": "t", "tasks": None}, "Input should be a list"),
+    ],
+)
+def test_messages_are_in_the_words_of_json(document: Any, message: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        JobSpec.parse(document, LIMITS)
+    assert [one.message for one in caught.value.fields] == [message]

@@ -1,10 +1,12 @@
 """What a stranger wrote is shown without its control over the terminal."""
 
 import json
+from typing import Any
+from uuid import UUID
 
 import pytest
 
-from jabba.monitoring.printable import printable
+from jabba.printable import printable, quoted
 
 
 @pytest.mark.parametrize(
@@ -35,3 +37,34 @@ def test_escaped_json_means_the_same() -> None:
     text = printable(json.dumps(value, ensure_ascii=False, indent=2), keep="\n")
     assert json.loads(text) == value
     assert "\x7f" not in text
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        (None, "null"),
+        (True, "true"),
+        ([None, False, 1.5], "[null, false, 1.5]"),
+        ({"a": "ä"}, '{"a": "ä"}'),
+        ("text", "'text'"),
+        ("\x1b\n", r"'\u001b\n'"),
+        ("x" * 81, f"'{'x' * 80}…'"),
+        (list(range(1000)), None),
+        (UUID(int=1), f'"{UUID(int=1)}"'),
+        ({(1, 2): 3}, "a value of type dict"),
+        (float("nan"), "NaN"),
+    ],
+)
+def test_values_are_quoted_in_the_words_of_json(value: Any, text: str | None) -> None:
+    assert text is None or quoted(value) == text
+    assert len(quoted(value)) <= 100
+
+
+def test_an_integer_too_long_to_print_can_be_quoted() -> None:
+    assert quoted(10**5000) == "a value of type int"
+
+
+def test_a_value_that_holds_itself_can_be_quoted() -> None:
+    value: list[Any] = []
+    value.append(value)
+    assert quoted(value) == "a value of type list"
