@@ -152,6 +152,12 @@ class Settings(BaseModel):
     key_outage_seconds: float = Field(
         default=3600.0, ge=0, description="How long it goes on with a key that was valid while PostgreSQL is away."
     )
+    secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="Signs the session cookies of browsers; the same for all web processes. Without it, sessions end "
+        "with the web process that opened them.",
+    )
+    session_hours: float = Field(default=12.0, gt=0, description="How long a browser stays signed in.")
     key_cache: File = Field(
         default=None,
         description="File in which one web process keeps the keys it has seen, hashed, for its next start.",

@@ -21,8 +21,11 @@ logger = logging.getLogger(__name__)
 
 BACKENDS = web.AppKey("backends", Backends)
 VIEWS: web.AppKey[Iterable[type[View]]] = web.AppKey("views")
-OPEN_PATHS: web.AppKey[frozenset[str]] = web.AppKey("open_paths")
+OPEN_ROUTES: web.AppKey[frozenset[tuple[str, str]]] = web.AppKey("open_routes")
 HEADERS = SERVER
+
+COOKIE = "jabba_session"
+"""Where a browser has its session."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -50,12 +53,13 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     """
     try:
         request[CALLER] = await admit(request)
-        requests.refuse_cross_site(request.method, request.host, request.headers)
+        by_cookie = _has_session(request) and not _is_open(request)
+        requests.refuse_cross_site(request.method, request.host, request.headers, by_cookie=by_cookie)
         return await handler(request)
     except Exception as error:
         if not responses.is_expected(error):
             logger.exception("%s %s", request.method, request.path)
-        return respond(responses.of_error(error))
+        return respond(responses.of_error(error, asks=_asks_for_password(request)))
 
 
 def respond(answer: Answer) -> web.Response:
@@ -74,7 +78,7 @@ def backends(request: web.Request) -> Backends:
 
 
 async def admit(request: web.Request) -> Caller:
-    """Return who sends a request, by its key.
+    """Return who sends a request, by its key or its session.
 
     Raises:
         Unauthorized: it has none that is valid now.
@@ -83,6 +87,8 @@ async def admit(request: web.Request) -> Caller:
     keyring = backends(request).keyring
     if keyring is None or _is_open(request):
         return ANYONE
+    if _has_session(request):
+        return await keyring.caller_of(backends(request).sessions.key_of(request.cookies[COOKIE]))
     return await keyring.caller(requests.read_key(request.headers.get("Authorization")))
 
 
@@ -112,9 +118,19 @@ async def read_search(request: web.Request) -> Any:
     return requests.decode_json(await read_body(request, SEARCH_BYTES))
 
 
+def _has_session(request: web.Request) -> bool:
+    return "Authorization" not in request.headers and COOKIE in request.cookies
+
+
+def _asks_for_password(request: web.Request) -> bool:
+    """Whether a browser may ask its user for a password: not when a script has sent the request."""
+    return request.headers.get("Sec-Fetch-Mode", "navigate") == "navigate"
+
+
 def _is_open(request: web.Request) -> bool:
     resource = request.match_info.route.resource
-    return resource is not None and resource.canonical in request.app[OPEN_PATHS]
+    method = "GET" if request.method == "HEAD" else request.method
+    return resource is not None and (method, resource.canonical) in request.app[OPEN_ROUTES]
 
 
 async def _read_at_most(request: web.Request, limit: int) -> bytes:

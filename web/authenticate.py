@@ -75,6 +75,18 @@ class Authenticator:
             raise Unauthorized("this key is not known")
         return key.caller(self._clock.now())
 
+    async def caller_of(self, key_id: str) -> Caller:
+        """Return who acts with a key of this id, in a session that the key has opened.
+
+        Raises:
+            Unauthorized: the key is not valid any more.
+            Unavailable: PostgreSQL cannot tell.
+        """
+        key = await self._key(key_id)
+        if key is None:
+            raise Unauthorized("this key is not known")
+        return key.caller(self._clock.now())
+
     def seen(self) -> list[Seen]:
         """Return the keys that are known and valid, for who may have to go on without PostgreSQL."""
         now, monotonic = self._clock.now(), self._clock.monotonic()

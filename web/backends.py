@@ -10,6 +10,7 @@ from uuid import UUID
 from mode import Service
 
 from jabba.auth.roles import ANYONE, EVERY_TYPE, Caller, TypeScope
+from jabba.auth.sessions import Sessions, secret_of
 from jabba.clock import Clock, SystemClock
 from jabba.database import api_keys, queries, watching
 from jabba.database.connection import Database
@@ -79,6 +80,8 @@ class Backends(Service):
         # A connection of its own: searches that hold all others must not hold up submissions.
         self._keys = Database(settings.database.get_secret_value(), size=1, statement_seconds=_KEYS_SECONDS)
         self.keyring = _keyring(settings, self._keys, self.clock) if settings.access == "keys" else None
+        secret = secret_of(settings.secret.get_secret_value())
+        self.sessions = Sessions(secret, self.clock.now, settings.session_hours * 3600)
         jobs = JobCache(
             partial(watching.lasting_facts, self.database), self._projected, self._ends, settings.stream_jobs_bytes
         )

@@ -171,16 +171,21 @@ def read_key(authorization: str | None) -> str:
     raise Unauthorized("this needs a key: send it as `Authorization: Bearer KEY`")
 
 
-def refuse_cross_site(method: str, host: str, headers: Mapping[str, str]) -> None:
+def refuse_cross_site(method: str, host: str, headers: Mapping[str, str], *, by_cookie: bool = False) -> None:
     """Raise Forbidden when a page of another site makes a browser send this.
 
     A browser asks nobody before it sends a POST without a JSON content type, so that any page could submit jobs to
-    a Jabba on its visitor's machine. It tells where the page is from, and programs tell nothing.
+    a Jabba on its visitor's machine. It tells where the page is from, and programs tell nothing; a request that is let
+    in ``by_cookie`` must tell.
     """
     if method in _SAFE_METHODS:
         return
     fetch, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
-    trusted = fetch in _TRUSTED_FETCHES if fetch else origin is None or origin.partition("://")[2] == host
+    trusted = (
+        fetch in _TRUSTED_FETCHES
+        if fetch
+        else (origin is None and not by_cookie) or (origin or "").partition("://")[2] == host
+    )
     if not trusted:
         raise Forbidden("requests from the pages of other sites are refused")
 

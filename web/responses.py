@@ -50,12 +50,15 @@ def of_submission(submitted: Submitted) -> Answer:
     return Answer(201, body, {"Location": f"/v1/jobs/{submitted.id}"})
 
 
-def of_error(error: Exception) -> Answer:
-    """Return what a caller may know of an error; of one that nobody expected, only that there was one."""
+def of_error(error: Exception, *, asks: bool = True) -> Answer:
+    """Return what a caller may know of an error; of one that nobody expected, only that there was one.
+
+    ``asks`` lets a browser ask its user for a password.
+    """
     if isinstance(error, HTTPException):
         return _of_http(error)
     refusal = _as_refusal(error) or InternalError("an internal error; the web process has logged it")
-    headers = _CHALLENGES if isinstance(refusal, Unauthorized) else _NO_HEADERS
+    headers = _CHALLENGES if isinstance(refusal, Unauthorized) and asks else _NO_HEADERS
     return Answer(refusal.status, to_json({"error": refusal.as_json()}), headers)
 
 

@@ -3,7 +3,9 @@
 from faust.web import View
 
 from jabba.settings import Settings
-from web import audit, bulk, documentation, events, health, jobs, metrics, stats
+from web import audit, bulk, documentation, events, health, jobs, metrics, sessions, stats
+from web.dashboard.views import PAGES
+from web.openapi import path_of
 from web.operations import operations_of
 
 VIEWS: tuple[type[View], ...] = (
@@ -19,6 +21,7 @@ VIEWS: tuple[type[View], ...] = (
     stats.StatsNow,
     metrics.Metrics,
     audit.Audit,
+    sessions.Session,
     health.Live,
     health.ReadyToSubmit,
     health.Ready,
@@ -28,8 +31,8 @@ VIEWS: tuple[type[View], ...] = (
 """The first one whose path matches answers."""
 
 
-def open_paths(settings: Settings) -> frozenset[str]:
-    """Return the paths that need no key, as the router has them."""
-    views: list[type[View]] = [view for view in VIEWS if all(one.needs is None for one in operations_of(view).values())]
+def open_routes(settings: Settings) -> frozenset[tuple[str, str]]:
+    """Return the methods and paths, as the router has them, that need no key."""
+    routes = [(method, path_of(view)) for view in VIEWS for method, one in operations_of(view).items() if not one.needs]
     documents: list[type[View]] = [documentation.OpenApi, documentation.Docs] if settings.open_docs else []
-    return frozenset(view.view_path for view in [*views, *documents])
+    return frozenset([*routes, *(("GET", path_of(view)) for view in (*documents, *PAGES))])

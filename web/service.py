@@ -12,12 +12,13 @@ from jabba.kafka import granted
 from jabba.kafka.acls import rights_of
 from jabba.producer import producer_of
 from jabba.settings import Settings
-from web.api import BACKENDS, OPEN_PATHS, VIEWS, answer_errors
+from web.api import BACKENDS, OPEN_ROUTES, VIEWS, answer_errors
 from web.app import WebApp, WebServer, web_app
 from web.backends import Backends
+from web.dashboard.views import PAGES
 from web.metrics import count_requests
 from web.routes import VIEWS as ROUTES
-from web.routes import open_paths
+from web.routes import open_routes
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +45,9 @@ def build(settings: Settings, *, clock: Clock | None = None) -> WebApp:
     served = cast("WebServer", app.web).web_app
     served[BACKENDS] = backends
     served[VIEWS] = ROUTES
-    served[OPEN_PATHS] = open_paths(settings)
+    served[OPEN_ROUTES] = open_routes(settings)
     served.on_shutdown.append(backends.let_go)
-    for view in ROUTES:
+    for view in (*ROUTES, *PAGES):
         app.web.add_view(view)
     return app
 

@@ -92,6 +92,11 @@ class Caller:
     types: TypeScope = EVERY_TYPE
     key: str | None = None
 
+    @property
+    def permissions(self) -> frozenset[Permission]:
+        """Return what the role permits."""
+        return PERMISSIONS[self.role]
+
     def require(self, permission: Permission) -> None:
         """Refuse what the role does not permit.
 

@@ -46,16 +46,20 @@ async def http(settings: Settings) -> AsyncIterator[ClientSession]:
 ROUTES = [(method, path_of(view), one) for view in VIEWS for method, one in operations_of(view).items()]
 
 
+def open_methods(path: str) -> set[str]:
+    return {method for method, other, one in ROUTES if other == path and one.needs is None}
+
+
 async def test_without_a_key_nothing_is_told_of_any_route(http: ClientSession) -> None:
     told = set()
     for method, path, one in ROUTES:
         if one.needs is None:
             continue
-        for name in {method, "HEAD" if method == "GET" else method, "DELETE"}:
+        for name in {method, "HEAD" if method == "GET" else method, "DELETE"} - open_methods(path):
             async with http.request(name, path.format(**PATH_EXAMPLES), params={"colour": "red"}) as response:
                 assert response.status == 401, (name, path)
                 told.add(await response.read())
-    for method, path in (("GET", "/"), ("GET", "/table/"), ("POST", "/health/live"), ("OPTIONS", "/v1/jobs")):
+    for method, path in (("POST", "/"), ("GET", "/table/"), ("POST", "/health/live"), ("OPTIONS", "/v1/jobs")):
         async with http.request(method, path) as response:
             assert response.status == 401, (method, path)
             told.add(await response.read())

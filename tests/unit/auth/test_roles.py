@@ -9,9 +9,10 @@ from jabba.auth.roles import ANYONE, PERMISSIONS, Caller, Permission, Role, Type
 from jabba.errors import Forbidden, InvalidRequest, Unauthorized
 from jabba.settings import Settings
 from web.operations import operations_of
-from web.routes import VIEWS, open_paths
+from web.routes import VIEWS, open_routes
 
 HEALTH = {"/health/live", "/health/submit", "/health/ready"}
+FILES = {"/", "/assets/{path}"}
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
@@ -28,7 +29,7 @@ def test_what_each_role_may_do() -> None:
 def test_every_route_names_a_permission_or_is_open_and_only_health_is() -> None:
     needs = {(view.view_path, method): one.needs for view in VIEWS for method, one in operations_of(view).items()}
 
-    assert {path for (path, _), needed in needs.items() if needed is None} == HEALTH
+    assert {path for (path, _), needed in needs.items() if needed is None} == HEALTH | {"/v1/session"}
     assert {needed for needed in needs.values() if needed is not None} <= set(Permission)
 
 
@@ -107,5 +108,10 @@ def test_a_key_ends_at_its_time_and_when_it_is_revoked() -> None:
 
 
 def test_the_documentation_is_open_only_when_a_setting_says_so() -> None:
-    assert open_paths(Settings()) == HEALTH
-    assert open_paths(Settings(open_docs=True)) == HEALTH | {"/docs", "/openapi.json"}
+    assert {path for method, path in open_routes(Settings()) if method == "GET"} == HEALTH | FILES
+    assert {path for method, path in open_routes(Settings(open_docs=True)) if method == "GET"} == {
+        *HEALTH,
+        *FILES,
+        "/docs",
+        "/openapi.json",
+    }
