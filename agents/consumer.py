@@ -60,7 +60,7 @@ class _PromptThread(aiokafka.AIOKafkaConsumerThread):
         await asyncio.wait({stopping}, timeout=_THREAD_SECONDS)
         # While Kafka is away a fetch that was cancelled cancels whoever waits for its end.
         if not stopping.done() or stopping.cancelled() or stopping.exception() is not None:
-            logger.warning("the connections of the consumer are given up, since they could not be closed in order")
+            logger.warning("consumer connections did not close in time, abandoning them")
 
 
 Records = tuple[Mapping[TP, list[Any]] | None, set[TP] | None]
@@ -106,7 +106,7 @@ class PromptConsumer(aiokafka.Consumer):
             found = await starts(self, [place for place in committed if place.topic in self._topics])
         except KafkaError as error:
             # What does not come for it is read again.
-            logger.warning("the consumer goes to the committed offsets, wherever the log ends: %r", error)
+            logger.warning("log ends cannot be fetched, seeking to the committed offsets", extra={"error": repr(error)})
             return committed
         for place, start in found.items():
             if start.offset != committed.get(place):
@@ -210,7 +210,7 @@ async def leave_group(consumer: Consumer, seconds: float) -> bool:
     try:
         await asyncio.wait_for(asyncio.wrap_future(leaving), seconds)
     except TimeoutError:
-        logger.warning("the consumer group does not answer; it will miss this worker after its session")
+        logger.warning("the group coordinator does not answer, leaving by session timeout", extra={"seconds": seconds})
         return False
     return True
 
@@ -233,7 +233,7 @@ async def commit_outside(settings: Settings, offsets: Mapping[TP, OffsetAndMetad
             if further := {place: to for place, to in ours.items() if to.offset > known[place]}:
                 await consumer.commit(further)
     except (KafkaError, TimeoutError) as error:
-        logger.debug("the last offsets are not committed: %r", error)
+        logger.debug("last offsets not committed", extra={"error": repr(error)})
     finally:
         await consumer.stop()
 

@@ -40,7 +40,8 @@ async def decoded(message: Message, decode: Callable[[bytes], list[Content]], pu
     try:
         return decode(value)
     except ValueError as error:
-        logger.warning("%s[%d] offset %d cannot be read", message.topic, message.partition, message.offset)
+        place = {"topic": message.topic, "partition": message.partition, "offset": message.offset}
+        logger.warning("message cannot be decoded, moved to the dead letters", extra=place)
         letter = partial(dead_letter, message.topic, message.partition, message.offset, value, explained(error))
         await dead_letter_writer.put_aside(partial(put_aside, message.partition), letter)
         return []

@@ -36,8 +36,13 @@ class Hanging:
             found = self._found(places)
             if found and now - self._told.get(places.kind, -self._seconds) >= self._seconds:
                 self._told[places.kind] = now
-                text = "all %d %s have been held for more than %.0f s, while %d steps wait, by %s"
-                logger.warning(text, places.limit, places.kind, self._seconds, places.waiting(), _names(found))
+                held = {
+                    "limit": places.limit,
+                    "seconds": self._seconds,
+                    "waiting": places.waiting(),
+                    "held_by": _names(found),
+                }
+                logger.warning("all %s are held by long steps while others wait", places.kind, extra=held)
 
     def _found(self, places: Capacity) -> list[Held]:
         if not places.waiting():

@@ -94,8 +94,8 @@ class Intake:
 
     async def _fill(self, origin: Origin, missing: range) -> None:
         partition = origin.partition
-        text = "nothing came of offsets %d to %d of %s[%d], they are read again"
-        logger.warning(text, missing.start, missing[-1], self.topic, partition)
+        place = {"topic": self.topic, "partition": partition, "offset": missing.start, "messages": len(missing)}
+        logger.warning("messages were not delivered, reading them again", extra=place)
         async for _, offset, value, at in self._reread(partition, missing):
             await self._take_in(Found(self.topic, partition, offset, origin.generation, value, at / 1000))
 
@@ -117,8 +117,8 @@ async def reread(access: KafkaAccess, topic: str, partition: int, offsets: range
             async with LogReader(access, topic) as reader:
                 beginning = (await reader.beginnings())[partition]
                 if at < beginning:
-                    text = "%s[%d] begins at offset %d: the messages from %d on are lost"
-                    logger.error(text, topic, partition, beginning, at)
+                    lost = {"topic": topic, "partition": partition, "lost_from": at, "offset": beginning}
+                    logger.error("messages were deleted before they were read", extra=lost)
                 end = (await reader.ends())[partition]
                 async for message in _messages(reader, partition, range(max(at, beginning), min(end, offsets.stop))):
                     yield message
@@ -127,7 +127,8 @@ async def reread(access: KafkaAccess, topic: str, partition: int, offsets: range
                     yield LogMessage(partition, offsets.stop - 1, EMPTY_MESSAGE)
                 return
         except Unavailable as error:
-            logger.warning("%s[%d] is read again later: %r", topic, partition, error)
+            place = {"topic": topic, "partition": partition, "retry_in": _RETRY_SECONDS, "error": repr(error)}
+            logger.warning("Kafka does not answer, reading again later", extra=place)
             await asyncio.sleep(_RETRY_SECONDS)
 
 

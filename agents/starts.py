@@ -38,20 +38,20 @@ def start_of(place: TP, known: CommittedOffset | None, found: Found) -> Start:
     In a log that was cut or made anew offsets mean nothing, but times do: what is later than all that was committed has
     not run. Without a time it is all that there is.
     """
-    name = f"{place.topic}[{place.partition}]"
+    where = {"topic": place.topic, "partition": place.partition}
     if known is None:
-        logger.error("%s has no committed offset: it is read from its beginning, offset %d", name, found.beginning)
+        logger.error("no committed offset, reading from the beginning", extra=where | {"offset": found.beginning})
         return Start(found.beginning, found.end)
     if is_another_log(known, found):
         offset = found.beginning
         if known.latest:
             offset = found.end if found.later is None else found.later
-        text = "%s was read to offset %d and ends at %d: it is another log, or was cut; it is read from offset %d on"
-        logger.error(text, name, known.offset, found.end, offset)
+        offsets = {"committed": known.offset, "end": found.end, "offset": offset}
+        logger.error("the log was replaced or cut, reading from another offset", extra=where | offsets)
         return Start(offset, found.end, known.latest)
     if known.offset < found.beginning:
-        text = "%s begins at offset %d: the messages from %d on are lost"
-        logger.error(text, name, found.beginning, known.offset)
+        lost = {"lost_from": known.offset, "offset": found.beginning}
+        logger.error("messages were deleted before they were read", extra=where | lost)
     return Start(max(known.offset, found.beginning), found.end, known.latest)
 
 

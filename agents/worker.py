@@ -215,11 +215,11 @@ class Ownership:
             async with asyncio.timeout(seconds):
                 committed = await commit(cast("Consumer", self._app.consumer), self._marked(offsets))
         except TimeoutError:
-            text = "offsets of %d partitions are not committed, since Kafka has not answered for %g s"
-            logger.warning(text, len(offsets), seconds)
+            unanswered = {"partitions": len(offsets), "seconds": seconds}
+            logger.warning("offsets not committed, Kafka does not answer", extra=unanswered)
             return False
         except KafkaError as error:
-            logger.warning("offsets are committed with the next try: %r", error)
+            logger.warning("offsets not committed, trying again", extra={"error": repr(error)})
             return True
         # Not if the group goes by another generation already: nothing may be forgotten then.
         if committed:
@@ -264,7 +264,7 @@ class Ownership:
             answered = await self._leave_group()
         await self._engine.finish(self._settings.handover_seconds + _FINISH_SECONDS)
         if not answered:
-            logger.warning("this worker ends without Kafka: what is not committed is given up, and read again")
+            logger.warning("stopping without Kafka, uncommitted messages will be read again")
         elif self._settings.instance:
             await self.commit()
             await self._leave_group()
@@ -290,7 +290,7 @@ class Ownership:
             self._telling.cancel()
         running = await self._engine.release(self._settings.handover_seconds)
         if running:
-            logger.warning("%d steps run that cannot be recorded any more", running)
+            logger.warning("stopping beside running steps, which will run again", extra={"steps": running})
         return await self.commit()
 
     async def _on_revoked(self, _app: Any, *_: Any, **__: Any) -> None:
@@ -326,7 +326,8 @@ class Ownership:
             try:
                 found = await starts(cast("Consumer", self._app.consumer), places)
             except KafkaError as error:
-                logger.warning("the committed offsets are asked for again: %r", error)
+                retrying = {"retry_in": _RETRY_SECONDS, "error": repr(error)}
+                logger.warning("committed offsets cannot be fetched, trying again", extra=retrying)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 of_topic = [
@@ -351,13 +352,15 @@ class Ownership:
             try:
                 found = await found_of(consumer, known)
             except KafkaError as error:
-                logger.warning("the ends of %s are asked for again: %r", intake.topic, error)
+                failed = {"topic": intake.topic, "error": repr(error)}
+                logger.warning("log ends cannot be fetched, trying again", extra=failed)
                 continue
             if generation != self._app.consumer_generation_id:
                 return
             if others := [place for place, one in known.items() if is_another_log(one, found[place])]:
                 # A generation begins with nothing of what was read before: neither here nor in Faust's buffers.
-                logger.warning("another log is behind %s, the group is joined again", ", ".join(map(str, others)))
+                replaced = {"topic": intake.topic, "partitions": [place.partition for place in others]}
+                logger.warning("the log was replaced, joining the group again", extra=replaced)
                 rejoin(consumer)
                 return
             await intake.look(generation, {place.partition: one.end for place, one in found.items()})
@@ -376,5 +379,5 @@ class Ownership:
         began = self._lease.now()
         await self._engine.loaded()
         self._ready = True
-        engine, seconds = self._engine, self._lease.now() - began
-        logger.info("worker ready with %d partitions, loaded %.1f s after it joined", engine.partitions, seconds)
+        loaded = {"partitions": self._engine.partitions, "seconds": round(self._lease.now() - began, 3)}
+        logger.info("worker ready", extra=loaded)

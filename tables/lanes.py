@@ -78,7 +78,8 @@ class LaneTable(faust.Table[Any, Any]):
                 await store.predecessor()
                 await store.claim()
             except (KafkaError, Unavailable, OSError) as error:
-                logger.warning("loading the changelog of partition %d again: %r", partition, error)
+                failed = {"partition": partition, "retry_in": _RETRY_SECONDS, "error": repr(error)}
+                logger.warning("changelog cannot be loaded, trying again", extra=failed)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 return store

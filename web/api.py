@@ -58,7 +58,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return await handler(request)
     except Exception as error:
         if not responses.is_expected(error):
-            logger.exception("%s %s", request.method, request.path)
+            logger.exception("request failed", extra={"method": request.method, "path": request.path})
         return respond(responses.of_error(error, asks=_asks_for_password(request)))
 
 

@@ -41,7 +41,7 @@ class WebServer(AiohttpWeb):
     async def start_server(self) -> None:
         """Listen, and say where."""
         await super().start_server()
-        logger.info("web ready at http://%s:%s", self.app.conf.web_bind, self.app.conf.web_port)
+        logger.info("web ready", extra={"host": self.app.conf.web_bind, "port": self.app.conf.web_port})
 
 
 class WebBoot(faust.app.BootStrategy):

@@ -68,7 +68,7 @@ class BulkOfJobs(ApiView):
         try:
             await _answer_lines(request, response)
         except (ConnectionError, TimeoutError) as error:
-            logger.debug("a bulk submission ends: %r", error)
+            logger.debug("bulk submission broke off", extra={"error": repr(error)})
             if request.transport is not None:
                 request.transport.abort()
         return response
@@ -106,7 +106,7 @@ async def _submitted(behind: Backends, line: Line, by: Caller, outage: CircuitBr
         return responses.of_submission(await behind.submit(text, by, outage.send))
     except Exception as error:
         if not responses.is_expected(error):
-            logger.exception("line %d of a bulk submission", line.number)
+            logger.exception("line of a bulk submission failed", extra={"line": line.number})
         return responses.of_error(error)
 
 

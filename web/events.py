@@ -247,7 +247,7 @@ async def _send(request: Request, blocks: AsyncGenerator[bytes]) -> StreamRespon
     except StopAsyncIteration:
         pass
     except (ConnectionError, TimeoutError, Unavailable) as error:
-        logger.debug("a live stream ends: %r", error)
+        logger.debug("live stream broke off", extra={"error": repr(error)})
         if request.transport is not None:
             request.transport.abort()
     return response

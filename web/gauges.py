@@ -63,7 +63,7 @@ class Gauges:
         except Unavailable:
             self._stats = None
         except Exception:
-            logger.exception("the stats cannot be told to Prometheus")
+            logger.exception("statistics for Prometheus failed")
             self._stats = None
         self._known_at = self._clock.monotonic()
 

@@ -45,7 +45,7 @@ class _Protocol(RequestHandler):
         """Return what is no request; whoever sends such things must not fill the log."""
         if status != HTTPStatus.BAD_REQUEST or request.writer.output_size:
             return super().handle_error(request, status, exc, message)
-        logger.debug("no request from %s: %s", request.remote, message)
+        logger.debug("malformed HTTP request", extra={"remote": request.remote, "error": message})
         return _refusal(status, f"this is no request: {_first_line(message)}")
 
     async def finish_response(

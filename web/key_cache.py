@@ -33,7 +33,7 @@ class KeyCache:
         except FileNotFoundError:
             return []
         except (OSError, ValueError) as error:
-            logger.warning("the keys in %s are not used: %s", self._path, _reason(error))
+            logger.warning("key cache not used", extra={"file": self._path, "error": _reason(error)})
             return []
 
     def write(self, seen: Sequence[Seen]) -> None:
@@ -45,7 +45,7 @@ class KeyCache:
                 file.write(_SEEN.dump_json(list(seen)))
             beside.replace(self._path)
         except OSError as error:
-            logger.warning("the keys are not written to %s: %s", self._path, error)
+            logger.warning("key cache cannot be written", extra={"file": self._path, "error": str(error)})
 
 
 def _reason(error: Exception) -> str:

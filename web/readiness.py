@@ -42,10 +42,10 @@ class Readiness:
     def _seen(self, part: str, fault: Exception | None) -> datetime | None:
         if fault is None:
             if self._red.pop(part, None) is not None:
-                logger.info("%s serves again", part)
+                logger.info("part is ready again", extra={"part": part})
             return None
         if part not in self._red:
-            logger.warning("%s does not serve: %s", part, fault)
+            logger.warning("part is not ready", extra={"part": part, "error": str(fault)})
             self._red[part] = datetime.fromtimestamp(int(self._clock.now()), UTC)
         return self._red[part]
 

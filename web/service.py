@@ -55,9 +55,8 @@ def build(settings: Settings, *, clock: Clock | None = None) -> WebApp:
 def _warn_if_open(settings: Settings) -> None:
     if settings.access == "open":
         logger.warning(
-            "NO ACCESS CONTROL: whoever reaches %s:%d may submit, read and search all jobs",
-            settings.web_host,
-            settings.web_port,
+            "NO ACCESS CONTROL: whoever reaches this address may submit, read and search all jobs",
+            extra={"host": settings.web_host, "port": settings.web_port},
         )
 
 
@@ -81,4 +80,4 @@ async def _unless_down(checking: Awaitable[None]) -> None:
     except Refused:
         raise
     except Unavailable as error:
-        logger.warning("starting all the same: %s", error)
+        logger.warning("starting although a part does not answer", extra={"error": str(error)})

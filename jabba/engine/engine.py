@@ -119,7 +119,7 @@ class Engine:
             self._owned[partition].stay()
         for partition in sorted(assigned - stays):
             finish = partial(self._tracker.finish, partition)
-            owned = OwnedPartition(self._shared, self._room, self._policy, finish, self._together)
+            owned = OwnedPartition(self._shared, self._room, self._policy, finish, self._together, number=partition)
             self._owned[partition] = owned
             loading = self._load(partition, owned, after=self._loadings.get(partition))
             self._loadings[partition] = asyncio.create_task(loading)

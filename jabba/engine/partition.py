@@ -59,7 +59,7 @@ class OwnedPartition:
 
     Its store comes once the changelog has been loaded; lanes that start before wait for it. ``finish`` is told every
     offset of which a slice needs the log no more: it has ended, or it lives in the table. ``together`` counts what
-    all partitions of the worker hold; without it this one is alone.
+    all partitions of the worker hold; without it this one is alone. ``number`` is for the log.
     """
 
     def __init__(
@@ -69,7 +69,10 @@ class OwnedPartition:
         policy: Policy,
         finish: Callable[[int], None],
         together: "WorkerTotals | None" = None,
+        *,
+        number: int | None = None,
     ) -> None:
+        self.number = number
         self.store: asyncio.Future[Store] = asyncio.get_running_loop().create_future()
         self.gate = shared.gate.branch()
         self.hand_over = HandOver(self.gate, self.store, self._clear_suspicion)
@@ -255,7 +258,8 @@ class OwnedPartition:
                 raise
             except Exception:
                 # Nothing a caller can do reaches this; the slice stays in the log until its lane comes through.
-                logger.exception("lane %s stumbled, it starts again from its record in %.1f s", key, retry_seconds)
+                lane = {"job": running.slice.job, "partition": self.number, "retry_in": retry_seconds}
+                logger.exception("lane failed, restarting from its record", extra=lane)
                 await asyncio.sleep(retry_seconds)
                 retry_seconds = min(2 * retry_seconds, _LONGEST_RETRY_SECONDS)
             else:

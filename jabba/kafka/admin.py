@@ -156,7 +156,7 @@ async def _create_topic(client: AIOKafkaAdminClient, settings: Settings, topic: 
             raise granted.lacking(settings.kafka_access, [AclRule(Operation.CREATE, "topic", name)])
         if code and error is not TopicAlreadyExistsError:
             raise NotReady(f"topic {name} cannot be created: {rest[0] if rest and rest[0] else error.__name__}")
-    logger.info("created topic %s with %d partitions", topic.name, topic.num_partitions)
+    logger.info("created topic", extra={"topic": topic.name, "partitions": topic.num_partitions})
 
 
 async def _set_config(client: AIOKafkaAdminClient, settings: Settings, name: str, config: dict[str, str]) -> None:
@@ -166,14 +166,15 @@ async def _set_config(client: AIOKafkaAdminClient, settings: Settings, name: str
     entries = described[0].resources[0][4]
     current = {entry[0]: entry[1] for entry in entries}
     if _is_longer(current.get(RETENTION), config.get(RETENTION)):
-        logger.info("topic %s keeps messages for longer than necessary, and goes on: %s", name, current[RETENTION])
+        longer = {"topic": name, "retention_ms": current[RETENTION]}
+        logger.info("topic keeps messages for longer than necessary, leaving it so", extra=longer)
         config = {key: value for key, value in config.items() if key != RETENTION}
     if all(current.get(key) == value for key, value in config.items()):
         return
     overridden = {entry[0]: entry[1] for entry in entries if entry[3] == _TOPIC_OVERRIDE}
     altered = await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, overridden | config)])
     _check_allowed(settings, name, altered)
-    logger.info("set the configuration of topic %s", name)
+    logger.info("set the configuration of a topic", extra={"topic": name})
 
 
 def _is_longer(current: str | None, wanted: str | None) -> bool:

@@ -73,7 +73,7 @@ class Connection:
 
     def _closed(self, closing: asyncio.Task[None]) -> None:
         if not closing.cancelled() and (error := closing.exception()) is not None:
-            logger.warning("closing a producer: %r", error)
+            logger.warning("producer did not close cleanly", extra={"error": repr(error)})
         # Those that wait for what this producer does not know yet, such as a topic, wait for ever.
         for patience in self._waiting:
             patience.reschedule(0)

@@ -131,8 +131,8 @@ class Log:
         connections, self._connection = [*self._discarded, self._connection], None
         ended = await asyncio.gather(*(one.end(_STOP_SECONDS) for one in connections if one is not None))
         if not all(ended):
-            text = "Kafka has not acknowledged all that %s sent; it is given up after %g s"
-            logger.warning(text, self._client_id, _STOP_SECONDS)
+            given_up = {"client": self._client_id, "seconds": _STOP_SECONDS}
+            logger.warning("closing without the acknowledgement of all messages", extra=given_up)
 
     async def _topic_metadata(self, topic: str) -> tuple[type[KafkaError], list[object]]:
         request = MetadataRequest([topic], allow_auto_topic_creation=False)
@@ -147,7 +147,8 @@ class Log:
                 trouble = await self._access.unavailable(error)
                 if isinstance(trouble, Refused):
                     raise trouble from error
-                logger.warning("no answer about %s, asking again: %r", topic, error)
+                failed = {"topic": topic, "retry_in": pause, "error": repr(error)}
+                logger.warning("topic metadata cannot be fetched, trying again", extra=failed)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
             else:
@@ -172,7 +173,8 @@ class Log:
                 refused = isinstance(error, _MAY_NOT_WRITE)
                 if refused and not patient:
                     raise self._may_not_write(topic) from error
-                logger.warning("%s[%d] not acknowledged, sending again: %r", topic, partition, error)
+                place = {"topic": topic, "partition": partition, "error": repr(error)}
+                logger.warning("message not acknowledged, sending again", extra=place)
                 await (self._pause(topic) if refused else asyncio.sleep(_RETRY_SECONDS))
                 if once:
                     raise Unavailable(f"Kafka did not acknowledge: {error!r}") from error
@@ -187,7 +189,8 @@ class Log:
             self._failing = False
             raise _too_large(topic, size)
         if self._batch_bytes:
-            logger.warning("%s takes less than %d bytes: its max.message.bytes was lowered", topic, _BATCH_BYTES)
+            lowered = {"topic": topic, "bytes": _BATCH_BYTES}
+            logger.warning("max.message.bytes was lowered, sending messages one by one", extra=lowered)
             self._batch_bytes = 0
 
     async def _pause(self, topic: str) -> None:

@@ -44,7 +44,7 @@ class Closing:
             try:
                 await self.look()
             except Unavailable as error:
-                logger.info("incomplete submissions are looked for later: %r", error)
+                logger.info("incomplete submissions not searched, trying again", extra={"error": repr(error)})
 
     async def look(self) -> int:
         """Close what is incomplete; return how many jobs that were."""
@@ -54,7 +54,7 @@ class Closing:
         found = await self._found()
         partitions = await self._log.partitions(self._settings.topics.control)
         for job in found:
-            logger.warning("job %s is closed: its slices have not all come", job.id)
+            logger.warning("closing an incomplete submission, slices are missing", extra={"job": job.id})
             command = CloseJob(
                 job=job.id,
                 run=job.run,

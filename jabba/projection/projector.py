@@ -105,7 +105,8 @@ class Projector(Service):
                 async with self._consumer() as consumer:
                     await self._follow(consumer)
             except (KafkaError, OSError) as error:
-                logger.warning("the projector connects to Kafka again: %r", error)
+                failed = {"retry_in": _RESTART_SECONDS, "error": repr(error)}
+                logger.warning("connection to Kafka failed, connecting again", extra=failed)
                 await self.sleep(_RESTART_SECONDS)
 
     @contextlib.asynccontextmanager
@@ -146,7 +147,7 @@ class Projector(Service):
                     await self._commit(consumer)
                     committed_at = clock.time()
             except WentBack as error:
-                logger.warning("PostgreSQL went back in time: %s; what is missing is read again", error)
+                logger.warning("PostgreSQL lost committed rows, reading them again", extra={"error": str(error)})
                 self._following.forget()
         await self._commit(consumer)
 
@@ -169,7 +170,7 @@ class Projector(Service):
         following.taken_over = True
         if following.joined and not self.ready.is_set():
             self.ready.set()
-            logger.info("projector ready: follows %d partitions", len(following.next))
+            logger.info("projector ready", extra={"partitions": len(following.next)})
 
     async def _starts(self, consumer: AIOKafkaConsumer, places: set[TopicPartition]) -> dict[TopicPartition, int]:
         """Return for each partition the first offset that PostgreSQL does not have."""
@@ -178,13 +179,16 @@ class Projector(Service):
         ends = await consumer.end_offsets(list(places))
         starts, forgotten = {}, {}
         for place in places:
+            where = {"topic": place.topic, "partition": place.partition}
             reached = projected.get((place.topic, place.partition), 0)
             if reached > ends[place]:
-                logger.warning("%s ends at %d but was projected to %d: it is another log", place, ends[place], reached)
+                offsets = {"end": ends[place], "projected": reached}
+                logger.warning("the log was replaced, reading from the beginning", extra=where | offsets)
                 await queries.forget_offset(self._database, place.topic, place.partition)
                 reached = 0
             if 0 < reached < beginnings[place]:
-                logger.error("%s begins at %d: the messages from %d on are lost", place, beginnings[place], reached)
+                lost = {"lost_from": reached, "offset": beginnings[place]}
+                logger.error("messages were deleted before they were read", extra=where | lost)
             starts[place] = max(reached, beginnings[place])
             if starts[place] > reached:
                 forgotten[place.topic, place.partition] = starts[place]
@@ -198,7 +202,8 @@ class Projector(Service):
             try:
                 return await queries.projected_offsets(self._database, [self._topics.tasks, self._topics.events])
             except Unavailable as error:
-                logger.warning("the projector waits for PostgreSQL: %s", error)
+                failed = {"retry_in": _RESTART_SECONDS, "error": str(error)}
+                logger.warning("PostgreSQL does not answer, trying again", extra=failed)
                 await asyncio.sleep(_RESTART_SECONDS)
 
     async def _read(self, consumer: AIOKafkaConsumer) -> list[ConsumerRecord[bytes, bytes]]:
@@ -251,7 +256,8 @@ class Projector(Service):
         for place, message in messages.items():
             reason = "; ".join(reasons[place])
             self._figures.faults += 1
-            logger.error("%s[%d] offset %d goes to the dead letters: %s", *place, reason)
+            where = {"topic": place.topic, "partition": place.partition, "offset": place.offset, "reason": reason}
+            logger.error("message cannot be decoded, moved to the dead letters", extra=where)
             append = partial(self._log.append, self._topics.dead_letters, place.partition)
             await put_aside(append, partial(dead_letter, *place, message.value, reason))
 
@@ -264,7 +270,7 @@ class Projector(Service):
         try:
             await consumer.commit(dict(following.next))
         except (CommitFailedError, IllegalStateError) as error:
-            logger.info("offsets of partitions that were taken away are not committed: %r", error)
+            logger.info("offsets not committed, the partitions were revoked", extra={"error": repr(error)})
 
 
 class Following(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types

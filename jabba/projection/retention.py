@@ -49,18 +49,19 @@ class Upkeep:
         async with self._database:
             now = int(self._clock.now() * 1000)
             expired = days_before(now, self._keep_days)
-            await self._attempt("partitions are made", self._make(now, expired))
+            await self._attempt("create partitions", self._make(now, expired))
             if expired:
-                await self._attempt("expired jobs are dropped", self._drop(expired))
+                await self._attempt("drop expired jobs", self._drop(expired))
             if old := days_before(now, self._audit_days):
-                await self._attempt("old entries of the audit are deleted", self._forget(old))
-            await self._attempt("rows are counted", partitions.analyse_grown(self._database))
+                await self._attempt("delete old audit entries", self._forget(old))
+            await self._attempt("analyse grown tables", partitions.analyse_grown(self._database))
 
     async def _attempt(self, what: str, work: Awaitable[None]) -> None:
         try:
             await work
         except (psycopg2.Error, TransactionLost, Unavailable) as error:
-            logger.warning("%s later: %s", what, str(error).strip())
+            failed = {"duty": what, "error": str(error).strip()}
+            logger.warning("maintenance of the tables failed, trying again later", extra=failed)
 
     async def _make(self, now: int, expired: int) -> None:
         """Make partitions of what may come: what the log holds, and some weeks ahead."""

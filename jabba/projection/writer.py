@@ -69,12 +69,13 @@ class Writer:
             try:
                 await self._transact(items, offsets, needed)
             except TransactionLost as lost:
-                logger.info("another projector was in the way: %s", lost)
+                logger.info("transaction lost to another projector, trying again", extra={"error": str(lost)})
             except (Unavailable, psycopg2.Error) as error:
                 if not self._patient:
                     raise
                 pause = min(max(2 * pause, _FIRST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
-                logger.warning("projection waits for PostgreSQL, next try in %.1f s: %s", pause, error)
+                failed = {"retry_in": pause, "error": str(error).strip()}
+                logger.warning("PostgreSQL does not answer, trying again", extra=failed)
                 await asyncio.sleep(pause)
             else:
                 return

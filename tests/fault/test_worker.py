@@ -230,8 +230,8 @@ def test_a_worker_that_gets_nothing_done_exits_but_not_because_kafka_is_away(
         hanging = client.create_job([call("waiting_thread", 0, str(tmp_path / "third"))], "hanging").job
         seen.wait_for_start(hanging, 0)
         held_up = client.create_job([call("threaded", 0, 0.0, "ok")], "held up").job
-        told = f"while 1 steps wait, by {MODULE}.waiting_thread of job {hanging.id}"
-        successor.wait_for_line(f"all 1 threads have been held .* {told}", READY_SECONDS)
+        held_by = f"{MODULE}.waiting_thread of job {hanging.id}"
+        successor.wait_for_line(f"all threads are held by long steps .* waiting=1 held_by=.*{held_by}", READY_SECONDS)
         (tmp_path / "third").touch()
         assert wait_for_all(client, [hanging, held_up]) == {"PROCESSED"}
 
@@ -268,13 +268,13 @@ def test_a_worker_with_a_name_of_its_own_restarts_without_a_rebalance(house: Hou
         stays.start()
         restarts.start()
         for one in (stays, restarts):
-            one.wait_for_line("worker ready with 3 partitions", READY_SECONDS)
+            one.wait_for_line("worker ready partitions=3", READY_SECONDS)
         before = times_ready(stays)
 
         for end in (ChildProcess.terminate, ChildProcess.kill):
             end(restarts)
             restarts.start()
-            restarts.wait_for_line("worker ready with 3 partitions", READY_SECONDS)
+            restarts.wait_for_line("worker ready partitions=3", READY_SECONDS)
             jobs = [client.create_job([step(0)], "after").job for _ in range(24)]
             assert wait_for_all(client, jobs) == {"PROCESSED"}
         assert times_ready(stays) == before

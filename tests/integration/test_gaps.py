@@ -13,6 +13,7 @@ from jabba.kafka.security import KafkaAccess, KafkaSecurity
 from jabba.kafka.writer import Log
 from jabba.messages.topics import EMPTY_MESSAGE
 from tests.support.kafka import KafkaServer
+from tests.support.logged import logged
 from tests.support.processes import eventually
 
 MESSAGES = 50
@@ -55,12 +56,12 @@ async def test_what_retention_has_taken_is_told_as_lost(
 ) -> None:
     await admin.delete_records({TopicPartition(topic, 1): RecordsToDelete(10)})
     assert [offset for offset, _ in await read(access, topic, range(8, 12))] == [10, 11]
-    assert f"{topic}[1] begins at offset 10: the messages from 8 on are lost" in caplog.text
+    assert f"topic={topic} partition=1 lost_from=8 offset=10" in logged(caplog)
     assert await read(access, topic, range(2, 5)) == [(4, EMPTY_MESSAGE)]
-    assert "the messages from 2 on are lost" in caplog.text
+    assert "lost_from=2 " in logged(caplog)
     caplog.clear()
     assert len(await read(access, topic, range(10, 12))) == 2
-    assert "lost" not in caplog.text
+    assert "lost" not in logged(caplog)
 
 
 async def test_the_end_of_a_transaction_is_not_waited_for(access: KafkaAccess, topic: str, kafka: KafkaServer) -> None:

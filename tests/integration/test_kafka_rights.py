@@ -31,7 +31,7 @@ PARTITIONS = 2
 READY: dict[Process, str] = {
     "worker": "worker ready",
     "web": "web ready",
-    "projector": "projector ready: follows 4",
+    "projector": "projector ready partitions=4",
     "outbox": "outbox relay ready",
 }
 

@@ -143,7 +143,7 @@ async def test_a_worker_is_not_ready_while_it_hands_over_nor_who_waits_for_it(
             assert "worker ready" not in new.output()
             end.touch()
             await eventually(lambda: tells(ports[1], "ready"), what="readiness")
-            assert "worker ready with 2 partitions" in new.output()
+            assert "worker ready partitions=2" in new.output()
             assert old.wait_for_exit() == 0
             assert new.terminate() == 0
 

@@ -25,6 +25,7 @@ from jabba.projection.lag import behind, log_ends
 from jabba.projection.projector import Projector
 from jabba.settings import Settings
 from tests.support.kafka import KafkaServer
+from tests.support.logged import logged
 from tests.support.postgres import PostgresServer
 from tests.support.processes import eventually
 from tests.support.projecting import job_row, job_spec, statuses, version
@@ -62,7 +63,7 @@ async def test_it_follows_both_topics_and_tells_kafka_and_postgresql_how_far(
             await eventually(has_status(projection, job, "PROCESSED"))
         assert await statuses(projection, jobs[0]) == ["PROCESSED"] * 3
 
-    assert "projector ready: follows 4 partitions" in caplog.text
+    assert "projector ready partitions=4" in logged(caplog)
     topics = installed.topics
     reached = await queries.projected_offsets(projection, [topics.tasks, topics.events])
     # 10 slices and the first messages of two partitions, 10 messages of events.
@@ -310,7 +311,7 @@ async def test_a_log_that_begins_anew_is_read_from_its_beginning(
         await sender.events(succeeded(job, [0]))
         await eventually(has_status(projection, job, "PROCESSED"))
 
-    assert "it is another log" in caplog.text
+    assert "the log was replaced" in caplog.text
     assert max((await queries.projected_offsets(projection, [installed.topics.tasks])).values()) < 10
 
 

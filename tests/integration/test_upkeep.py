@@ -24,6 +24,7 @@ from jabba.projection.statements import MAKE_NEXT_DUE, WRITE_TASKS
 from jabba.search import JOBS, TASKS, Collection, parse_search
 from jabba.settings import Settings
 from tests.support.clocks import HandClock
+from tests.support.logged import logged
 from tests.support.processes import eventually
 from tests.support.projecting import NOW, facts, job_row, job_spec, project, slices_of, statuses, task_rows, version
 
@@ -242,8 +243,8 @@ async def test_a_lock_that_somebody_holds_is_not_waited_for(
     async with projection.transaction() as reader:
         await reader.execute(text("SELECT count(*) FROM jobs"))
         await keeper.look(17)
-        assert "expired jobs are dropped later" in caplog.text
-        assert "lock timeout" in caplog.text
+        assert 'duty="drop expired jobs"' in logged(caplog)
+        assert "lock timeout" in logged(caplog)
         assert await queries.get_job(projection, job) is not None
 
     await keeper.look(17)
@@ -260,7 +261,7 @@ async def test_a_user_who_owns_no_tables_projects_into_the_default_ones(
         _, _, place = migrated.partition("@")
         dsn = f"postgresql://{role}:w@{place}"
         await Keeper(dsn).look()
-        assert "partitions are made later" in caplog.text
+        assert 'duty="create partitions"' in logged(caplog)
         async with Database(dsn) as writer:
             assert await places(writer, await ended_job(writer)) == OF_NO_WEEK
     finally:

@@ -133,9 +133,9 @@ class Feed(Service):
                 async with self._reader("feed") as self._log:
                     await self._publish_all(self._log)
             except Unavailable as error:
-                logger.warning("the live streams connect to Kafka again: %s", error)
+                logger.warning("live streams lost Kafka, connecting again", extra={"error": str(error)})
             except Exception:  # of a task that has ended nobody would hear, and every stream would be still
-                logger.exception("the live streams begin again where they are")
+                logger.exception("live streams failed, continuing from their position")
             finally:
                 self._log = None
             await asyncio.sleep(_RESTART_SECONDS)

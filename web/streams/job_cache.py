@@ -151,7 +151,7 @@ class JobCache:
             answered = await self._ask_for(dict(self._wanted))
         except Exception as error:  # whatever is wrong: nothing may be passed over for it
             if not isinstance(error, Unavailable):
-                logger.exception("what jobs are cannot be asked")
+                logger.exception("query for the jobs of filtered live streams failed")
             self._fault = str(error)
             return {}
         self._fault = ""

@@ -59,9 +59,9 @@ class JobFilter:
             try:
                 await self._publish_all()
             except Unavailable as error:
-                logger.warning("the filtered live streams connect to Kafka again: %s", error)
+                logger.warning("filtered live streams lost Kafka, connecting again", extra={"error": str(error)})
             except Exception:  # of a task that has ended nobody would hear, and every stream would be still
-                logger.exception("the filtered live streams begin again where they are")
+                logger.exception("filtered live streams failed, continuing from their position")
             await asyncio.sleep(_RESTART_SECONDS)
 
     def recall(self, asked: Iterable[StreamEvent]) -> list[StreamEvent]:

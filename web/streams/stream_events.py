@@ -158,6 +158,7 @@ def _decoded(message: LogMessage) -> list[Any]:
     try:
         documents = json_codec.decode(message.value)
     except ValueError as error:
-        logger.warning("events[%d] offset %d cannot be read: %s", message.partition, message.offset, error)
+        place = {"partition": message.partition, "offset": message.offset, "error": str(error)}
+        logger.warning("event message cannot be decoded", extra=place)
         return []
     return documents if isinstance(documents, list) else []

@@ -112,7 +112,7 @@ class Rebuild:
 
     async def _clear(self) -> None:
         for schema in await schemas.left_over(self._live):
-            logger.info("dropping %s, which another rebuild left behind", schema)
+            logger.info("dropping what another rebuild left behind", extra={"schema": schema})
             await schemas.drop(self._live, schema)
 
     async def _rehearse(self, live: str, found: Callable[[Difference], None]) -> tuple[Keeping, Rebuilt]:

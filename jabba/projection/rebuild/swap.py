@@ -66,7 +66,7 @@ class Swapping:
         except (psycopg2.errors.LockNotAvailable, TransactionLost) as error:
             if self._attempts >= _ATTEMPTS:
                 raise NotReady("somebody uses the tables all the time: try again later") from error
-            logger.info("the tables are in use, trying again: %s", error)
+            logger.info("tables are in use, trying again", extra={"error": str(error).strip()})
             await asyncio.sleep(_PAUSE_SECONDS)
             return False
         return True

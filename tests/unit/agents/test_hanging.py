@@ -5,6 +5,7 @@ import pytest
 
 from agents.hanging import Hanging
 from jabba.callbacks.places import Capacity, Held
+from tests.support.logged import logged
 
 
 @dataclass
@@ -24,8 +25,8 @@ def test_steps_that_hold_all_places_for_long_while_others_wait_are_told(caplog: 
     judge = hanging(world)
     assert judge.steps == 2
     judge.look()
-    assert "all 2 threads have been held for more than 10 s, while 1 steps wait, by " in caplog.text
-    assert f"shop.charge of job {UUID(int=1)}; shop.mail of job {UUID(int=2)}" in caplog.text
+    assert "all threads are held by long steps while others wait limit=2 seconds=10 waiting=1" in logged(caplog)
+    assert f"shop.charge of job {UUID(int=1)}; shop.mail of job {UUID(int=2)}" in logged(caplog)
 
 
 def test_the_same_is_told_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
@@ -35,7 +36,7 @@ def test_the_same_is_told_once_in_a_while(caplog: pytest.LogCaptureFixture) -> N
         world.now = float(second)
         judge.look()
     assert len(caplog.records) == 3
-    assert "and 2 more" in caplog.text
+    assert "and 2 more" in logged(caplog)
 
 
 @pytest.mark.parametrize(

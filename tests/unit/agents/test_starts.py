@@ -7,6 +7,7 @@ from faust.types import TP
 from agents.starts import Found, is_another_log, start_of
 from jabba.engine.offsets import Start
 from jabba.kafka.committed_offsets import CommittedOffset, decode_offset, marked
+from tests.support.logged import logged
 
 PLACE = TP("tasks", 2)
 
@@ -50,14 +51,14 @@ def test_another_log_is_read_from_what_is_later(
     assert start_of(PLACE, known, found) == Start(offset, found.end, known.latest)
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
-    assert f"tasks[2] was read to offset {known.offset} and ends at {found.end}" in caplog.text
+    assert f"topic=tasks partition=2 committed={known.offset} end={found.end} offset={offset}" in logged(caplog)
 
 
 def test_a_partition_without_an_offset_is_read_from_its_beginning(caplog: pytest.LogCaptureFixture) -> None:
     assert start_of(PLACE, None, Found(3, 12)) == Start(3, 12)
-    assert "tasks[2] has no committed offset" in caplog.text
+    assert "no committed offset, reading from the beginning topic=tasks partition=2 offset=3" in logged(caplog)
 
 
 def test_what_retention_took_is_told_as_lost(caplog: pytest.LogCaptureFixture) -> None:
     assert start_of(PLACE, CommittedOffset(10, 77), Found(13, 20, 15)) == Start(13, 20, 77)
-    assert "tasks[2] begins at offset 13: the messages from 10 on are lost" in caplog.text
+    assert "deleted before they were read topic=tasks partition=2 lost_from=10 offset=13" in logged(caplog)

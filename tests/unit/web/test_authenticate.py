@@ -13,6 +13,7 @@ from jabba.auth.api_keys import Key, new_key
 from jabba.auth.roles import EVERY_TYPE, Role
 from jabba.errors import Unauthorized, Unavailable
 from tests.support.clocks import HandClock
+from tests.support.logged import logged
 from web import authenticate
 from web.authenticate import Authenticator, Seen
 from web.key_cache import KeyCache
@@ -227,10 +228,10 @@ def test_a_file_that_is_not_ours_alone_or_holds_something_else_is_not_used(
     path.chmod(0o600)
     path.write_text('[{"secret": 1}]')
     assert cache.read() == []
-    assert "others may" in caplog.text
-    assert "secret" not in caplog.text
+    assert "others may" in logged(caplog)
+    assert "secret" not in logged(caplog)
     KeyCache(tmp_path / "nowhere" / "keys").write([])
-    assert "are not written" in caplog.text
+    assert "key cache cannot be written" in caplog.text
 
 
 async def test_a_silent_postgresql_holds_a_known_key_up_for_a_moment_only_and_is_believed_when_it_answers(

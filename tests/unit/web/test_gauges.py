@@ -79,7 +79,7 @@ async def test_what_the_stats_tell_is_told() -> None:
     [
         (whole(jobs=None, workers=None, projection=None, dead_letters=None), []),
         (Unavailable("neither answers"), []),
-        (RuntimeError("a defect"), ["the stats cannot be told to Prometheus"]),
+        (RuntimeError("a defect"), ["statistics for Prometheus failed"]),
     ],
 )
 async def test_what_cannot_be_told_is_left_out(

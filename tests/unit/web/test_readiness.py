@@ -1,6 +1,7 @@
 """What anyone may hear of the parts that a process needs, and what only its log has."""
 
 import asyncio
+import json
 import logging
 from datetime import UTC, datetime
 
@@ -8,6 +9,7 @@ import pytest
 
 from jabba.errors import Unavailable
 from tests.support.clocks import HandClock
+from tests.support.logged import logged
 from web.readiness import Readiness
 
 FAULT = 'could not connect to server "db.internal"'
@@ -41,9 +43,9 @@ async def test_a_part_is_red_since_it_was_first_seen_so_until_it_serves_again(
         assert [await since(), await since()] == [first, first]
         part.fault = ""
         assert [await since(), await since()] == [None, None]
-    assert [one.getMessage() for one in caplog.records] == [
-        f"database does not serve: {FAULT}",
-        "database serves again",
+    assert [line.partition(": ")[2] for line in logged(caplog).splitlines()] == [
+        f"part is not ready part=database error={json.dumps(FAULT)}",
+        "part is ready again part=database",
     ] * 2
 
 
