@@ -1,73 +1,25 @@
 """Jabba, an asynchronous job manager: submit a job from anywhere, it survives the death of any process."""
 
-from jabba.callbacks.registry import TaskContext, callback, current_task
-from jabba.client import Client, SyncClient
-from jabba.errors import (
-    Conflict,
-    FieldError,
-    Forbidden,
-    InternalError,
-    InvalidRequest,
-    JabbaError,
-    LimitExceeded,
-    MethodNotAllowed,
-    NotFound,
-    Refused,
-    RequestError,
-    RequestTimeout,
-    TaskError,
-    TooExpensive,
-    Unauthorized,
-    Unavailable,
-    WrongSecurity,
-)
-from jabba.jobs.lifecycle import JobStatus, Strategy, TaskStatus
-from jabba.jobs.models import Callback, Job, JobEvent, Limits, Progress, Task, TaskSpec
-from jabba.jobs.pages import Count, Page
-from jabba.kafka.security import KafkaSecurity
-from jabba.producer import Producer, SyncProducer
-from jabba.producer.submission import Delivery, Submitted
-from jabba.search import where
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "Callback",
-    "Client",
-    "Conflict",
-    "Count",
-    "Delivery",
-    "FieldError",
-    "Forbidden",
-    "InternalError",
-    "InvalidRequest",
-    "JabbaError",
-    "Job",
-    "JobEvent",
-    "JobStatus",
-    "KafkaSecurity",
-    "LimitExceeded",
-    "Limits",
-    "MethodNotAllowed",
-    "NotFound",
-    "Page",
-    "Producer",
-    "Progress",
-    "Refused",
-    "RequestError",
-    "RequestTimeout",
-    "Strategy",
-    "Submitted",
-    "SyncClient",
-    "SyncProducer",
-    "Task",
-    "TaskContext",
-    "TaskError",
-    "TaskSpec",
-    "TaskStatus",
-    "TooExpensive",
-    "Unauthorized",
-    "Unavailable",
-    "WrongSecurity",
-    "callback",
-    "current_task",
-    "where",
-]
+if TYPE_CHECKING:
+    from jabba.public import *  # noqa: F403
+
+
+def __getattr__(name: str) -> Any:
+    """Load the public names with the first of them: a program that imports Jabba starts, and stops, at once."""
+    if not name.startswith("__") or name == "__all__":
+        # Not `from jabba import public`, which would look for it here.
+        public = import_module("jabba.public")
+        if name in globals():
+            # A module that came along, such as jabba.errors.
+            return globals()[name]
+        if hasattr(public, name):
+            return globals().setdefault(name, getattr(public, name))
+    raise AttributeError(f"module 'jabba' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names, too."""
+    return sorted({*globals(), *import_module("jabba.public").__all__})

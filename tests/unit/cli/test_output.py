@@ -150,17 +150,3 @@ def test_what_the_encoding_lacks_is_escaped() -> None:
     )
     assert done.returncode == 0
     assert done.stdout == b"\\xe4\n"
-
-
-def test_ctrl_c_during_the_imports_ends_without_a_traceback() -> None:
-    script = (
-        "import os, signal, sys\n"
-        "class Interrupting:\n"
-        "    def find_spec(self, name, *_):\n"
-        "        if name == 'jabba.cli.commands': os.kill(os.getpid(), signal.SIGINT)\n"
-        "sys.meta_path.insert(0, Interrupting())\n"
-        "from jabba.cli import main\n"
-        "main()"
-    )
-    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, timeout=60)
-    assert (done.returncode, done.stderr) == (-2, b"")
