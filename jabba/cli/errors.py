@@ -80,7 +80,7 @@ def _show_and_rate(error: Exception) -> int:
         _discard_output()
         if error.errno == errno.EPIPE:
             return FAILED
-    elif not isinstance(error, JabbaError) and _is_debugging():
+    elif _is_debugging():
         traceback.print_exception(error)
     show(error)
     return exit_code(error)

@@ -1,16 +1,18 @@
 """The commands that ask a running Jabba for a job: ``submit`` and ``get``."""
 
 import asyncio
-import errno
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 from uuid import UUID
 
 import click
+from aiohttp import ClientConnectorError, ClientSSLError
+from pydantic import ValidationError
 
 from jabba.cli import console, options, output, progress
 from jabba.client import Client
-from jabba.errors import NotReady, Unavailable
+from jabba.errors import NotReady, RequestError, Unavailable
 from jabba.jobs import json_codec
 from jabba.jobs.lifecycle import JobStatus
 from jabba.jobs.models import Job
@@ -91,6 +93,7 @@ def ask(url: str | None, work: Callable[[Client], Awaitable[Answer]]) -> Answer:
 
     Raises:
         NotReady: nothing listens there; the message says what to start or to set.
+        RequestError: what listens there is no Jabba.
     """
     logs.errors_only()
     settings = data_directory.with_places(Settings.from_environ(url=url))
@@ -102,17 +105,23 @@ def ask(url: str | None, work: Callable[[Client], Awaitable[Answer]]) -> Answer:
     try:
         return asyncio.run(converse())
     except Unavailable as error:
-        if not _is_refused_connection(error):
+        cause = error.__cause__
+        if not isinstance(cause, ClientConnectorError) or isinstance(cause, ClientSSLError):
             raise
         raise NotReady(
-            f"no web process listens at {settings.url}: start `jabba up`, or set --url or JABBA_URL to where one is, "
-            "or JABBA_DATA to the data directory of a running `jabba up`"
+            f"no web process listens at {settings.url} ({_reason(cause)}): start `jabba up`, or set --url or JABBA_URL "
+            "to where one is, or JABBA_DATA to the data directory of a running `jabba up`"
+        ) from error
+    except (KeyError, TypeError, AttributeError, ValidationError) as error:
+        raise RequestError(
+            f"{settings.url} does not answer as a Jabba of this version does, --url or JABBA_URL name another one "
+            f"({type(error).__name__}; JABBA_LOG_LEVEL=debug shows the traceback)"
         ) from error
 
 
-def _is_refused_connection(error: BaseException) -> bool:
-    cause = error.__cause__
-    return isinstance(cause, OSError) and cause.errno == errno.ECONNREFUSED
+def _reason(error: ClientConnectorError) -> str:
+    # asyncio's text holds the address once more; those of name servers have numbers of their own.
+    return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error.strerror)
 
 
 def _read(file: Any) -> Any:

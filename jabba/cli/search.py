@@ -7,7 +7,7 @@ from uuid import UUID
 
 import click
 
-from jabba.cli import console, options, output
+from jabba.cli import console, options, output, progress
 from jabba.cli.jobs import ask
 from jabba.cli.watch_option import again, option, until_interrupted
 from jabba.client import Client, Order
@@ -119,15 +119,20 @@ class _Search:
         """Show all there are, as they come."""
         iterate = client.iter_tasks if self._of_tasks else client.iter_jobs
         some: list[Any] = []
-        begun = False
-        async with aclosing(iterate(self._text, self._order_by, page_size=_PAGE_SIZE)) as found:
-            async for one in found:
-                some.append(one)
-                if len(some) == _PAGE_SIZE:
-                    self._show_part(some, begun=begun)
-                    some, begun = [], True
-        if some or not begun:
-            self._show_part(some, begun=begun)
+        shown = 0
+        # What is printed on the same terminal shows how far it is.
+        quiet = console.out.is_terminal
+        with progress.Work(quiet=quiet) as bar:
+            total = None if quiet else await self._total(client)
+            async with aclosing(iterate(self._text, self._order_by, page_size=_PAGE_SIZE)) as found:
+                async for one in found:
+                    some.append(one)
+                    if len(some) == _PAGE_SIZE:
+                        self._show_part(some, begun=shown > 0)
+                        some, shown = [], shown + len(some)
+                        bar.show(self._what, shown, total)
+        if some or not shown:
+            self._show_part(some, begun=shown > 0)
 
     def show_some(self, limit: int) -> Work:
         """Make what shows the first ones."""
@@ -145,8 +150,15 @@ class _Search:
     async def counted(self, client: Client, work: Work) -> None:
         """Do it, and tell how many there are in all."""
         await work(client)
-        total = (await self._page(client, 1, count=True)).total
-        output.total(total, "tasks" if self._of_tasks else "jobs")
+        output.total((await self._page(client, 1, count=True)).total, self._what)
+
+    @property
+    def _what(self) -> str:
+        return "tasks" if self._of_tasks else "jobs"
+
+    async def _total(self, client: Client) -> int | None:
+        counted = (await self._page(client, 1, count=True)).total
+        return None if counted is None else counted.value
 
     async def _page(self, client: Client, limit: int, *, count: bool = False) -> Any:
         look_for = client.search_tasks if self._of_tasks else client.search_jobs

@@ -102,7 +102,7 @@ def test_an_unreachable_web_exits_with_3(up: Up) -> None:
     done = beside(up, "get", "x", "--url", "http://127.0.0.1:1")
 
     assert done.returncode == 3
-    assert done.stderr.startswith("Error: no web process listens at http://127.0.0.1:1: start `jabba up`, or set ")
+    assert done.stderr.startswith("Error: no web process listens at http://127.0.0.1:1 (Connection refused): start ")
     assert done.stderr.count("\n") == 1
 
 
