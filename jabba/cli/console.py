@@ -16,6 +16,8 @@ from jabba.printable import printable
 
 _UNLIMITED = 1_000_000
 _GAP = "  "
+_PADDING = 3
+_LEAST_WIDTH = 8
 _WIDTHS = {"id": 36, "status": 9, "submitted": 14, "#": 3}
 """Columns that are cut last; the others share what is left."""
 
@@ -69,6 +71,12 @@ def as_line(value: Any) -> None:
     line(compact(value))
 
 
+def _cell(markup: str) -> Text:
+    cell = Text.from_markup(markup)
+    cell.no_wrap, cell.overflow = True, "ellipsis"
+    return cell
+
+
 class Table:
     """A table that fits the terminal's width; in a pipe it has no ornaments, and no cell is cut.
 
@@ -100,12 +108,15 @@ class Table:
         table = TerminalTable(
             box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim", show_header=self._headed
         )
+        has_room = out.width >= sum(_WIDTHS.get(header, _LEAST_WIDTH) + _PADDING for header in self._headers)
         for header in self._headers:
-            table.add_column(header, overflow="ellipsis", no_wrap=True, min_width=_WIDTHS.get(header))
+            # Rich shortens those first that it might wrap; the cells themselves are never wrapped.
+            kept = has_room and header in _WIDTHS
+            table.add_column(header, no_wrap=kept, min_width=_WIDTHS[header] if kept else None)
             if header == "#":
                 table.columns[-1].justify = "right"
         for cells, style in self._rows:
-            table.add_row(*cells, style=style)
+            table.add_row(*map(_cell, cells), style=style)
         return table
 
     def _print_plain(self) -> None:

@@ -63,12 +63,13 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        document = {name: _scalar(value) for name, value in fields_of(record).items()} | {
+        document: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
         }
+        document |= {name: _scalar(value) for name, value in fields_of(record).items() if name not in document}
         if record.exc_info:
             document["traceback"] = self.formatException(record.exc_info)
         return printable(json.dumps(document, ensure_ascii=False))
@@ -117,7 +118,7 @@ class Repetitions:
             told.held_back += 1
             return False
         if told is not None and told.held_back:
-            record.msg, record.args = f"{said[1]} (and {told.held_back:,} times more since it was told last)", None
+            record.msg, record.args = f"{said[1]} (and {told.held_back:,} times more since)", None
         if len(self._told) >= _MOST_REMEMBERED:
             self._told.clear()
         self._told[said] = _Told(record.created)

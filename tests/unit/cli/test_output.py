@@ -76,11 +76,21 @@ def test_nothing_is_cut_in_a_pipe(capsys: pytest.CaptureFixture[str], monkeypatc
     assert not any(line != line.rstrip() for line in lines)
 
 
-def test_a_table_fits_the_terminal_and_shows_what_it_cuts(terminal: io.StringIO) -> None:
-    output.tasks([task(name="a" * 50, result={"n": 1234567890})])
+@pytest.mark.parametrize("columns", [20, 40, 60, 68, 70, 80, 100])
+@pytest.mark.parametrize("length", [10, 50, 500])
+def test_a_table_fits_the_terminal_and_shows_what_it_cuts(
+    columns: int, length: int, terminal: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    output.jobs([job(type="a" * length, name="b c " * length)])
+    output.tasks([task(name="a" * length, result={"n": "x " * length})])
     lines = terminal.getvalue().splitlines()
-    assert max(map(len, lines)) <= 60
-    assert "…" in lines[-1]
+    assert len(lines) == 6
+    assert max(map(len, lines)) <= columns
+    for line in (lines[2], lines[5]):
+        assert "…" in line or f"{'a' * length} " in line
+    if columns >= 80:
+        assert str(ID) in lines[2]
 
 
 @pytest.mark.parametrize("columns", ["0", "-5", "x", ""])

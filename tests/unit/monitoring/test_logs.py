@@ -23,8 +23,8 @@ def test_what_aiokafka_says_again_and_again_is_told_now_and_then_with_how_often(
     away = [("aiokafka", "no node", at / 10) for at in range(601)]
     assert passed(*away) == [
         "no node 1",
-        "no node 1 (and 299 times more since it was told last)",
-        "no node 1 (and 299 times more since it was told last)",
+        "no node 1 (and 299 times more since)",
+        "no node 1 (and 299 times more since)",
     ]
 
 
