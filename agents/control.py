@@ -9,7 +9,7 @@ import faust
 from agents.decoding import PutAside, decoded, follow
 from agents.replay import Intake, Message, origin_of
 from jabba.engine.engine import Engine
-from jabba.messages.commands import decode_commands
+from jabba.messages.commands import decode_command, decode_commands
 from jabba.settings import Settings
 
 
@@ -19,7 +19,7 @@ def attach(
     """Add the agent to the application."""
 
     async def take_in(message: Message) -> None:
-        engine.apply(origin_of(message), await decoded(message, decode_commands, put_aside))
+        engine.apply(origin_of(message), await decoded(message, decode_commands, decode_command, put_aside))
 
     intake = Intake(
         settings.topics.control,

@@ -10,9 +10,9 @@ from faust.streams import Stream
 from faust.types import StreamT
 
 from agents.replay import Intake, Message
-from jabba.jobs.models import explained
 from jabba.kafka import dead_letter_writer
 from jabba.kafka.dead_letter_writer import dead_letter
+from jabba.messages.decoding import decode_each
 
 logger = logging.getLogger(__name__)
 
@@ -34,14 +34,17 @@ def follow(app: faust.App, name: str, intake: Intake) -> None:
             await intake.take(event.message)
 
 
-async def decoded(message: Message, decode: Callable[[bytes], list[Content]], put_aside: PutAside) -> list[Content]:
-    """Decode a message; one that cannot be is put aside, and counts as empty."""
-    value = message.value or b""
-    try:
-        return decode(value)
-    except ValueError as error:
+async def decoded(
+    message: Message,
+    decode: Callable[[bytes], list[Content]],
+    decode_one: Callable[[bytes], Content],
+    put_aside: PutAside,
+) -> list[Content]:
+    """Decode a message; what of it cannot be is put aside, item by item."""
+    contents, faults = decode_each(message.value or b"", decode, decode_one)
+    for fault in faults:
         place = {"topic": message.topic, "partition": message.partition, "offset": message.offset}
-        logger.warning("message cannot be decoded, moved to the dead letters", extra=place)
-        letter = partial(dead_letter, message.topic, message.partition, message.offset, value, explained(error))
+        logger.warning("message cannot be decoded, moved to the dead letters", extra=place | {"error": fault.reason})
+        letter = partial(dead_letter, message.topic, message.partition, message.offset, fault.value, fault.reason)
         await dead_letter_writer.put_aside(partial(put_aside, message.partition), letter)
-        return []
+    return contents

@@ -9,7 +9,7 @@ import faust
 from agents.decoding import PutAside, decoded, follow
 from agents.replay import Intake, Message, origin_of
 from jabba.engine.engine import Engine
-from jabba.messages.slices import decode_message
+from jabba.messages.slices import decode_message, decode_slice
 from jabba.settings import Settings
 
 
@@ -19,7 +19,7 @@ def attach(
     """Add the agent to the application."""
 
     async def take_in(message: Message) -> None:
-        await engine.accept(origin_of(message), await decoded(message, decode_message, put_aside))
+        await engine.accept(origin_of(message), await decoded(message, decode_message, decode_slice, put_aside))
 
     topic = settings.topics.tasks
     intake = Intake(topic, take_in, engine.missing, partial(reread, topic), engine.reached)

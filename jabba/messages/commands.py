@@ -29,6 +29,7 @@ class CloseJob(BaseModel):
 Command = CloseJob
 
 _COMMANDS = TypeAdapter(list[Command])
+_COMMAND: TypeAdapter[Command] = TypeAdapter(Command)
 
 
 def encode_commands(commands: list[Command]) -> bytes:
@@ -43,3 +44,12 @@ def decode_commands(text: bytes) -> list[Command]:
         ValueError: it is none; the message says where.
     """
     return _COMMANDS.validate_json(text)
+
+
+def decode_command(text: bytes) -> Command:
+    """Read one command of a message.
+
+    Raises:
+        ValueError: it is none; the message says where.
+    """
+    return _COMMAND.validate_json(text)

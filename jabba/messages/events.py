@@ -14,6 +14,7 @@ from jabba.jobs.lifecycle import (
     TaskSucceeded,
     Version,
 )
+from jabba.messages.decoding import decode_documents
 
 _SENT = {cls.kind: cls for cls in (TaskStarted, TaskSucceeded, TaskFailed, TaskRescued, TasksAborted)}
 
@@ -78,11 +79,16 @@ def decode_events(text: bytes) -> list[Event | JobClosed]:
     Raises:
         ValueError: it is none.
     """
-    documents = json_codec.decode(text)
-    if not isinstance(documents, list):
-        message = "not a list of events"
-        raise ValueError(message)  # noqa: TRY004 — a reader treats every wrong message alike
-    return [event_from_json(document) for document in documents]
+    return [event_from_json(document) for document in decode_documents(text)]
+
+
+def decode_event(text: bytes) -> Event | JobClosed:
+    """Read one event of a message.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return event_from_json(json_codec.decode(text))
 
 
 def _text(value: Any) -> str | None:

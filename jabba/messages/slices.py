@@ -97,6 +97,15 @@ def decode_message(text: bytes) -> list[Slice]:
     return _SLICES.validate_json(text)
 
 
+def decode_slice(text: bytes) -> Slice:
+    """Read one slice of a message.
+
+    Raises:
+        ValueError: it is none; the message says where.
+    """
+    return Slice.model_validate_json(text)
+
+
 def encode_message(slices: list[bytes]) -> bytes:
     """Join encoded slices of one partition into one message."""
     return b"[" + b",".join(slices) + b"]"

@@ -10,7 +10,8 @@ from uuid import UUID
 from jabba.errors import Unavailable
 from jabba.kafka.reader import LogMessage, LogReader
 from jabba.kafka.security import KafkaAccess
-from jabba.messages.slices import decode_message
+from jabba.messages.decoding import decode_each
+from jabba.messages.slices import decode_message, decode_slice
 from jabba.messages.topics import partition_of
 from jabba.producer.submission import Prepared
 
@@ -79,6 +80,6 @@ def _slices_of(message: bytes, sought: Mapping[UUID, SoughtJob]) -> list[tuple[U
         return []
     return [
         (slice_.job, slice_.k)
-        for slice_ in decode_message(message)
+        for slice_ in decode_each(message, decode_message, decode_slice)[0]
         if slice_.job in sought and slice_.digest == sought[slice_.job].digest
     ]

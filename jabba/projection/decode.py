@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from jabba.jobs import json_codec
-from jabba.jobs.models import explained
-from jabba.messages.events import decode_events, event_from_json
-from jabba.messages.slices import Slice, decode_message
+from jabba.messages.decoding import decode_each
+from jabba.messages.events import decode_event, decode_events
+from jabba.messages.slices import decode_message, decode_slice
 from jabba.projection.fold import Content, Fact
 
 _BATCH_BYTES = 1024 * 1024
@@ -69,44 +68,18 @@ class Intake:
 
     def read_slices(self, message: Message) -> None:
         """Take in a message of the tasks topic."""
-        self._read(message, decode_message, Slice.model_validate)
+        self._read(message, decode_message, decode_slice)
 
     def read_events(self, message: Message) -> None:
         """Take in a message of the events topic."""
-        self._read(message, decode_events, event_from_json)
+        self._read(message, decode_events, decode_event)
 
     def _read(
-        self, message: Message, decode: Callable[[bytes], list[Any]], decode_one: Callable[[Any], Content]
+        self, message: Message, decode: Callable[[bytes], list[Any]], decode_one: Callable[[bytes], Content]
     ) -> None:
-        """Decode a message; if that fails, one by one: the neighbours of a faulty item are not at fault."""
-        try:
-            contents = decode(message.value or b"")
-        except ValueError as error:
-            contents = self._read_each(message, decode_one, error)
+        contents, faults = decode_each(message.value or b"", decode, decode_one)
         self.items += [Item(Fact(content, message.at), message) for content in contents]
-
-    def _read_each(self, message: Message, decode_one: Callable[[Any], Content], error: ValueError) -> list[Content]:
-        documents = _documents(message.value)
-        if documents is None:
-            self.faults.append(Fault(message, f"cannot be decoded: {explained(error)}"))
-            return []
-        contents = []
-        for number, document in enumerate(documents):
-            try:
-                contents.append(decode_one(document))
-            except ValueError as fault:
-                self.faults.append(
-                    Fault(message, f"item {number} of {len(documents)} cannot be decoded: {explained(fault)}")
-                )
-        return contents
-
-
-def _documents(value: bytes | None) -> list[Any] | None:
-    try:
-        documents = json_codec.decode(value or b"")
-    except ValueError:
-        return None
-    return documents if isinstance(documents, list) else None
+        self.faults += [Fault(message, fault.reason) for fault in faults]
 
 
 def parts(messages: Sequence[AMessage]) -> Iterator[Sequence[AMessage]]:

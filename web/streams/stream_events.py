@@ -11,6 +11,7 @@ from pydantic_core import to_json
 from jabba.jobs import json_codec
 from jabba.jobs.lifecycle import STATUS_AFTER
 from jabba.kafka.reader import LogMessage
+from jabba.messages.decoding import decode_documents, decode_each
 from jabba.search import EVENTS, Condition, Item, Kind, meets, relates
 from web.streams.cursor import WHOLE, Place
 
@@ -155,10 +156,8 @@ def _uuid(text: Any) -> UUID | None:
 
 
 def _decoded(message: LogMessage) -> list[Any]:
-    try:
-        documents = json_codec.decode(message.value)
-    except ValueError as error:
-        place = {"partition": message.partition, "offset": message.offset, "error": str(error)}
+    documents, faults = decode_each(message.value, decode_documents, json_codec.decode)
+    for fault in faults:
+        place = {"partition": message.partition, "offset": message.offset, "error": fault.reason}
         logger.warning("event message cannot be decoded", extra=place)
-        return []
-    return documents if isinstance(documents, list) else []
+    return documents

@@ -10,6 +10,7 @@ from pydantic_core import to_json
 from jabba.errors import InvalidRequest
 from jabba.jobs import json_codec
 from jabba.jobs.lifecycle import JobClosed, TasksAborted
+from jabba.messages.decoding import decode_documents, decode_each
 from jabba.messages.slices import Slice
 from jabba.projection.decode import Intake, Message, Place
 from jabba.projection.fold import Batch, Content, Fact, ImpossibleFact, fold
@@ -33,12 +34,9 @@ class Account:
 
 def entries(message: Message, *, are_events: bool) -> Iterator[Entry]:
     """Take a message apart by job; what cannot be read as far as that belongs to none, and is left out."""
-    try:
-        documents = json_codec.decode(message.value or b"")
-    except ValueError:
-        return
+    documents, _ = decode_each(message.value or b"", decode_documents, json_codec.decode)
     told: dict[bytes, list[Any]] = {}
-    for document in documents if isinstance(documents, list) else ():
+    for document in documents:
         if (job := _job(document)) is not None:
             told.setdefault(job, []).append(document)
     for job, of_job in told.items():

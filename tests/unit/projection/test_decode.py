@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from jabba.jobs.lifecycle import TaskStarted
+from jabba.jobs.lifecycle import TaskStarted, TaskSucceeded
 from jabba.messages.events import encode_event, encode_events
 from jabba.messages.slices import encode_message
 from jabba.projection.decode import Intake, Message, Place
@@ -62,6 +62,18 @@ def test_the_neighbours_of_a_faulty_event_are_read() -> None:
         "item 1 of 4 cannot be decoded",
         "item 2 of 4 cannot be decoded",
     ]
+
+
+@pytest.mark.parametrize("result", [b"NaN", b"[" * 250 + b"]" * 250, b"9" * 4301, b'"\\ud800"', b'{"a" 1}'])
+def test_the_neighbours_of_an_event_that_is_no_json_are_read(result: bytes) -> None:
+    events = [TaskSucceeded(new_job(), index, version(index), 1, {"]": '["'}) for index in range(2)]
+    first, last = (encode_event(event) for event in events)
+    faulty = encode_event(TaskSucceeded(new_job(), 0, version(0), 1, 7)).replace(b":7}", b":" + result + b"}")
+
+    read = read_events(encode_events([first, faulty, last]))
+
+    assert [item.fact.content for item in read.items] == events
+    assert [fault.reason.partition(":")[0] for fault in read.faults] == ["item 1 of 3 cannot be decoded"]
 
 
 def test_the_neighbours_of_a_faulty_slice_are_read_and_its_wrong_fields_named() -> None:
