@@ -38,7 +38,7 @@ def decode_json(body: bytes) -> Any:
     if not body.strip():
         raise RequestError("the body is empty; it must be JSON")
     try:
-        return json_codec.decode(body)
+        return json_codec.decode_unique(body)
     except ValueError as error:
         raise RequestError(f"the body is not JSON: {error}") from error
 
@@ -115,7 +115,7 @@ def read_conditions(listed: str | None, texts: list[str], collection: Collection
         InvalidRequest: names the parameter and the place in it.
     """
     try:
-        conditions = None if listed is None else json_codec.decode(listed)
+        conditions = None if listed is None else json_codec.decode_unique(listed)
     except ValueError as error:
         raise InvalidRequest.at("filter", f"is not JSON: {error}") from error
     mistakes = [FieldError(f"q{place}", said) for text in texts for place, said in _mistakes(collection, query=text)]

@@ -65,7 +65,8 @@ def to_stored_json(value: Any, limit: int, monotonic: Callable[[], float] = time
     try:
         text = json_codec.encode(value)
     except InvalidRequest as error:
-        raise Unstorable(error.message) from error
+        [fault] = error.fields
+        raise Unstorable(f"{fault.message}, at {fault.field}" if fault.field else fault.message) from error
     if len(text) > limit:
         raise Unstorable(f"has {len(text):,} bytes of JSON, and the limit is {limit:,}")
     try:
@@ -76,7 +77,7 @@ def to_stored_json(value: Any, limit: int, monotonic: Callable[[], float] = time
     except ValueError as error:
         # Only what is deeper than readers go is JSON and cannot be read.
         raise Unstorable(f"cannot be read back: {error}") from error
-    if len(json_codec.encode(found)) != len(text) and (key := json_codec.repeated_key(text)) is not None:
+    if (key := json_codec.merged_key(text)) is not None:
         raise Unstorable(f"has two keys that both become {key!r} in JSON")
     return StoredJson(found, text)
 

@@ -126,7 +126,7 @@ def _reason(error: ClientConnectorError) -> str:
 
 def _read(file: Any) -> Any:
     try:
-        return json_codec.decode(file.read())
+        return json_codec.decode_unique(file.read())
     except ValueError as error:
         name = getattr(file, "name", "<stdin>").replace("<stdin>", "standard input")
         raise click.UsageError(f"{name} is not JSON: {error}") from error

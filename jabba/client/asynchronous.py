@@ -13,7 +13,7 @@ from jabba.client.forms import Cursor, Filter, Order
 from jabba.clock import SystemClock
 from jabba.errors import InvalidRequest, Unavailable
 from jabba.jobs import ids
-from jabba.jobs.models import Job, JobEvent, Progress, Task
+from jabba.jobs.models import Job, JobEvent, Progress, Task, encode_document
 from jabba.jobs.pages import Page
 from jabba.messages.positions import Position, read_position, write_position
 from jabba.producer.submission import Delivery, StrategyName, Submitted, TaskForm, document_of
@@ -265,7 +265,7 @@ class Client:
         await self._connection.close()
 
     async def _submit(self, document: Any, *, retries: int | None = None) -> Submitted:
-        data = (await self._connection.post("/v1/jobs", document, retries=retries))["data"]
+        data = (await self._connection.post("/v1/jobs", encode_document(document), retries=retries))["data"]
         job = Job.model_validate(data)
         return Submitted(job.id, read_position(data["position"], "position"), job)
 

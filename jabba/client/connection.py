@@ -10,7 +10,6 @@ from typing import Any
 import aiohttp
 
 from jabba.errors import FieldError, Forbidden, InternalError, RequestError, Unauthorized, Unavailable, request_errors
-from jabba.jobs import json_codec
 
 _FIRST_PAUSE_SECONDS = 0.1
 _PAUSE_GROWTH = 3.0
@@ -44,9 +43,8 @@ class Connection:
         """Ask for what stands at a path."""
         return await self._request("GET", path, params=query)
 
-    async def post(self, path: str, document: Any, *, retries: int | None = None) -> Any:
-        """Send a document that may be sent again without harm."""
-        body = json_codec.encode(document)
+    async def post(self, path: str, body: bytes, *, retries: int | None = None) -> Any:
+        """Send JSON that may be sent again without harm."""
         return await self._request("POST", path, body, retries)
 
     @asynccontextmanager

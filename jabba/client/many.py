@@ -14,8 +14,8 @@ from jabba.clock import SystemClock
 from jabba.concurrency.memory_budget import MemoryBudget
 from jabba.concurrency.ordered import map_ordered
 from jabba.errors import InvalidRequest, RequestError, Unavailable
-from jabba.jobs import ids, json_codec
-from jabba.jobs.models import Job
+from jabba.jobs import ids
+from jabba.jobs.models import Job, encode_document
 from jabba.messages.positions import read_position
 from jabba.producer.submission import Delivery, Submitted, each, given_id
 
@@ -71,9 +71,9 @@ async def _pieces(jobs: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[_P
 def _outgoing(number: int, document: Any) -> _Outgoing | Delivery:
     try:
         if not isinstance(document, Mapping) or document.get("id") is not None:
-            return _Outgoing(number, given_id(document), json_codec.encode(document) + b"\n")
+            return _Outgoing(number, given_id(document), encode_document(document) + b"\n")
         job = ids.new_job_id(SystemClock().now())
-        return _Outgoing(number, job, json_codec.encode({**document, "id": job}) + b"\n", document)
+        return _Outgoing(number, job, encode_document({**document, "id": job}) + b"\n", document)
     except InvalidRequest as error:
         return Delivery(number, given_id(document), error=error)
 
@@ -147,7 +147,7 @@ def _is_clock_wrong(one: _Outgoing, delivery: Delivery) -> bool:
 
 
 def _without_id(one: _Outgoing) -> _Outgoing:
-    return replace(one, id=None, line=json_codec.encode(one.unnamed) + b"\n", unnamed=None)
+    return replace(one, id=None, line=encode_document(one.unnamed) + b"\n", unnamed=None)
 
 
 def _size(piece: _Piece) -> int:

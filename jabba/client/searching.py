@@ -8,6 +8,7 @@ from pydantic_core import to_json
 
 from jabba.client.connection import Connection
 from jabba.client.forms import Cursor, Filter, Order, listed
+from jabba.jobs import json_codec
 from jabba.jobs.models import Job, Task
 from jabba.jobs.pages import Count, Page
 
@@ -33,7 +34,9 @@ class Listing(Generic[Item]):
         """Return one page of a search."""
         document = {**_conditions(conditions), "cursor": cursor}
         document |= {"order_by": list(order_by)} if order_by else {}
-        return self.read(await connection.post(self._path, document | ({"count": True} if count else {})))
+        return self.read(
+            await connection.post(self._path, json_codec.encode(document | ({"count": True} if count else {})))
+        )
 
     async def pages(
         self, connection: Connection, conditions: Filter, order_by: Order, limit: int

@@ -39,7 +39,7 @@ def encode(value: Any, path: str = "") -> bytes:
     try:
         text = to_json(value, inf_nan_mode="constants")
     except (PydanticSerializationError, ValueError) as error:
-        raise InvalidRequest.at(path, f"has no JSON form: {error}") from error
+        raise InvalidRequest.at(_faulty_place(value, path), f"has no JSON form: {error}") from error
     _check(text, path)
     return text
 
@@ -92,6 +92,12 @@ def repeated_key(text: bytes | str) -> str | None:
     return repeated[0] if repeated else None
 
 
+def merged_key(text: bytes) -> str | None:
+    """Return a key that an object in text of ``encode`` has twice, since two keys became the same text; or None."""
+    # What is encoded again without it is shorter: almost always that is found out without looking at keys.
+    return repeated_key(text) if len(to_json(from_json(text))) != len(text) else None
+
+
 def split_list(text: bytes) -> list[bytes] | None:
     """Cut the text of a JSON list into the texts of its items, whatever is wrong inside of them; None if it is no list.
 
@@ -141,6 +147,25 @@ def refuse_deep(value: Any, path: str, text: bytes) -> None:
         raise InvalidRequest.at(path, f"has more than {DEEPEST} maps and lists in one another")
 
 
+def _faulty_place(value: Any, path: str) -> str:
+    """Return the path to the innermost value that has no JSON form."""
+    for where, inner in _parts(value, path):
+        try:
+            to_json(inner, inf_nan_mode="constants")
+        except (PydanticSerializationError, ValueError):
+            return _faulty_place(inner, where)
+    return path
+
+
+def _parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield f"{path}.{key}" if path else str(key), inner
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield f"{path}[{index}]", inner
+
+
 def _check(text: bytes, path: str) -> None:
     if _is_suspect(text):
         refuse_unstorable(json.loads(text, parse_int=_int), path)
@@ -168,11 +193,9 @@ def _is_deep(value: Any) -> bool:
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
-        for key, inner in value.items():
-            yield f"{path}.{key!r}", key
-            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list | tuple):
-        for index, inner in enumerate(value):
-            yield from _leaves(inner, f"{path}[{index}]")
+        yield from ((f"{path}.{key!r}", key) for key in value)
+    if isinstance(value, dict | list | tuple):
+        for where, inner in _parts(value, path):
+            yield from _leaves(inner, where)
     else:
         yield path, value

@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
 from jabba.errors import FieldError, InvalidRequest, LimitExceeded
+from jabba.jobs import json_codec
 from jabba.jobs.lifecycle import STATUS_AFTER, JobStatus, Strategy, TaskStatus
 
 Meta = dict[str, JsonValue]
@@ -109,7 +110,8 @@ class JobSpec(BaseModel):
     def parse(cls, document: Any, limits: Limits) -> Self:
         """Read a submission, with the short forms that the HTTP and Python interfaces allow.
 
-        ``tasks`` may be a single task, and a task may be a bare callback ``[service, module, function, args]``.
+        ``tasks`` may be a single task, and a task may be a bare callback ``[service, module, function, args]``. What
+        is no JSON becomes what ``encode_document`` makes of it.
 
         Raises:
             InvalidRequest: names every wrong field.
@@ -119,15 +121,34 @@ class JobSpec(BaseModel):
         _refuse_too_many(canonical, limits)
         try:
             return cls.model_validate(canonical)
+        except ValidationError:
+            # Most come as JSON, and need not be written for that once more.
+            text = encode_document(document)
+        try:
+            return cls.model_validate(json_codec.decode(text))
         except ValidationError as error:
             raise invalid(error) from error
+
+
+def encode_document(document: Any) -> bytes:
+    """Encode a submission as it is sent: dates and UUIDs as texts, tuples and sets as lists, keys as texts.
+
+    Raises:
+        InvalidRequest: something in it has no JSON form, or two keys of a map become the same text; names the field.
+    """
+    text = json_codec.encode(_canonical(document))
+    if (key := json_codec.merged_key(text)) is not None:
+        raise InvalidRequest(f"two keys of one map both become {key!r} in JSON")
+    return text
 
 
 def invalid(error: ValidationError) -> InvalidRequest:
     """Turn pydantic's report into the error that names every wrong field."""
     found = error.errors(include_url=False)
     fields = [FieldError(field_path(one["loc"]), _IN_JSON.get(one["type"], one["msg"])) for one in found]
-    return InvalidRequest(f"{len(fields)} invalid field{'s' if len(fields) > 1 else ''}", fields)
+    if len(fields) == 1:
+        return InvalidRequest.at(fields[0].field, fields[0].message)
+    return InvalidRequest(f"{len(fields)} invalid fields", fields)
 
 
 _IN_JSON = {

@@ -106,7 +106,8 @@ async def test_a_submission_becomes_a_post_and_its_answer_a_job_with_its_positio
     asked.answers = [(201, {"data": JOB | {"position": "0:3,7:1"}})]
     submitted = await client.create_job(["local", "shop", "ship", [1]], "shipping", meta={"a": 1}, id=ID)
     assert (str(submitted.id), submitted.position, submitted.job.status) == (ID, {0: 3, 7: 1}, "PENDING")
-    document = {"tasks": ["local", "shop", "ship", [1]], "type": "shipping", "strategy": "sequential"}
+    callback = {"service": "local", "module": "shop", "function": "ship", "args": [1]}
+    document = {"tasks": [{"callback": callback}], "type": "shipping", "strategy": "sequential"}
     assert asked.requests == [("POST", "/v1/jobs", document | {"meta": {"a": 1}, "id": ID})]
 
 
@@ -245,7 +246,7 @@ async def test_a_server_that_is_not_there_is_unavailable(unused_tcp_port: int) -
 async def test_arguments_without_a_json_form_are_refused_before_anything_is_sent(asked: Asked, client: Client) -> None:
     with pytest.raises(InvalidRequest) as refusal:
         await client.create_job(["local", "shop", "ship", [float("inf")]], "shipping")
-    assert [one.field for one in refusal.value.fields] == ["tasks[3][0]"]
+    assert [one.field for one in refusal.value.fields] == ["tasks[0].callback.args[0]"]
     assert asked.requests == []
 
 
