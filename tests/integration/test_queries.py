@@ -125,6 +125,15 @@ async def test_a_job_is_shown_with_its_first_slice(projection: Database) -> None
     assert found.meta == {"request_id": "r-1"}
 
 
+async def test_numbers_come_back_as_they_were_sent(projection: Database) -> None:
+    job = new_job()
+    result = {"floats": [1e16, 1e23, -1.5e300, 1e308, 1.0, 1e-7, 0.1], "integers": [10**16, 10**23, 1]}
+    await project(projection, facts(slices_of(job, job_spec(1))))
+    await project(projection, facts([TaskSucceeded(job, 0, version(1), 1, result)], NOW + 5))
+    [task] = await queries.search_tasks(projection, tasks_of_job(job))
+    assert repr(task.result) == repr(result)
+
+
 async def test_tasks_are_answered_in_their_order_by_pages(projection: Database) -> None:
     job = new_job()
     await project(projection, facts(slices_of(job, job_spec(250))))
