@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import platform
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, cast
@@ -82,7 +84,7 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
     gate = Gate(asyncio.Semaphore(settings.slots), lease.valid)
     emitter = Emitter(partial(log.append, settings.topics.events), partitions)
     bounds = Bounds(settings.result_bytes, settings.traceback_bytes)
-    local = LocalRunner(settings.threads, clock.monotonic, bounds)
+    local = LocalRunner(settings.threads, clock.monotonic, bounds, unknown_seconds=settings.unknown_callback_seconds)
     runner = MeasuredRunner(local, clock.monotonic)
     table = LaneTable(app, settings=settings, partitions=partitions, log=log, now=clock.now)
     app.tables.add(table)
@@ -97,7 +99,17 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
         letter = partial(dead_letter, settings.topics.tasks, partition, UNKNOWN_OFFSET, value, reason)
         await put_aside(partial(append_letter, partition), letter)
 
-    shared = LaneContext(gate, emitter, runner, settings.result_bytes, settings.crash_limit, clock.now, refuse=refuse)
+    shared = LaneContext(
+        gate,
+        emitter,
+        runner,
+        settings.result_bytes,
+        settings.crash_limit,
+        clock.now,
+        refuse=refuse,
+        defaults=local.defaults,
+        worker=settings.instance or f"{platform.node()}-{os.getpid()}",
+    )
     window = Window(settings.repeat_seconds, settings.repeat_lanes)
     policy = Policy(settings.adopt_seconds, settings.adopt_bytes, window, settings.lanes)
     engine = Engine(table, shared, MemoryBudget(settings.lanes, settings.lanes_bytes), policy)

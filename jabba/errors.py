@@ -151,6 +151,18 @@ class TaskError(JabbaError):
         self.result = result
 
 
+class RetryTask(JabbaError):
+    """Raised by a callback that wants to be called again: ``after`` seconds at the earliest.
+
+    It counts as an attempt, and the retry policy bounds their number: 3 by default. The last one fails the task with
+    ``reason``.
+    """
+
+    def __init__(self, reason: str = "the callback asked for another attempt", *, after: float | None = None) -> None:
+        super().__init__(reason)
+        self.after = after
+
+
 class WrongSecurity(JabbaError):
     """How to reach Kafka is told wrongly; ``field`` is the field of ``KafkaSecurity`` that is to blame."""
 

@@ -15,6 +15,7 @@ from jabba.errors import (
     Refused,
     RequestError,
     RequestTimeout,
+    RetryTask,
     TaskError,
     TooExpensive,
     Unauthorized,
@@ -22,14 +23,16 @@ from jabba.errors import (
     WrongSecurity,
 )
 from jabba.jobs.lifecycle import JobStatus, Strategy, TaskStatus
-from jabba.jobs.models import Callback, Job, JobEvent, Limits, Progress, Task, TaskSpec
+from jabba.jobs.models import Attempt, Callback, Job, JobEvent, Limits, Progress, Task, TaskDetails, TaskSpec
 from jabba.jobs.pages import Count, Page
+from jabba.jobs.retry import Retry
 from jabba.kafka.security import KafkaSecurity
 from jabba.producer import Producer, SyncProducer
 from jabba.producer.submission import Delivery, Submitted
 from jabba.search import where
 
 __all__ = [
+    "Attempt",
     "Callback",
     "Client",
     "Conflict",
@@ -54,12 +57,15 @@ __all__ = [
     "Refused",
     "RequestError",
     "RequestTimeout",
+    "Retry",
+    "RetryTask",
     "Strategy",
     "Submitted",
     "SyncClient",
     "SyncProducer",
     "Task",
     "TaskContext",
+    "TaskDetails",
     "TaskError",
     "TaskSpec",
     "TaskStatus",

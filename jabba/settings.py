@@ -115,6 +115,11 @@ class Settings(BaseModel):
     crash_limit: int = Field(
         default=3, ge=1, description="How often a step may end its worker before it fails with `crash_loop`."
     )
+    unknown_callback_seconds: float = Field(
+        default=300.0,
+        ge=0,
+        description="How long a task waits for a worker that knows its callback, before it fails: a rolling deploy.",
+    )
     handover_seconds: float = Field(default=5.0, gt=0, description="How long running steps may finish on hand-over.")
     session_seconds: float = Field(default=10.0, gt=0, description="Silence after which a worker counts as dead.")
     instance: str = Field(

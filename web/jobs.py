@@ -1,5 +1,7 @@
 """Jobs and tasks over HTTP: submit, get, list, search."""
 
+from uuid import UUID
+
 from aiohttp.web import Request, Response
 
 from jabba import search
@@ -147,6 +149,33 @@ class TasksOfJob(ApiView):
         of_job = search.tasks_of_job(requests.read_job_id(id), conditions, **requests.read_paging(query))
         await _job(request, id)
         return respond(responses.of_page(await queries.search_tasks(backends(request).database, of_job)))
+
+
+class TaskById(ApiView):
+    """``GET /v1/tasks/{id}``: a task with the history of its attempts."""
+
+    view_name = "task"
+    view_path = "/v1/tasks/{id:(?!search$)[^/]+}"
+
+    @operation(
+        Operation(
+            "Get a task",
+            "The task, and every attempt of it: when it began and ended, how, and on which worker.",
+            answer=schemas.Data[models.TaskDetails],
+            needs=Permission.READ,
+            errors=_ABOUT_ONE,
+        )
+    )
+    async def get(self, request: Request, id: str) -> Response:  # noqa: A002 — as the path names it
+        """Return the task."""
+        try:
+            wanted = UUID(id)
+        except ValueError as error:
+            raise NotFound(f"there is no task {id!r}, since that is not a UUID") from error
+        task = await queries.get_task(backends(request).database, wanted, caller(request).types)
+        if task is None:
+            raise NotFound(f"there is no task {wanted}")
+        return respond(responses.of_data(task))
 
 
 class JobSearch(ApiView):

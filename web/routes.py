@@ -17,6 +17,7 @@ VIEWS: tuple[type[View], ...] = (
     jobs.JobById,
     jobs.Tasks,
     jobs.TaskSearch,
+    jobs.TaskById,
     events.Events,
     stats.StatsNow,
     metrics.Metrics,

@@ -11,6 +11,7 @@ from jabba.errors import request_errors
 from jabba.jobs.lifecycle import JobStatus
 from jabba.jobs.models import Callback, Job, Meta, ShortText
 from jabba.jobs.pages import Count
+from jabba.jobs.retry import Retry, Seconds
 from jabba.kafka.lag import Waiting
 from jabba.search import MAX_LIMIT, MAX_OFFSET
 
@@ -40,6 +41,11 @@ class TaskForm(BaseModel):
     callback: Callback | BareCallback
     name: ShortText | None = None
     meta: Meta = Field(default_factory=dict)
+    retry: Retry | None = Field(default=None, description="Goes before the job's policy, field by field.")
+    timeout: Seconds | None = Field(default=None, description="Seconds that one attempt may take.")
+    expires: Seconds | None = Field(
+        default=None, description="Seconds after the submission within which the first attempt must begin."
+    )
 
 
 Task = TaskForm | BareCallback
@@ -60,6 +66,10 @@ class Submission(BaseModel):
     meta: Meta = Field(default_factory=dict)
     name: ShortText | None = None
     id: JobId | None = None
+    retry: Retry | None = Field(default=None, description="The retry policy of the job's tasks.")
+    deadline: Seconds | None = Field(
+        default=None, description="Seconds after the submission from which on no attempt begins."
+    )
 
 
 class Accepted(Job):

@@ -6,13 +6,15 @@ from collections.abc import Callable, Collection
 from jabba.callbacks.places import Held
 from jabba.callbacks.registry import TaskContext
 from jabba.callbacks.results import Answer
-from jabba.callbacks.transport import Runner
+from jabba.callbacks.transport import Reply, Runner, Unanswered
 from jabba.jobs.lifecycle import TaskFailed, TaskRescued, TaskSucceeded
 from jabba.jobs.models import Callback
 from jabba.monitoring.histogram import Histogram
 
 _WORDS = {TaskSucceeded: "succeeded", TaskFailed: "failed", TaskRescued: "rescued"}
 _CANCELLED = "cancelled"
+_UNANSWERED = "unanswered"
+_POSTPONED = "postponed"
 
 
 class MeasuredRunner:
@@ -21,7 +23,7 @@ class MeasuredRunner:
     def __init__(self, runner: Runner, monotonic: Callable[[], float]) -> None:
         self._runner = runner
         self._monotonic = monotonic
-        self.outcomes: Counter[str] = Counter(dict.fromkeys((*_WORDS.values(), _CANCELLED), 0))
+        self.outcomes: Counter[str] = Counter(dict.fromkeys((*_WORDS.values(), _CANCELLED, _UNANSWERED, _POSTPONED), 0))
         self.seconds = Histogram()
         self._running: dict[object, Held] = {}
 
@@ -30,17 +32,23 @@ class MeasuredRunner:
         """Return the steps that have begun and not ended."""
         return self._running.values()
 
-    async def run(self, callback: Callback, context: TaskContext) -> Answer:
+    async def run(self, callback: Callback, context: TaskContext) -> Reply:
         """Invoke a callback and return how it went; only a cancellation is raised."""
         began = self._monotonic()
         word = _CANCELLED
         step = object()
         self._running[step] = Held(f"{callback.module}.{callback.function}", context.job_id, began)
         try:
-            answer = await self._runner.run(callback, context)
-            word = _WORDS[answer.event]
+            reply = await self._runner.run(callback, context)
+            word = _word(reply)
         finally:
             del self._running[step]
             self.outcomes[word] += 1
             self.seconds.add(self._monotonic() - began)
-        return answer
+        return reply
+
+
+def _word(reply: Reply) -> str:
+    if isinstance(reply, Answer):
+        return _WORDS[reply.event]
+    return _UNANSWERED if isinstance(reply, Unanswered) else _POSTPONED

@@ -17,8 +17,10 @@ from jabba.callbacks.bounded import SERIALIZE_SECONDS, is_plain
 from jabba.callbacks.places import Capacity, Held
 from jabba.callbacks.registry import TaskContext
 from jabba.callbacks.results import BOUNDS, Answer, Bounds
+from jabba.callbacks.transport import Postponed
 from jabba.jobs.lifecycle import TaskRescued
 from jabba.jobs.models import Callback
+from jabba.jobs.retry import Defaults
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +38,15 @@ class LocalRunner:
     still run beside its successor elsewhere. ``places`` are the threads.
     """
 
-    def __init__(self, threads: int, monotonic: Callable[[], float] = time.monotonic, bounds: Bounds = BOUNDS) -> None:
+    def __init__(
+        self,
+        threads: int,
+        monotonic: Callable[[], float] = time.monotonic,
+        bounds: Bounds = BOUNDS,
+        *,
+        unknown_seconds: float = 300.0,
+    ) -> None:
+        self._unknown_seconds = unknown_seconds
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=registry.CALLBACK_THREADS)
         self._monotonic = monotonic
         self._bounds = bounds
@@ -47,20 +57,29 @@ class LocalRunner:
         self._waiting: set[object] = set()
         self.places = Capacity("threads", threads, lambda: list(self._held.values()), lambda: len(self._waiting))
 
-    async def run(self, callback: Callback, context: TaskContext) -> Answer:
-        """Invoke a callback and return how it went; only a cancellation of the caller is raised."""
+    async def run(self, callback: Callback, context: TaskContext) -> Answer | Postponed:
+        """Invoke a callback and return how it went; only a cancellation of the caller is raised.
+
+        A callback that is not registered here is waited for: a worker of the next version may know it.
+        """
         if callback.service != SERVICE:
             return results.failed(f"unknown service {callback.service!r}: only {SERVICE!r} is configured")
         function = registry.find(callback.module, callback.function)
         if function is None:
-            return results.failed(
-                f"unknown callback {callback.module}.{callback.function}: no loaded module registers it "
-                "with @jabba.callback"
+            return Postponed(
+                f"unknown callback {callback.module}.{callback.function}: no module that the workers load "
+                "(JABBA_CALLBACKS) registers it with @jabba.callback",
+                limit=self._unknown_seconds,
             )
         answer = await self._invoke(function, callback, context)
         if answer.event is TaskRescued:
             _log(callback, context, answer.result)
         return answer
+
+    @staticmethod
+    def defaults(callback: Callback) -> Defaults:
+        """Return the policy with which a callback was registered."""
+        return registry.defaults_of(callback.module, callback.function)
 
     def close(self) -> None:
         """Let threads end by themselves; those that still run are not waited for."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar, overload
 from uuid import UUID
 
 from jabba.errors import JabbaError, NotReady
+from jabba.jobs.retry import LONGEST_SECONDS, NO_DEFAULTS, Defaults, Retry
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -70,24 +71,38 @@ def enter_task(context: TaskContext) -> None:
 @overload
 def callback(function: Function, /) -> Function: ...
 @overload
-def callback(*, module: str | None = None, name: str | None = None) -> Callable[[Function], Function]: ...
 def callback(
-    function: Function | None = None, /, *, module: str | None = None, name: str | None = None
+    *, module: str | None = None, name: str | None = None, retry: Retry | None = None, timeout: float | None = None
+) -> Callable[[Function], Function]: ...
+def callback(
+    function: Function | None = None,
+    /,
+    *,
+    module: str | None = None,
+    name: str | None = None,
+    retry: Retry | None = None,
+    timeout: float | None = None,
 ) -> Function | Callable[[Function], Function]:
     """Register a function, async or not, as callback ``{"service": "local", "module": …, "function": …}``.
 
-    Without arguments it goes by its own module and name. Importing its module again replaces it.
+    Without arguments it goes by its own module and name. Importing its module again replaces it. ``retry`` is its retry
+    policy and ``timeout`` the seconds that one attempt may take, where its job and task do not say otherwise.
 
     Raises:
         DuplicateCallback: another function has this name; the message says where both were registered.
-        InvalidCallback: it cannot be called, has no name of its own, or is a generator function.
+        InvalidCallback: it cannot be called, has no name of its own, or is a generator function, or its timeout is
+            not a number of seconds.
     """
     if function is not None:
-        _register(function, module, name, _place_of_caller())
+        _register(function, module, name, _place_of_caller(), NO_DEFAULTS)
         return function
 
+    if timeout is not None and not 0 < timeout <= LONGEST_SECONDS:
+        raise InvalidCallback(f"timeout must be a number of seconds above 0, not {timeout!r}")
+    defaults = Defaults(retry, timeout)
+
     def register(target: Function) -> Function:
-        _register(target, module, name, _place_of_caller())
+        _register(target, module, name, _place_of_caller(), defaults)
         return target
 
     return register
@@ -108,6 +123,7 @@ class _Registered(NamedTuple):
     function: Callable[..., Any]
     place: _Place
     source: tuple[Any, ...]
+    defaults: Defaults
 
 
 def _place_of_caller() -> _Place:
@@ -115,7 +131,7 @@ def _place_of_caller() -> _Place:
     return _Place(frame.f_code.co_filename, frame.f_lineno, frame.f_globals.get("__name__", "__main__"))
 
 
-def _register(target: Any, module: str | None, name: str | None, place: _Place) -> None:
+def _register(target: Any, module: str | None, name: str | None, place: _Place, defaults: Defaults) -> None:
     if not callable(target):
         raise InvalidCallback(f"{target!r} is no function: write @jabba.callback, or @jabba.callback(name=…)")
     name = name or getattr(target, "__name__", None)
@@ -123,9 +139,9 @@ def _register(target: Any, module: str | None, name: str | None, place: _Place) 
         raise InvalidCallback(f"{target!r} has no name of its own: register it with jabba.callback(name=…)(…)")
     key = (module or (target.__module__ if hasattr(target, "__name__") else place.module), name)
     _refuse_generators(target, ".".join(key))
-    registered = _Registered(target, place, _source(target))
+    registered = _Registered(target, place, _source(target), defaults)
     before = _registry.setdefault(key, registered)
-    if before.function is not target and before[1:] != registered[1:]:
+    if before.function is not target and before[1:3] != registered[1:3]:
         raise DuplicateCallback(f"{key[0]}.{key[1]} is registered twice: at {before.place} and at {place}")
     _registry[key] = registered
 
@@ -157,6 +173,12 @@ def find(module: str, function: str) -> Callable[..., Any] | None:
     """Return the function registered under these names, or None."""
     registered = _registry.get((module, function))
     return None if registered is None else registered.function
+
+
+def defaults_of(module: str, function: str) -> Defaults:
+    """Return the policy with which a function was registered."""
+    registered = _registry.get((module, function))
+    return NO_DEFAULTS if registered is None else registered.defaults
 
 
 def check(modules: Iterable[str]) -> None:

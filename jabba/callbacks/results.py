@@ -1,15 +1,15 @@
 """What a callback's return or exception means: the result contract, in one place."""
 
 import inspect
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from jabba.callbacks.bounded import LONGEST_TEXT, StoredJson, Unstorable, shown, to_stored_json
 from jabba.callbacks.error_report import TRACEBACK_BYTES, report, sentence
-from jabba.errors import MessageTooLarge, TaskError
+from jabba.errors import MessageTooLarge, RetryTask, TaskError
 from jabba.jobs import json_codec
-from jabba.jobs.lifecycle import Outcome, TaskFailed, TaskRescued, TasksAborted, TaskSucceeded, Version
+from jabba.jobs.lifecycle import Outcome, TaskAttempted, TaskFailed, TaskRescued, TasksAborted, TaskSucceeded, Version
 from jabba.jobs.models import MOST_RESULT_BYTES
 from jabba.messages.events import event_as_json
 
@@ -21,11 +21,13 @@ class Answer:
     """How a step ended, before it has a place in the log.
 
     ``text`` is the result as JSON, made where the callback ran: what is stored. ``result`` is what it reads as.
+    ``retry`` overrules the policy: False for no other attempt, True for one, or in so many seconds at the earliest.
     """
 
     event: type[TaskSucceeded] | type[TaskFailed] | type[TaskRescued]
     result: Any
     text: bytes | None = field(default=None, compare=False, repr=False)
+    retry: bool | float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,12 @@ def returned(value: Any, bounds: Bounds = BOUNDS) -> Answer:
 
 
 def raised(error: BaseException, bounds: Bounds = BOUNDS) -> Answer:
-    """Read what a callback raised: a TaskError fails the task with its result, anything else is rescued."""
+    """Read what a callback raised.
+
+    A TaskError fails the task with its result, RetryTask asks for another attempt, anything else is rescued.
+    """
+    if isinstance(error, RetryTask):
+        return replace(failed(str(error)), retry=True if error.after is None else error.after)
     if not isinstance(error, TaskError):
         return _answer(TaskRescued, report(error, bounds.traceback_bytes))
     try:
@@ -109,19 +116,23 @@ def _stored(result: Any, limit: int) -> StoredJson:
 
 @dataclass(frozen=True, slots=True)
 class TaskPlace:
-    """Which task of which job, for which time; ``type`` is the job's."""
+    """Which task of which job, for which time; ``type`` is the job's, ``began`` and ``worker`` as in events."""
 
     job: UUID
     index: int
     attempt: int = 1
     type: str | None = None
+    began: float | None = None
+    worker: str | None = None
 
 
 class Encoded(NamedTuple):
-    """An outcome with its wire form."""
+    """An outcome, or an attempt that was not the last one, with its wire form."""
 
-    event: Outcome
+    event: Outcome | TaskAttempted
     text: bytes
+    attempts: Any = None
+    """Where its task stands, if it has not ended."""
 
 
 def encode(answer: Answer, task: TaskPlace, version: Version, limit: int) -> Encoded:
@@ -138,7 +149,16 @@ def encode(answer: Answer, task: TaskPlace, version: Version, limit: int) -> Enc
         stored = StoredJson(answer.result, answer.text)
     if len(stored.text) > limit and answer.event is not TaskRescued:
         return _failed(f"the result has {len(stored.text):,} bytes of JSON, and the limit is {limit:,}", task, version)
-    event = answer.event(task.job, task.index, version, task.attempt, stored.value, type=task.type)
+    event = answer.event(
+        task.job,
+        task.index,
+        version,
+        task.attempt,
+        stored.value,
+        type=task.type,
+        began=task.began,
+        worker=task.worker,
+    )
     return Encoded(event, _with_result(event, stored.text))
 
 
@@ -147,7 +167,7 @@ def encode_aborted(event: TasksAborted) -> Encoded:
     return Encoded(event, json_codec.encode(event_as_json(event)))
 
 
-def too_large(error: MessageTooLarge, event: Outcome) -> Encoded:
+def too_large(error: MessageTooLarge, event: Outcome | TaskAttempted) -> Encoded:
     """Make the outcome of a task whose own Kafka does not take, though it is within the limit."""
     place = TaskPlace(event.job, event.index, getattr(event, "attempt", 1), event.type)
     return _failed(f"the result is larger than a message may be: {error}", place, event.version)

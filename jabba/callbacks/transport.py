@@ -65,6 +65,6 @@ Reply = Answer | Unanswered | Postponed | Accepted
 class Runner(Protocol):
     """Where callbacks are invoked."""
 
-    async def run(self, callback: Callback, context: TaskContext) -> Answer:
-        """Invoke a callback and return its answer; only a cancellation is raised."""
+    async def run(self, callback: Callback, context: TaskContext) -> Reply:
+        """Invoke a callback and return its reply; only a cancellation is raised."""
         ...

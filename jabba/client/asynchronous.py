@@ -13,7 +13,7 @@ from jabba.client.forms import Cursor, Filter, Order
 from jabba.clock import SystemClock
 from jabba.errors import InvalidRequest, Unavailable
 from jabba.jobs import ids
-from jabba.jobs.models import Job, JobEvent, Progress, Task, encode_document
+from jabba.jobs.models import Job, JobEvent, Progress, Task, TaskDetails, encode_document
 from jabba.jobs.pages import Page
 from jabba.messages.positions import Position, read_position, write_position
 from jabba.producer.submission import Delivery, StrategyName, Submitted, TaskForm, document_of
@@ -123,6 +123,14 @@ class Client:
             NotFound: there is none.
         """
         return Progress.model_validate((await self._connection.get(f"{_path(job)}/progress", {}))["data"])
+
+    async def get_task(self, task: UUID | str) -> TaskDetails:
+        """Return a task with the history of its attempts.
+
+        Raises:
+            NotFound: there is none.
+        """
+        return TaskDetails.model_validate((await self._connection.get(f"/v1/tasks/{UUID(str(task))}", {}))["data"])
 
     async def get_tasks(
         self,

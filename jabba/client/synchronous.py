@@ -7,7 +7,7 @@ from uuid import UUID
 from jabba.client.asynchronous import Client
 from jabba.client.forms import Cursor, Filter, Order
 from jabba.concurrency.background_loop import BackgroundLoop
-from jabba.jobs.models import Job, JobEvent, Progress, Task
+from jabba.jobs.models import Job, JobEvent, Progress, Task, TaskDetails
 from jabba.jobs.pages import Page
 from jabba.messages.positions import Position
 from jabba.producer.submission import Delivery, StrategyName, Submitted, TaskForm, in_pieces
@@ -68,6 +68,10 @@ class SyncClient:
     def get_progress(self, job: UUID | str) -> Progress:
         """Return how far a job has come; see ``Client.get_progress``."""
         return self._background.run(self._client.get_progress(job))
+
+    def get_task(self, task: UUID | str) -> TaskDetails:
+        """Return a task with the history of its attempts; see ``Client.get_task``."""
+        return self._background.run(self._client.get_task(task))
 
     def get_tasks(
         self,

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -13,8 +14,9 @@ from jabba.database.connection import Database, Overdue, Row
 from jabba.database.schema import jobs, projection_offsets, tasks
 from jabba.database.search_sql import KEY, compile_matches, compile_search
 from jabba.errors import TooExpensive
-from jabba.jobs.lifecycle import FINAL, UNSUCCESSFUL, Strategy
-from jabba.jobs.models import Job, JobSpec, Progress, Task, TaskSpec
+from jabba.jobs import ids
+from jabba.jobs.lifecycle import FINAL, UNSUCCESSFUL, Strategy, TaskStatus
+from jabba.jobs.models import Attempt, Job, JobSpec, Progress, Task, TaskDetails, TaskSpec
 from jabba.jobs.pages import Count, Page
 from jabba.search import Search, write_token
 
@@ -107,6 +109,48 @@ async def search_tasks(database: Database, search: Search) -> Page[Task]:
     return await _page(database, search, _TASKS)
 
 
+async def get_task(database: Database, task: UUID, types: TypeScope) -> TaskDetails | None:
+    """Return a task with the history of its attempts, of a job whose type is within ``types``; None without one."""
+    for row in await database.fetch(_GET_TASK, {"id": str(task)}):
+        if types.allows(row["type"]):
+            return _task_details(row)
+    return None
+
+
+def _task_details(row: Row) -> TaskDetails:
+    task = Task(**{name: row[name] for name in Task.model_fields})
+    attempts = [_attempt(key, one) for key, one in (row["attempts"] or {}).items()]
+    if task.began_at is not None or task.status in FINAL:
+        last = Attempt(
+            attempt=task.attempt,
+            run=row["run"],
+            started_at=task.began_at,
+            ended_at=task.ended_at,
+            outcome=_OUTCOMES.get(task.status),
+            error=_sentence(task.result) if task.status in UNSUCCESSFUL else None,
+            worker=task.worker,
+        )
+        known = {(one.run, one.attempt) for one in attempts}
+        if task.status is not TaskStatus.ABORTED and (last.run, last.attempt) not in known:
+            attempts.append(last)
+    return TaskDetails(**task.model_dump(), attempts=sorted(attempts, key=lambda one: (one.run, one.attempt)))
+
+
+def _attempt(key: str, told: Mapping[str, Any]) -> Attempt:
+    times = {"started_at": "began", "ended_at": "ended", "next_at": "next_at"}
+    moments = {name: datetime.fromtimestamp(float(told[of]), UTC) for name, of in times.items() if of in told}
+    others = {name: value for name, value in told.items() if name in Attempt.model_fields and name not in moments}
+    return Attempt(**others, **moments, run=int(key.partition(".")[0]))
+
+
+_OUTCOMES = {TaskStatus.PROCESSED: "ok", TaskStatus.FAILED: "error", TaskStatus.RESCUED: "raised"}
+
+
+def _sentence(result: Any) -> str | None:
+    error = result.get("error") if isinstance(result, dict) else None
+    return error if isinstance(error, str) else None
+
+
 async def projected_offsets(database: Database, topics: Iterable[str]) -> dict[tuple[str, int], int]:
     """Return per topic and partition the offset of the first message that is not projected yet."""
     found = await database.fetch(_OFFSETS, {"topics": list(topics)})
@@ -180,10 +224,14 @@ async def _count(database: Database, search: Search, among: _Searched[Any]) -> C
 
 
 def _unfinished(job: Row, rows: list[Row]) -> Unfinished:
-    specs = [TaskSpec(callback=row["callback"], name=row["name"], meta=row["meta"]) for row in rows]
-    spec = JobSpec(
-        id=job["id"], type=job["type"], strategy=job["strategy"], name=job["name"], meta=job["meta"], tasks=specs
-    )
+    specs = [
+        TaskSpec(callback=row["callback"], name=row["name"], meta=row["meta"], **row["options"] or {}) for row in rows
+    ]
+    options = dict(job["options"] or {})
+    if "deadline" in options:
+        options["deadline"] -= ids.job_seconds(job["id"])
+    given = {name: job[name] for name in ("id", "type", "strategy", "name", "meta")}
+    spec = JobSpec(**given, tasks=specs, **options)
     ended = frozenset(row["position"] for row in rows if row["status"] in FINAL)
     failed_at = next((row["position"] for row in rows if row["status"] in UNSUCCESSFUL), None)
     return Unfinished(job["id"], spec, job["run"], job["digest"], ended, failed_at)
@@ -197,6 +245,12 @@ _GET_JOB = select(*_JOB).where(jobs.c.id == _given("id"), _SHOWN_JOB)
 
 _GET_PROGRESS = select(jobs.c.type, jobs.c.total, jobs.c.ended, jobs.c.unsuccessful).where(
     jobs.c.id == _given("id"), _SHOWN_JOB
+)
+
+_GET_TASK = (
+    select(*_TASK, tasks.c.attempts, tasks.c.run, jobs.c.type)
+    .join_from(tasks, jobs, jobs.c.id == tasks.c.job_id)
+    .where(tasks.c.id == _given("id"), _SHOWN_TASK, _SHOWN_JOB)
 )
 
 _OFFSETS = select(projection_offsets).where(projection_offsets.c.topic == func.any(bindparam("topics")))

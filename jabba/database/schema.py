@@ -40,6 +40,8 @@ jobs = Table(
     Column("reason", Text),
     Column("meta", JSONB),
     Column("callback", JSONB),
+    # What a job or a task was submitted with beside that: retry policy, times.
+    Column("options", JSONB),
     Index("jobs_by_type", "type", "status", "inserted_at"),
     Index("jobs_by_time", "inserted_at"),
     # Those that have not ended stand together in it, the oldest of them first or last.
@@ -73,6 +75,10 @@ tasks = Table(
     Column("position", Integer, primary_key=True, autoincrement=False),
     Column("priority", Integer),
     Column("attempt", Integer, nullable=False, server_default="1"),
+    # Of the last attempt; those before it are in attempts, by run and number.
+    Column("began_at", _MOMENT),
+    Column("worker", Text),
+    Column("attempts", JSONB),
     # The version of the last event that was applied; seq is -1 until there is one.
     Column("run", Integer, nullable=False, server_default="0"),
     Column("epoch", Integer, nullable=False, server_default="0"),
@@ -80,6 +86,7 @@ tasks = Table(
     Column("status", Text, nullable=False),
     Column("name", Text),
     Column("callback", JSONB),
+    Column("options", JSONB),
     Column("meta", JSONB),
     Column("result", JSONB),
     # A task's id says nothing that job_id and position do not, so that this one need not be unique.

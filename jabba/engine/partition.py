@@ -343,6 +343,7 @@ class OwnedPartition:
 
     def _park(self, slice_: Slice, parked: Parked) -> None:
         name = LaneName.of(slice_)
+        self._adopted.add(name.slice_key, len(self.store.result().get(name.slice_key) or b""))
         if parked.due is not None:
             self._parking.park_until(parked.due, name.key)
         else:

@@ -5,8 +5,9 @@ from functools import cache
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 
+from jabba.engine.attempts import Attempts
 from jabba.jobs import json_codec
-from jabba.jobs.lifecycle import Outcome
+from jabba.jobs.lifecycle import Outcome, TaskAttempted
 from jabba.messages.slices import Slice
 
 
@@ -64,7 +65,7 @@ SLICE_PREFIX = "slice/"
 OUTCOME_PREFIX = "outcome/"
 
 
-def outcome_tag(outcome: Outcome) -> str:
+def outcome_tag(outcome: Outcome | TaskAttempted) -> str:
     """Return what tells a large outcome from all others of its lane: which task it ends, and its version."""
     return f"{outcome.index}:{outcome.version.epoch}.{outcome.version.seq}"
 
@@ -77,7 +78,8 @@ class LaneRecord:
     acknowledged when the record was written, ``large`` the tags of those kept under keys of their own. ``offset`` is
     the slice's place in its partition, ``seq`` the last number given to an event. ``adopted`` lanes have their slice in
     the table; they wait there until ``due`` (seconds since the epoch), or for their ``turn``. ``suspects`` counts, by
-    index, how often a worker died while it ran that step alone. ``ended`` is when the lane ended: such a record is a
+    index, how often a worker died while it ran that step alone; ``attempts`` has, by index, where the tasks stand that
+    did not end at their first attempt. ``ended`` is when the lane ended: such a record is a
     marker, by which a repeated submission is recognised.
     """
 
@@ -93,6 +95,7 @@ class LaneRecord:
     due: float | None = None
     turn: bool = False
     suspects: dict[str, int] = field(default_factory=dict)
+    attempts: dict[str, Attempts] = field(default_factory=dict)
 
     @classmethod
     def start(cls, slice_: Slice, offset: int) -> Self:
@@ -124,6 +127,8 @@ class LaneRecord:
             "turn": self.turn,
             "suspects": self.suspects,
         }
+        if self.attempts:
+            told["attempts"] = {index: one.encode() for index, one in self.attempts.items()}
         return json_codec.encode(told)[:-1] + b',"outcomes":[' + b",".join(self.outcomes) + b"]}"
 
     @classmethod
@@ -144,6 +149,7 @@ class LaneRecord:
             due=found["due"],
             turn=found["turn"],
             suspects=found["suspects"],
+            attempts={index: Attempts.decode(one) for index, one in found.get("attempts", {}).items()},
         )
 
 

@@ -59,7 +59,8 @@ class Version(NamedTuple):
 class Event:
     """A fact about the task with number ``index`` (from 0) of a job; ``kind`` is its name on the wire.
 
-    ``type`` is the job's, None in what was sent before events had it.
+    ``type`` is the job's, None in what was sent before events had it. Events of an attempt say when it ``began``, in
+    seconds since the epoch, and on which ``worker``; None in what was sent before they did.
     """
 
     kind: ClassVar[str]
@@ -82,6 +83,30 @@ class TaskStarted(Event):
 
     kind: ClassVar[str] = "task_started"
     attempt: int = 1
+    began: float | None = field(default=None, kw_only=True)
+    worker: str | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskAttempted(Event):
+    """An attempt has ended without success, and there will be another one at ``next_at``.
+
+    ``outcome`` is ``error``, ``raised``, ``infrastructure`` or ``timeout``, ``error`` a sentence for people. ``began``,
+    ``ended`` and ``next_at`` are seconds since the epoch. ``worker`` names the process; ``address`` and ``status_code``
+    are those of the service that was called, ``waits`` counts how often the attempt was postponed before it began.
+    """
+
+    kind: ClassVar[str] = "task_attempted"
+    attempt: int = 1
+    outcome: str = "infrastructure"
+    error: str = ""
+    began: float = 0.0
+    ended: float = 0.0
+    next_at: float = 0.0
+    worker: str | None = None
+    address: str | None = None
+    status_code: int | None = None
+    waits: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +116,8 @@ class TaskSucceeded(Event):
     kind: ClassVar[str] = "task_succeeded"
     attempt: int = 1
     result: Any = None
+    began: float | None = field(default=None, kw_only=True)
+    worker: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +127,8 @@ class TaskFailed(Event):
     kind: ClassVar[str] = "task_failed"
     attempt: int = 1
     result: Any = None
+    began: float | None = field(default=None, kw_only=True)
+    worker: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +138,8 @@ class TaskRescued(Event):
     kind: ClassVar[str] = "task_rescued"
     attempt: int = 1
     result: Any = None
+    began: float | None = field(default=None, kw_only=True)
+    worker: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +178,8 @@ TASK_TRANSITIONS: dict[type[Event], Transition] = {
     TaskDue: Transition(frozenset({TaskStatus.NEW}), TaskStatus.PENDING),
     # A worker that takes over starts the step again: CONSUMED once more.
     TaskStarted: Transition(_ALIVE, TaskStatus.CONSUMED),
+    # It waits for its next attempt.
+    TaskAttempted: Transition(_ALIVE, TaskStatus.PENDING),
     TaskSucceeded: Transition(_ALIVE, TaskStatus.PROCESSED),
     TaskFailed: Transition(_ALIVE, TaskStatus.FAILED),
     TaskRescued: Transition(_ALIVE, TaskStatus.RESCUED),

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, V
 from jabba.errors import FieldError, InvalidRequest, LimitExceeded
 from jabba.jobs import json_codec
 from jabba.jobs.lifecycle import STATUS_AFTER, JobStatus, Strategy, TaskStatus
+from jabba.jobs.retry import Retry, Seconds
 
 Meta = dict[str, JsonValue]
 ShortText = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
@@ -81,13 +82,20 @@ class Callback(BaseModel):
 
 
 class TaskSpec(BaseModel):
-    """A task as it is submitted."""
+    """A task as it is submitted.
+
+    ``timeout`` bounds one attempt, in seconds. A task whose first attempt has not begun ``expires`` seconds after the
+    submission fails.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     callback: Callback
     name: ShortText | None = None
     meta: Meta = Field(default_factory=dict)
+    retry: Retry | None = None
+    timeout: Seconds | None = None
+    expires: Seconds | None = None
 
 
 def _named_strategy(value: Any) -> Any:
@@ -95,7 +103,11 @@ def _named_strategy(value: Any) -> Any:
 
 
 class JobSpec(BaseModel):
-    """A job as it is submitted; ``id`` is a UUIDv7 made by the submitter, so that a repeat is recognised."""
+    """A job as it is submitted; ``id`` is a UUIDv7 made by the submitter, so that a repeat is recognised.
+
+    ``retry`` holds for tasks without a policy of their own. No attempt begins ``deadline`` seconds after the
+    submission.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
@@ -105,6 +117,8 @@ class JobSpec(BaseModel):
     meta: Meta = Field(default_factory=dict)
     name: ShortText | None = None
     id: UUID | None = None
+    retry: Retry | None = None
+    deadline: Seconds | None = None
 
     @classmethod
     def parse(cls, document: Any, limits: Limits) -> Self:
@@ -266,9 +280,40 @@ class Task(BaseModel):
     result: JsonValue
     meta: Meta
     attempt: int
+    began_at: datetime | None = None
+    worker: str | None = None
     ended_at: datetime | None
     inserted_at: datetime
     updated_at: datetime
+
+
+class Attempt(BaseModel):
+    """One call of a task's callback.
+
+    ``outcome`` is ``ok``, ``error``, ``raised``, ``infrastructure`` or ``timeout``; null while it runs. ``error`` is a
+    sentence, ``waits`` how often the attempt was postponed before it began, ``next_at`` when the next one may begin.
+    ``worker`` is the process that called, ``address`` and ``status_code`` are those of the service.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    attempt: int
+    run: int = 0
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    outcome: str | None = None
+    error: str | None = None
+    status_code: int | None = None
+    worker: str | None = None
+    address: str | None = None
+    waits: int = 0
+    next_at: datetime | None = None
+
+
+class TaskDetails(Task):
+    """A task with the history of its attempts, the first one first."""
+
+    attempts: list[Attempt]
 
 
 class AuditEntry(BaseModel):

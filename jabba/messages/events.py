@@ -7,6 +7,7 @@ from jabba.jobs import ids, json_codec
 from jabba.jobs.lifecycle import (
     Event,
     JobClosed,
+    TaskAttempted,
     TaskFailed,
     TaskRescued,
     TasksAborted,
@@ -16,7 +17,9 @@ from jabba.jobs.lifecycle import (
 )
 from jabba.messages.decoding import decode_documents
 
-_SENT = {cls.kind: cls for cls in (TaskStarted, TaskSucceeded, TaskFailed, TaskRescued, TasksAborted)}
+_SENT = {cls.kind: cls for cls in (TaskStarted, TaskAttempted, TaskSucceeded, TaskFailed, TaskRescued, TasksAborted)}
+
+_OF_ATTEMPT = ("outcome", "error", "began", "ended", "next_at", "worker", "address", "status_code", "waits")
 
 KINDS = frozenset({*_SENT, JobClosed.kind})
 """The names of all events that are sent."""
@@ -35,6 +38,9 @@ def event_as_json(event: Event | JobClosed) -> dict[str, Any]:
     if isinstance(event, TasksAborted):
         return document | {"count": event.count}
     document |= {"task": str(ids.task_id(event.job, event.index)), "attempt": getattr(event, "attempt", 1)}
+    document |= {name: value for name in ("began", "worker") if (value := getattr(event, name)) is not None}
+    if isinstance(event, TaskAttempted):
+        return document | {name: getattr(event, name) for name in _OF_ATTEMPT}
     return document if isinstance(event, TaskStarted) else document | {"result": getattr(event, "result", None)}
 
 
@@ -55,9 +61,12 @@ def event_from_json(document: Any) -> Event | JobClosed:
         if cls is TasksAborted:
             return TasksAborted(*common, count=_natural(document["count"]), type=type_)
         attempt = _natural(document["attempt"])
+        if cls is TaskAttempted:
+            return TaskAttempted(*common, attempt=attempt, type=type_, **{name: document[name] for name in _OF_ATTEMPT})
+        where: Any = {"began": _seconds(document.get("began")), "worker": _text(document.get("worker"))}
         if cls is TaskStarted:
-            return TaskStarted(*common, attempt=attempt, type=type_)
-        return cls(*common, attempt=attempt, result=document["result"], type=type_)  # type: ignore[call-arg]
+            return TaskStarted(*common, attempt=attempt, type=type_, **where)
+        return cls(*common, attempt=attempt, result=document["result"], type=type_, **where)  # type: ignore[call-arg]
     except (KeyError, TypeError, AttributeError) as error:
         message = f"not an event: {error!r}"
         raise ValueError(message) from error
@@ -94,6 +103,13 @@ def decode_event(text: bytes) -> Event | JobClosed:
 def _text(value: Any) -> str | None:
     if value is not None and not isinstance(value, str):
         message = f"{value!r} is not a text"
+        raise ValueError(message)
+    return value
+
+
+def _seconds(value: Any) -> float | None:
+    if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
+        message = f"{value!r} is not a time in seconds"
         raise ValueError(message)
     return value
 

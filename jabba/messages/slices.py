@@ -8,9 +8,10 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from jabba.errors import FieldError, LimitExceeded
-from jabba.jobs import json_codec
+from jabba.jobs import ids, json_codec
 from jabba.jobs.lifecycle import Strategy
 from jabba.jobs.models import JobSpec, Limits, Meta, ShortText, TaskSpec
+from jabba.jobs.retry import Retry
 
 MAX_TASKS = 100
 MAX_BYTES = 512 * 1024
@@ -23,7 +24,8 @@ class Slice(BaseModel):
     ``done`` holds the indices, in the job, of tasks of this slice that ended in an earlier run, so that a lane passes
     over them; ``failed`` says that one before or among them was unsuccessful. Slice 0 brings the job's name and
     meta, and ``by``, the id of the key with which it was submitted.
-    A job that was ``relayed`` from an outbox may have been added to it long ago, and have an id of that time.
+    ``deadline`` is in seconds since the epoch. A job that was ``relayed`` from an outbox may have been added to it long
+    ago, and have an id of that time.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -45,6 +47,8 @@ class Slice(BaseModel):
     done: list[int] = Field(default_factory=list)
     failed: bool = False
     relayed: bool = False
+    retry: Retry | None = None
+    deadline: float | None = None
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -141,6 +145,10 @@ def cut(
     parts = list(_runs(tasks))
     common = {"v": 1, "job": job, "n_slices": len(parts), "total": len(tasks), "digest": digest}
     common |= {"strategy": spec.strategy, "type": spec.type} | ({"relayed": True} if relayed else {})
+    if spec.retry is not None:
+        common["retry"] = spec.retry.model_dump(exclude_none=True)
+    if spec.deadline is not None:
+        common["deadline"] = ids.job_seconds(job) + spec.deadline
     first = {"name": spec.name, "meta": spec.meta} | ({} if by is None else {"by": by})
     heads = (_head(common | {"k": k, "first": part.start} | _known(part, rerun), first) for k, part in enumerate(parts))
     return [
@@ -179,7 +187,11 @@ def _bounded(path: str, text: bytes, limit: int) -> bytes:
 
 
 def _digest(spec: JobSpec, meta: bytes, tasks: list[bytes]) -> str:
-    digest = hashlib.sha256(json_codec.encode([spec.type, spec.name, spec.strategy]))
+    head: list[Any] = [spec.type, spec.name, spec.strategy]
+    if spec.retry is not None or spec.deadline is not None:
+        # Digests of jobs without them stay as they were recorded.
+        head += [spec.retry, spec.deadline]
+    digest = hashlib.sha256(json_codec.encode(head))
     for part in (meta, *tasks):
         digest.update(len(part).to_bytes(8))
         digest.update(part)

@@ -8,12 +8,13 @@ from itertools import islice
 from typing import Any, Literal
 from uuid import UUID
 
-from jabba.errors import RequestError
+from jabba.errors import FieldError, InvalidRequest, RequestError
 from jabba.jobs import ids
 from jabba.jobs.lifecycle import JobStatus, Strategy
 from jabba.jobs.models import Callback, Job, JobSpec, Limits, TaskSpec
 from jabba.messages import slices
 from jabba.messages.positions import write_position
+from jabba.search.errors import parse_error_filter
 
 BareCallback = tuple[str, str, str] | tuple[str, str, str, Sequence[Any]] | list[Any]
 """``(service, module, function, args)``, as a tuple or a list; without args there are none."""
@@ -109,11 +110,29 @@ def prepare(document: Any, limits: Limits, now: float, *, relayed: bool = False,
         LimitExceeded: names what is larger than a limit.
     """
     spec = JobSpec.parse(document, limits)
+    _check_filters(spec)
     if spec.id is not None:
         ids.check_job_id(spec.id, now)
     job = spec.id or ids.new_job_id(now)
     cut = slices.cut(spec, job, limits, relayed=relayed, by=by)
     return Prepared(_accepted(spec, job, now), cut, named=spec.id is not None)
+
+
+def _check_filters(spec: JobSpec) -> None:
+    """Refuse retry policies whose filters cannot be read; InvalidRequest names them all."""
+    policies = [(f"tasks[{n}].retry", task.retry) for n, task in enumerate(spec.tasks) if task.retry is not None]
+    if spec.retry is not None:
+        policies.append(("retry", spec.retry))
+    mistakes: list[FieldError] = []
+    for path, policy in policies:
+        for name in ("retry_on", "never_on"):
+            for number, text in enumerate(getattr(policy, name) or ()):
+                try:
+                    parse_error_filter(text)
+                except InvalidRequest as error:
+                    mistakes.append(FieldError(f"{path}.{name}[{number}]", error.message))
+    if mistakes:
+        raise InvalidRequest(f"{len(mistakes)} invalid field{'s' if len(mistakes) > 1 else ''}", mistakes)
 
 
 def _accepted(spec: JobSpec, job: UUID, now: float) -> Job:

@@ -15,6 +15,7 @@ from jabba.jobs.lifecycle import (
     Event,
     JobClosed,
     Strategy,
+    TaskAttempted,
     TasksAborted,
     TaskStatus,
     Version,
@@ -34,6 +35,19 @@ MAX_SKEW_SECONDS = 2 * ids.MAX_SKEW_SECONDS
 
 Content = Slice | Event | JobClosed
 """What messages of the two topics tell."""
+
+ATTEMPT_FIELDS = (
+    "attempt",
+    "outcome",
+    "error",
+    "began",
+    "ended",
+    "next_at",
+    "worker",
+    "address",
+    "status_code",
+    "waits",
+)
 
 _NO_VERSION = Version(0, 0, -1)
 
@@ -91,9 +105,10 @@ class JobRow:
 
     def values(self) -> list[Any]:
         """Return the row in the order of ``writes.JOB_COLUMNS``."""
-        told: list[Any] = [None] * 5
+        told: list[Any] = [None] * 6
         if self.head is not None:
             told = [self.head.n_slices, self.head.total, self.head.strategy, self.head.type, self.head.digest]
+            told.append(_options(self.head, _JOB_OPTIONS))
         return [self.id, self.inserted_at, self.run, *told, self.name, self.meta, self.closed_at, self.reason]
 
 
@@ -109,6 +124,7 @@ class TaskRow:
     spec: TaskSpec | None = None
     event: Event | None = None
     event_at: int = 0
+    attempts: dict[str, Any] | None = None
 
     def add_spec(self, spec: TaskSpec, strategy: Strategy) -> None:
         """Learn what the task is."""
@@ -116,32 +132,62 @@ class TaskRow:
             self.spec, self.strategy = spec, strategy
 
     def add_event(self, event: Event, at: int) -> None:
-        """Learn what happened, unless it is known already or may not follow what is."""
+        """Learn what happened, unless it is known already or may not follow what is; an attempt is kept in any case."""
+        if isinstance(event, TaskAttempted):
+            self.attempts = (self.attempts or {}) | {f"{event.version.run}.{event.attempt}": attempt_as_json(event)}
         if self.event is None or _follows(event, self.event):
             self.event, self.event_at = event, at
 
     def values(self) -> list[Any]:
         """Return the row in the order of ``writes.TASK_COLUMNS``."""
-        return [self.id, self.job_id, self.position, self.inserted_at, *self._specified(), *self._happened()]
+        return [
+            self.id,
+            self.job_id,
+            self.position,
+            self.inserted_at,
+            *self._specified(),
+            *self._happened(),
+            self.attempts,
+        ]
 
     def _specified(self) -> list[Any]:
         if self.spec is None:
-            return [None] * 4
+            return [None] * 5
         priority = 0 if self.strategy is Strategy.CONCURRENT else self.position + 1
-        return [priority, self.spec.name, self.spec.callback, self.spec.meta]
+        return [priority, self.spec.name, self.spec.callback, self.spec.meta, _options(self.spec, _TASK_OPTIONS)]
 
     def _happened(self) -> list[Any]:
         event = self.event
         if event is None:
-            return [self._first_status(), self.inserted_at, None, 1, None, *_NO_VERSION]
+            return [self._first_status(), self.inserted_at, None, 1, None, None, None, *_NO_VERSION]
         status = TASK_TRANSITIONS[type(event)].target
         ended_at = self.event_at if status in FINAL else None
         attempt, result = getattr(event, "attempt", 1), getattr(event, "result", None)
-        return [status, self.event_at, ended_at, attempt, result, *event.version]
+        began, worker = getattr(event, "began", None), getattr(event, "worker", None)
+        began_at = None if began is None else round(began * 1000)
+        return [status, self.event_at, ended_at, attempt, result, began_at, worker, *event.version]
 
     def _first_status(self) -> TaskStatus:
         starts = self.strategy is Strategy.CONCURRENT or self.position == 0
         return TaskStatus.PENDING if starts else TaskStatus.NEW
+
+
+_JOB_OPTIONS = ("retry", "deadline")
+_TASK_OPTIONS = ("retry", "timeout", "expires")
+
+
+def _options(spec: Slice | TaskSpec, names: tuple[str, ...]) -> dict[str, Any] | None:
+    """Return what was submitted beside the columns, None without any: most jobs and tasks have none."""
+    given = {name: value for name in names if (value := getattr(spec, name)) is not None}
+    if "retry" in given:
+        given["retry"] = given["retry"].model_dump(exclude_none=True)
+    return given or None
+
+
+def attempt_as_json(event: TaskAttempted) -> dict[str, Any]:
+    """Return an attempt as a task's row keeps it; times are seconds since the epoch."""
+    told = {name: getattr(event, name) for name in ATTEMPT_FIELDS}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 @dataclass(slots=True)

@@ -82,6 +82,8 @@ class Rows:
         task["inserted_at"] = min(task["inserted_at"], new["inserted_at"])
         for name in SPEC_COLUMNS:
             task[name] = new[name] if task[name] is None else task[name]
+        if new["attempts"] is not None:
+            task["attempts"] = (task["attempts"] or {}) | new["attempts"]
         if self.follows(new, task):
             task.update({name: new[name] for name in EVENT_COLUMNS})
         return task if task["status"] in FINAL and not was_final else None

@@ -39,18 +39,19 @@ Offsets = Mapping[tuple[str, int], int]
 
 JOB_COLUMNS = (
     *(jobs.c.id, jobs.c.inserted_at, jobs.c.run),
-    *(jobs.c.n_slices, jobs.c.total, jobs.c.strategy, jobs.c.type, jobs.c.digest, jobs.c.name, jobs.c.meta),
+    *(jobs.c.n_slices, jobs.c.total, jobs.c.strategy, jobs.c.type, jobs.c.digest, jobs.c.options),
+    *(jobs.c.name, jobs.c.meta),
     *(jobs.c.closed_at, jobs.c.reason),
 )
 TASK_COLUMNS = (
     *(tasks.c.id, tasks.c.job_id, tasks.c.position, tasks.c.inserted_at),
-    *(tasks.c.priority, tasks.c.name, tasks.c.callback, tasks.c.meta),
+    *(tasks.c.priority, tasks.c.name, tasks.c.callback, tasks.c.meta, tasks.c.options),
     *(tasks.c.status, tasks.c.updated_at, tasks.c.ended_at, tasks.c.attempt, tasks.c.result),
-    *(tasks.c.run, tasks.c.epoch, tasks.c.seq),
+    *(tasks.c.began_at, tasks.c.worker, tasks.c.run, tasks.c.epoch, tasks.c.seq, tasks.c.attempts),
 )
-SLICE_COLUMNS = ("n_slices", "total", "strategy", "type", "digest", "name", "meta")
-SPEC_COLUMNS = ("priority", "name", "callback", "meta")
-EVENT_COLUMNS = ("status", "updated_at", "ended_at", "attempt", "result", "run", "epoch", "seq")
+SLICE_COLUMNS = ("n_slices", "total", "strategy", "type", "digest", "options", "name", "meta")
+SPEC_COLUMNS = ("priority", "name", "callback", "meta", "options")
+EVENT_COLUMNS = ("status", "updated_at", "ended_at", "attempt", "result", "began_at", "worker", "run", "epoch", "seq")
 
 NO_OFFSETS: Offsets = {}
 
@@ -214,9 +215,15 @@ def _upserted_tasks(incoming: CTE) -> CTE:
         "inserted_at": func.least(tasks.c.inserted_at, new.inserted_at),
         **{name: func.coalesce(tasks.c[name], new[name]) for name in SPEC_COLUMNS},
         **{name: case((wins, new[name]), else_=tasks.c[name]) for name in EVENT_COLUMNS},
+        # An attempt is history: it stays, whatever is read before or after it.
+        "attempts": case(
+            (new.attempts.is_not(None), func.coalesce(tasks.c.attempts, _NOTHING).op("||")(new.attempts)),
+            else_=tasks.c.attempts,
+        ),
     }
     specifies = and_(tasks.c.callback.is_(None), new.callback.is_not(None))
-    news = or_(wins, specifies, new.inserted_at < tasks.c.inserted_at)
+    attempted = and_(new.attempts.is_not(None), ~func.coalesce(tasks.c.attempts, _NOTHING).contains(new.attempts))
+    news = or_(wins, specifies, attempted, new.inserted_at < tasks.c.inserted_at)
     upsert = statement.on_conflict_do_update(
         index_elements=[tasks.c.job_id, tasks.c.position], set_=changed, where=news
     )

@@ -217,6 +217,8 @@ TASKS = _collection(
     Field("result", Kind.JSON),
     Field("meta", Kind.JSON),
     Field("attempt", Kind.INTEGER),
+    Field("began_at", Kind.MOMENT),
+    Field("worker", Kind.TEXT),
     Field("ended_at", Kind.MOMENT),
     Field("inserted_at", Kind.MOMENT),
     Field("updated_at", Kind.MOMENT),

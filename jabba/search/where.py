@@ -187,6 +187,8 @@ class Tasks:
     result = Json("result")
     meta = Json("meta")
     attempt = Field[int]("attempt")
+    began_at = Field[datetime]("began_at")
+    worker = Text("worker")
     ended_at = Field[datetime | str]("ended_at")
     inserted_at = Field[datetime | str]("inserted_at")
     updated_at = Field[datetime | str]("updated_at")

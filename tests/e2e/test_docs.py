@@ -16,6 +16,7 @@ import pytest
 
 from jabba import Callback, Client, TaskContext, outbox
 from jabba.callbacks.local import LocalRunner
+from jabba.callbacks.results import Answer
 from tests.support.processes import CHECKOUT, plain_environment
 from tests.support.up import Up
 
@@ -77,7 +78,9 @@ async def test_callbacks_do_what_is_told(up: Up, database: str, monkeypatch: pyt
 
     async def result(function: str, *args: Any) -> Any:
         callback = Callback(service="local", module="documented", function=function, args=list(args))
-        return (await runner.run(callback, task)).result
+        reply = await runner.run(callback, task)
+        assert isinstance(reply, Answer)
+        return reply.result
 
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("CREATE TABLE charged (task uuid PRIMARY KEY)")

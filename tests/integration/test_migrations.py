@@ -173,7 +173,12 @@ def test_rows_of_an_unpartitioned_schema_are_carried_over(database: str) -> None
 
     migrations.upgrade(database)
 
-    assert [rows(database, sql) for sql in everything] == before
+    new = {"options", "began_at", "worker", "attempts"}
+    carried = [
+        [({name: value for name, value in row.items() if name not in new},) for (row,) in rows(database, sql)]
+        for sql in everything
+    ]
+    assert carried == before
     assert [len(found) for found in before] == [6, 12]
     places = rows(database, "SELECT DISTINCT tableoid::regclass::text FROM tasks ORDER BY 1")
     assert places == [("tasks_20260817",), ("tasks_20261116",), ("tasks_default",)]

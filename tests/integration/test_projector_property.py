@@ -18,6 +18,7 @@ from jabba.jobs.lifecycle import (
     UNSUCCESSFUL,
     Event,
     Strategy,
+    TaskAttempted,
     TaskFailed,
     TaskRescued,
     TasksAborted,
@@ -85,7 +86,11 @@ def _events(job: UUID, outcomes: list[type[Event]], long: list[bool], draw: st.D
             break
         if long[index]:
             events.append(TaskStarted(job, index, Version(0, epoch, len(events)), 1))
-        events.append(outcome(job, index, Version(0, epoch, len(events)), 1, {"n": index}))  # type: ignore[call-arg, arg-type]
+        attempts = draw(st.integers(1, 3))
+        for attempt in range(1, attempts):
+            version = Version(0, epoch, len(events))
+            events.append(TaskAttempted(job, index, version, attempt, "raised", "no", 1.5, 2.25, 3.0, "w"))
+        events.append(outcome(job, index, Version(0, epoch, len(events)), attempts, {"n": index}))  # type: ignore[call-arg, arg-type]
     return events
 
 

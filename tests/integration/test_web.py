@@ -40,6 +40,12 @@ ROUTES = {
     ("GET", "/health/ready"),
     ("GET", "/openapi.json"),
     ("GET", "/docs"),
+    ("GET", "/v1/tasks/{id}"),
+    ("POST", "/v1/session"),
+    ("GET", "/v1/session"),
+    ("DELETE", "/v1/session"),
+    ("GET", "/"),
+    ("GET", "/assets/{path}"),
 }
 
 
@@ -105,7 +111,10 @@ WRONG_SUBMISSIONS: list[tuple[bytes, int, str, str | None]] = [
     (job_with(id=str(ids.new_job_id(1.0))), 422, "invalid_request", "id"),
     (job_with(callback=TASK), 422, "invalid_request", "callback"),
     (job_with(run_at="2030-01-01T00:00:00Z"), 422, "invalid_request", "run_at"),
-    (job_with(retry={}), 422, "invalid_request", "retry"),
+    (job_with(retry={"max_attempts": 0}), 422, "invalid_request", "retry.max_attempts"),
+    (job_with(retry={"retry_on": ["error.:x"]}), 422, "invalid_request", "retry.retry_on[0]"),
+    (job_with(deadline=0), 422, "invalid_request", "deadline"),
+    (job_with(tasks=[{"callback": TASK, "timeout": -1}]), 422, "invalid_request", "tasks[0].timeout"),
     (job_with(tasks=[["local", "m", "f", ["x" * 1024 * 1024]]]), 413, "limit_exceeded", "tasks[0].callback.args"),
     (job_with(meta={"a": "x" * 64 * 1024}), 413, "limit_exceeded", "meta"),
     (job_with(tasks=[["l", "m", "f"]] * 100_001), 413, "limit_exceeded", "tasks"),
@@ -151,7 +160,8 @@ async def test_a_compressed_body_counts_as_what_it_becomes(http: ClientSession) 
 
 
 WRONG_PATHS = [
-    ("GET", "/", 404, "not_found"),
+    ("POST", "/", 405, "method_not_allowed"),
+    ("GET", "/assets/nothing.js", 404, "not_found"),
     ("GET", "/table/", 404, "not_found"),
     ("GET", "/router/", 404, "not_found"),
     ("GET", "/v1", 404, "not_found"),

@@ -54,6 +54,7 @@ def house(kafka: KafkaServer, postgres: PostgresServer, tmp_path_factory: pytest
         "JABBA_PREFIX": made.prefix,
         "JABBA_PARTITIONS": "4",
         "JABBA_CALLBACKS": MODULE,
+        "JABBA_UNKNOWN_CALLBACK_SECONDS": "0.5",
         "JABBA_WEB_PORT": str(port),
         EXECUTIONS: str(made.executions),
     }
@@ -352,3 +353,49 @@ async def test_the_strategies_of_jabba_rpc_have_their_names(client: Client, stra
     assert (job.name, job.status) == ("Job name", "FAILED")
     last = "ABORTED" if strategy == "sequentially" else "PROCESSED"
     assert statuses(await client.get_tasks(job.id)) == ["PROCESSED", "FAILED", last]
+
+
+async def test_a_task_is_attempted_again_and_every_attempt_is_there_to_be_read(client: Client) -> None:
+    policy = {"initial": 0.01, "max_attempts": 4}
+    job = await client.create_job(
+        [
+            {"callback": ["local", MODULE, "flaky", [2]], "retry": policy},
+            ["local", MODULE, "raises_once", []],
+            {
+                "callback": ["local", MODULE, "sleeps", [60.0]],
+                "timeout": 0.2,
+                "retry": {"max_attempts": 2, "initial": 3},
+            },
+        ],
+        "retries",
+    )
+    ended = await client.wait(job)
+    assert ended.status == "FAILED"
+    first, second, third = await client.get_tasks(job.id)
+    assert [(one.status, one.attempt) for one in (first, second, third)] == [
+        ("PROCESSED", 3),
+        ("PROCESSED", 2),
+        ("FAILED", 2),
+    ]
+    assert first.result == {"attempt": 3}
+
+    details = await client.get_task(first.id)
+    assert [(one.attempt, one.outcome, one.error) for one in details.attempts] == [
+        (1, "error", "attempt 1 of 3"),
+        (2, "error", "attempt 2 of 3"),
+        (3, "ok", None),
+    ]
+    for one in details.attempts:
+        assert one.started_at is not None
+        assert one.ended_at is not None
+        assert one.worker
+    raised = (await client.get_task(second.id)).attempts
+    assert [(one.outcome, one.error) for one in raised] == [("raised", "ValueError: the first time"), ("ok", None)]
+    slow = (await client.get_task(third.id)).attempts
+    assert [one.outcome for one in slow] == ["timeout", "error"]
+    assert slow[0].next_at is not None
+
+
+async def test_an_unknown_task_is_not_found(client: Client) -> None:
+    with pytest.raises(NotFound):
+        await client.get_task(uuid4())

@@ -95,3 +95,20 @@ async def who() -> dict[str, Any]:
 def note(*args: Any) -> None:
     with Path(os.environ[EXECUTIONS]).open("a") as executions:
         executions.write(f"{' '.join(map(str, args))}\n")
+
+
+@jabba.callback
+async def flaky(fails: int) -> dict[str, int]:
+    """Ask for another attempt so many times."""
+    attempt = jabba.current_task().attempt
+    if attempt <= fails:
+        raise jabba.RetryTask(f"attempt {attempt} of {fails + 1}")
+    return {"attempt": attempt}
+
+
+@jabba.callback(retry=jabba.Retry(max_attempts=2, initial=0.01))
+def raises_once() -> str:
+    """Raise at the first attempt."""
+    if jabba.current_task().attempt == 1:
+        raise ValueError("the first time")
+    return "ok"

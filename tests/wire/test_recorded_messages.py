@@ -10,12 +10,14 @@ from uuid import UUID
 
 import pytest
 
+from jabba.engine.attempts import Attempts
 from jabba.engine.records import Claim, Folded, JobRecord, LaneName, LaneRecord, Parting, Stamp, is_marker
 from jabba.jobs import json_codec
 from jabba.jobs.lifecycle import (
     Event,
     JobClosed,
     Strategy,
+    TaskAttempted,
     TaskFailed,
     TaskRescued,
     TasksAborted,
@@ -120,6 +122,48 @@ def test_events_are_still_written_as_others_read_them() -> None:
     assert json_codec.decode(encode_events([encode_event(one) for one in EVENTS])) == json_codec.decode(
         recorded("events.json")
     )
+
+
+ATTEMPTS: list[Event] = [
+    TaskStarted(JOB, 0, Version(0, 3, 6), 2, type="order", began=1795460200.5, worker="shop-17"),
+    TaskAttempted(
+        JOB,
+        0,
+        Version(0, 3, 7),
+        2,
+        "infrastructure",
+        "connection refused",
+        1795460200.5,
+        1795460201.25,
+        1795460203.5,
+        "shop-17",
+        "http://127.0.0.1:9001",
+        502,
+        1,
+        type="order",
+    ),
+    TaskSucceeded(JOB, 0, Version(0, 3, 8), 3, {"reserved": 17}, type="order", began=1795460203.5, worker="shop-18"),
+]
+
+
+def test_events_of_attempts() -> None:
+    assert decode_events(recorded("events-attempts.json")) == ATTEMPTS
+    written = encode_events([encode_event(one) for one in ATTEMPTS])
+    assert json_codec.decode(written) == json_codec.decode(recorded("events-attempts.json"))
+
+
+def test_the_record_of_a_lane_that_waits_for_an_attempt() -> None:
+    text = recorded("record-attempts.json")
+    record = LaneRecord(
+        "3f11915cede90c57a7ac02e1d7aaf1f3",
+        1042,
+        seq=7,
+        adopted=True,
+        due=1795460203.5,
+        attempts={"0": Attempts(3, 1795460199.0, 1795460203.5, 2, 1795460201.25)},
+    )
+    assert LaneRecord.decode(text) == record
+    assert json_codec.decode(record.encode()) == json_codec.decode(text)
 
 
 def test_a_command() -> None:

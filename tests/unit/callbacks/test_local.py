@@ -12,8 +12,9 @@ import pytest
 
 import jabba
 from jabba.callbacks.local import LocalRunner
-from jabba.callbacks.registry import DuplicateCallback, TaskContext
+from jabba.callbacks.registry import DuplicateCallback, InvalidCallback, TaskContext
 from jabba.callbacks.results import Answer
+from jabba.callbacks.transport import Postponed
 from jabba.jobs.lifecycle import TaskFailed, TaskRescued, TaskSucceeded
 from jabba.jobs.models import Callback
 
@@ -31,7 +32,9 @@ async def run(runner: LocalRunner, function: Callable[..., Any], *args: Any) -> 
     name = f"f{uuid4().hex}"
     jabba.callback(module="tests", name=name)(function)
     callback = Callback(service="local", module="tests", function=name, args=list(args))
-    return await runner.run(callback, CONTEXT)
+    reply = await runner.run(callback, CONTEXT)
+    assert isinstance(reply, Answer)
+    return reply
 
 
 async def test_an_async_function_runs_in_the_event_loop(runner: LocalRunner) -> None:
@@ -111,10 +114,34 @@ async def test_wrong_arguments_are_the_callbacks_own_error(runner: LocalRunner) 
     assert "TypeError" in answer.result["error"]
 
 
-async def test_an_unknown_callback_fails_and_says_how_to_register_it(runner: LocalRunner) -> None:
-    answer = await runner.run(Callback(service="local", module="os", function="system", args=["true"]), CONTEXT)
-    assert answer.event is TaskFailed
-    assert "@jabba.callback" in answer.result["error"]
+async def test_an_unknown_callback_waits_and_says_how_to_register_it(runner: LocalRunner) -> None:
+    reply = await runner.run(Callback(service="local", module="os", function="system", args=["true"]), CONTEXT)
+    assert isinstance(reply, Postponed)
+    assert reply.limit == 300.0
+    assert "@jabba.callback" in reply.reason
+
+
+async def test_a_registered_policy_is_the_default_of_its_callback(runner: LocalRunner) -> None:
+    name = f"f{uuid4().hex}"
+    policy = jabba.Retry(max_attempts=4)
+    jabba.callback(module="tests", name=name, retry=policy, timeout=2.5)(lambda: None)
+    assert runner.defaults(Callback(service="local", module="tests", function=name)) == (policy, 2.5)
+    assert runner.defaults(Callback(service="local", module="tests", function="unknown")) == (None, None)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
+def test_a_timeout_that_is_no_time_is_refused_where_it_is_given(timeout: float) -> None:
+    with pytest.raises(InvalidCallback, match="timeout"):
+        jabba.callback(module="tests", name="never", timeout=timeout)(lambda: None)
+
+
+async def test_a_callback_may_ask_for_another_attempt(runner: LocalRunner) -> None:
+    async def busy() -> None:
+        raise jabba.RetryTask("the stock is being counted", after=30)
+
+    answer = await run(runner, busy)
+    assert (answer.event, answer.retry) == (TaskFailed, 30)
+    assert answer.result == {"error": "the stock is being counted"}
 
 
 async def test_an_unknown_service_fails(runner: LocalRunner) -> None:

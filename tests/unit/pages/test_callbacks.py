@@ -11,7 +11,7 @@ import pytest
 import jabba
 from jabba.callbacks.local import LocalRunner
 from jabba.callbacks.registry import TaskContext
-from jabba.callbacks.results import TaskPlace, encode
+from jabba.callbacks.results import Answer, TaskPlace, encode, failed
 from jabba.jobs import ids, json_codec
 from jabba.jobs.lifecycle import STATUS_AFTER, Version
 from jabba.jobs.models import Callback, Limits
@@ -66,7 +66,8 @@ async def outcome_of(runner: LocalRunner, function: Any, *args: Any) -> tuple[st
         jabba.callback(module="page", name=name)(function)
     job = uuid4()
     callback = Callback(service="local", module="page", function=name, args=list(args))
-    answer = await runner.run(callback, TaskContext(job, ids.task_id(job, 0), 1))
+    reply = await runner.run(callback, TaskContext(job, ids.task_id(job, 0), 1))
+    answer = reply if isinstance(reply, Answer) else failed(reply.reason)
     encoded = encode(answer, TaskPlace(job, 0), Version(0, 1, 1), Limits().result_bytes)
     told = json_codec.decode(encoded.text)
     return STATUS_AFTER[told["event"]], told["result"]

@@ -12,6 +12,7 @@ from jabba.jobs.lifecycle import (
     Event,
     JobClosed,
     JobStatus,
+    TaskAttempted,
     TaskDue,
     TaskFailed,
     TaskRescued,
@@ -31,10 +32,11 @@ PAGE = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text()
 JOB: UUID = new_job_id(1_700_000_000)
 VERSION = Version(0, 1, 2)
 SENT: list[Event | JobClosed] = [
-    TaskStarted(JOB, 0, VERSION, type="order"),
-    TaskSucceeded(JOB, 0, VERSION, result={}, type="order"),
-    TaskFailed(JOB, 0, VERSION, result={}, type="order"),
-    TaskRescued(JOB, 0, VERSION, result={}, type="order"),
+    TaskStarted(JOB, 0, VERSION, type="order", began=1.0, worker="w"),
+    TaskAttempted(JOB, 0, VERSION, type="order", worker="w", address="http://a", status_code=503),
+    TaskSucceeded(JOB, 0, VERSION, result={}, type="order", began=1.0, worker="w"),
+    TaskFailed(JOB, 0, VERSION, result={}, type="order", began=1.0, worker="w"),
+    TaskRescued(JOB, 0, VERSION, result={}, type="order", began=1.0, worker="w"),
     TasksAborted(JOB, 0, VERSION, type="order"),
     JobClosed(JOB, VERSION, "why", type="order"),
 ]

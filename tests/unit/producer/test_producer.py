@@ -162,7 +162,7 @@ async def test_a_wrong_argument_is_refused_by_name_and_nothing_is_sent(
     assert log.slices() == []
 
 
-@pytest.mark.parametrize("unknown", ["callback", "run_at", "retry", "priority"])
+@pytest.mark.parametrize("unknown", ["callback", "run_at", "colour", "priority"])
 def test_what_is_not_a_part_of_a_submission_is_refused(unknown: str) -> None:
     with pytest.raises(InvalidRequest) as refusal:
         prepare({"tasks": TASK, "type": "shipping", unknown: None}, Limits(), NOW)
