@@ -22,12 +22,15 @@ class Answer:
 
     ``text`` is the result as JSON, made where the callback ran: what is stored. ``result`` is what it reads as.
     ``retry`` overrules the policy: False for no other attempt, True for one, or in so many seconds at the earliest.
+    ``status_code`` and ``address`` are those of the service that was called.
     """
 
     event: type[TaskSucceeded] | type[TaskFailed] | type[TaskRescued]
     result: Any
     text: bytes | None = field(default=None, compare=False, repr=False)
     retry: bool | float | None = None
+    status_code: int | None = None
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
