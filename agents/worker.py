@@ -31,10 +31,12 @@ from agents.replay import Intake, reread
 from agents.stall_detection import SILENT_SECONDS, Standstill, extent_of
 from agents.starts import found_of, is_another_log, starts
 from jabba.callbacks import registry
+from jabba.callbacks.http import HttpRunner
 from jabba.callbacks.instrumented import MeasuredRunner
 from jabba.callbacks.local import LocalRunner
 from jabba.callbacks.places import Capacity
 from jabba.callbacks.results import Bounds
+from jabba.callbacks.routing import Router
 from jabba.clock import SystemClock
 from jabba.concurrency.memory_budget import MemoryBudget
 from jabba.engine.dedup_markers import Window
@@ -85,7 +87,10 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
     emitter = Emitter(partial(log.append, settings.topics.events), partitions)
     bounds = Bounds(settings.result_bytes, settings.traceback_bytes)
     local = LocalRunner(settings.threads, clock.monotonic, bounds, unknown_seconds=settings.unknown_callback_seconds)
-    runner = MeasuredRunner(local, clock.monotonic)
+    services = settings.open_services(clock.monotonic)
+    http = HttpRunner(clock, bounds)
+    router = Router(services.current, local, http)
+    runner = MeasuredRunner(router, clock.monotonic)
     table = LaneTable(app, settings=settings, partitions=partitions, log=log, now=clock.now)
     app.tables.add(table)
 
@@ -107,7 +112,7 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
         settings.crash_limit,
         clock.now,
         refuse=refuse,
-        defaults=local.defaults,
+        defaults=router.defaults,
         worker=settings.instance or f"{platform.node()}-{os.getpid()}",
     )
     window = Window(settings.repeat_seconds, settings.repeat_lanes)
@@ -119,7 +124,7 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
     async def close() -> None:
         await emitter.close()
         local.close()
-        await asyncio.gather(log.stop(), letters.stop())
+        await asyncio.gather(log.stop(), letters.stop(), http.close())
 
     topics = settings.topics
     places = [TP(topic, n) for topic in (topics.tasks, topics.control, topics.changelog) for n in range(partitions)]

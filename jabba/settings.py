@@ -4,7 +4,7 @@ A field ``kafka`` is set by ``JABBA_KAFKA``. Lists are separated by commas.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from jabba.callbacks.error_report import TRACEBACK_BYTES
+from jabba.callbacks.services import ServicesFile
 from jabba.errors import JabbaError, WrongSecurity
 from jabba.jobs import models
 from jabba.jobs.models import Limits, field_path
@@ -89,6 +90,9 @@ class Settings(BaseModel):
     replication: int = Field(default=1, ge=1, description="Replicas of each partition; 3 in production.")
 
     callbacks: Names = Field(default_factory=list, description="Modules whose `@jabba.callback` functions may run.")
+    services: File = Field(
+        default=None, description="TOML file with the services that callbacks may call; `local` alone without it."
+    )
     slots: int = Field(default=100, ge=1, description="Steps that one worker runs at a time.")
     threads: int = Field(default=16, ge=1, description="Threads of one worker for callbacks that are not async.")
     lanes: int = Field(default=2000, ge=1, description="Slices that one worker keeps in memory at a time.")
@@ -365,6 +369,14 @@ class Settings(BaseModel):
             cert_key=self.kafka_cert_key,
             cert_key_password=self.kafka_cert_key_password.get_secret_value(),
         )
+
+    def open_services(self, monotonic: Callable[[], float]) -> ServicesFile:
+        """Read the services file; its secrets may stand in this process's environment.
+
+        Raises:
+            ServicesError: it is wrong.
+        """
+        return ServicesFile(self.services, os.environ, monotonic)
 
     @property
     def topics(self) -> Topics:

@@ -24,8 +24,6 @@ from jabba.jobs.retry import Defaults
 
 logger = logging.getLogger(__name__)
 
-SERVICE = "local"
-
 _NESTED_AWAITABLES = 10
 _ANSWER_PAIR = 2
 
@@ -62,8 +60,6 @@ class LocalRunner:
 
         A callback that is not registered here is waited for: a worker of the next version may know it.
         """
-        if callback.service != SERVICE:
-            return results.failed(f"unknown service {callback.service!r}: only {SERVICE!r} is configured")
         function = registry.find(callback.module, callback.function)
         if function is None:
             return Postponed(

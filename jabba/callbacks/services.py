@@ -17,16 +17,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from jabba.callbacks.signature import SignatureError, secret_bytes
 from jabba.errors import JabbaError
-from jabba.jobs.models import invalid
+from jabba.jobs.models import LOCAL, invalid
 from jabba.jobs.retry import Retry, Seconds
 
 logger = logging.getLogger(__name__)
 
-LOCAL = "local"
-
 _LOOK_SECONDS = 1.0
 _PERIODS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _RATE = re.compile(r"([1-9][0-9]{0,8})/([smh])")
+_OF_LOCAL = {"transport", "timeout", "retry"}
 _FILE = "file:"
 _ENV = "env:"
 
@@ -91,6 +90,8 @@ class Service(BaseModel):
             raise ValueError("an http service needs `secrets`, such as whsec_ with what `openssl rand -base64 32` says")
         if not is_http and self.url is not None:
             raise ValueError(f"`url` is of http services, and this one is {self.transport}")
+        if self.transport == "local" and (others := self.model_fields_set - _OF_LOCAL):
+            raise ValueError(f"a local service has a timeout and retry alone, and no {', '.join(sorted(others))}")
         return self
 
     def public(self, name: str) -> dict[str, Any]:

@@ -70,8 +70,12 @@ class Limits:
             raise ValueError("tasks_per_job must be at least 1")
 
 
+LOCAL = "local"
+"""The service that is the worker itself."""
+
+
 class Callback(BaseModel):
-    """The function to invoke; ``service`` is ``local``, the worker itself: there is no other so far."""
+    """The function to invoke; ``service`` is ``local``, the worker itself, or one of the services file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 from jabba.errors import FieldError, LimitExceeded
 from jabba.jobs import ids, json_codec
 from jabba.jobs.lifecycle import Strategy
-from jabba.jobs.models import JobSpec, Limits, Meta, ShortText, TaskSpec
+from jabba.jobs.models import LOCAL, JobSpec, Limits, Meta, ShortText, TaskSpec
 from jabba.jobs.retry import Retry
 
 MAX_TASKS = 100
@@ -23,7 +23,8 @@ class Slice(BaseModel):
 
     ``done`` holds the indices, in the job, of tasks of this slice that ended in an earlier run, so that a lane passes
     over them; ``failed`` says that one before or among them was unsuccessful. Slice 0 brings the job's name and
-    meta, and ``by``, the id of the key with which it was submitted.
+    meta, and ``by``, the id of the key with which it was submitted; others bring the meta if a task of theirs is a call
+    of another service.
     ``deadline`` is in seconds since the epoch. A job that was ``relayed`` from an outbox may have been added to it long
     ago, and have an id of that time.
     """
@@ -150,13 +151,23 @@ def cut(
     if spec.deadline is not None:
         common["deadline"] = ids.job_seconds(job) + spec.deadline
     first = {"name": spec.name, "meta": spec.meta} | ({} if by is None else {"by": by})
-    heads = (_head(common | {"k": k, "first": part.start} | _known(part, rerun), first) for k, part in enumerate(parts))
+    heads = (
+        _head(common | {"k": k, "first": part.start} | _meta(spec, part) | _known(part, rerun), first)
+        for k, part in enumerate(parts)
+    )
     return [
         EncodedSlice(
             partition_key(spec.strategy, job, run, k), head + b",".join(tasks[part.start : part.stop]) + b"]}", digest
         )
         for k, (head, part) in enumerate(zip(heads, parts, strict=True))
     ]
+
+
+def _meta(spec: JobSpec, part: range) -> dict[str, Any]:
+    """Return the job's meta if a task of this part is of another service, whose calls have it."""
+    if spec.meta and any(spec.tasks[index].callback.service != LOCAL for index in part):
+        return {"meta": spec.meta}
+    return {}
 
 
 def _known(part: range, rerun: Rerun | None) -> dict[str, Any]:

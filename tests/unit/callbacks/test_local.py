@@ -144,11 +144,6 @@ async def test_a_callback_may_ask_for_another_attempt(runner: LocalRunner) -> No
     assert answer.result == {"error": "the stock is being counted"}
 
 
-async def test_an_unknown_service_fails(runner: LocalRunner) -> None:
-    answer = await runner.run(Callback(service="mars", module="m", function="f"), CONTEXT)
-    assert answer == Answer(TaskFailed, {"error": "unknown service 'mars': only 'local' is configured"})
-
-
 async def test_the_cancellation_of_the_lane_passes_through(runner: LocalRunner) -> None:
     async def waits() -> None:
         await asyncio.sleep(60)

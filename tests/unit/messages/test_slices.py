@@ -48,6 +48,13 @@ def test_a_task_larger_than_a_slice_travels_alone() -> None:
     assert [len(part.tasks) for part in read(cut([10, MAX_BYTES, 10, 10]))] == [1, 1, 2]
 
 
+def test_a_slice_with_calls_of_other_services_brings_the_meta() -> None:
+    tasks = [["local", "m", "f"]] * 100 + [["billing", "m", "f"]] + [["local", "m", "f"]] * 199
+    spec = JobSpec.parse({"type": "t", "meta": {"a": 1}, "tasks": tasks}, LIMITS)
+    parts = read(slices.cut(spec, JOB, LIMITS))
+    assert [(part.name, part.meta) for part in parts] == [(None, {"a": 1}), (None, {"a": 1}), (None, {})]
+
+
 def test_the_first_slice_brings_name_and_meta() -> None:
     parts = read(cut([1] * 150, name="n", meta={"a": [None, "☃"]}))
     assert [(part.name, part.meta) for part in parts] == [("n", {"a": [None, "☃"]}), (None, {})]
