@@ -12,7 +12,33 @@ _TOLD_CHARACTERS = 4000
 
 
 class JabbaError(Exception):
-    """The root of the tree: ``except JabbaError`` catches all that Jabba raises on purpose."""
+    """The root of the tree: ``except JabbaError`` catches all that Jabba raises on purpose.
+
+    Whatever its class takes, an error can be copied and pickled, and so passed on to another process.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args), vars(self)
+
+
+def _rebuild(cls: type[JabbaError], args: tuple[Any, ...]) -> JabbaError:
+    """Make an error without its ``__init__``, which may take other arguments than those it hands to ``Exception``."""
+    error = cls.__new__(cls, *args)
+    error.args = args
+    return error
+
+
+class InvalidArgument(JabbaError, ValueError):
+    """An argument given in Python has a wrong value; ``field`` is its name."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+class Closed(JabbaError, RuntimeError):
+    """A client or producer was used after ``close()``, after a fork, or in another event loop than its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +151,11 @@ class Unavailable(RequestError):
 
 
 class Refused(Unavailable):
-    """Kafka does not let this client in or do what it must, or is not to be trusted itself: waiting will not help."""
+    """Waiting will not help: Kafka or the web process cannot be trusted, cannot be spoken to, or does not let us in.
+
+    That is a wrong password or a missing right at Kafka, a certificate that is not valid, or a URL at which nothing
+    speaks HTTP or that needs another scheme.
+    """
 
 
 class InternalError(RequestError):
@@ -163,13 +193,8 @@ class RetryTask(JabbaError):
         self.after = after
 
 
-class WrongSecurity(JabbaError):
-    """How to reach Kafka is told wrongly; ``field`` is the field of ``KafkaSecurity`` that is to blame."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field}: {message}")
-        self.field = field
-        self.message = message
+class WrongSecurity(InvalidArgument):
+    """How to reach Kafka is described wrongly; ``field`` is the field of ``KafkaSecurity`` that is to blame."""
 
 
 class NotReady(JabbaError):

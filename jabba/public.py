@@ -3,10 +3,12 @@
 from jabba.callbacks.registry import TaskContext, callback, current_task
 from jabba.client import Client, SyncClient
 from jabba.errors import (
+    Closed,
     Conflict,
     FieldError,
     Forbidden,
     InternalError,
+    InvalidArgument,
     InvalidRequest,
     JabbaError,
     LimitExceeded,
@@ -35,12 +37,14 @@ __all__ = [
     "Attempt",
     "Callback",
     "Client",
+    "Closed",
     "Conflict",
     "Count",
     "Delivery",
     "FieldError",
     "Forbidden",
     "InternalError",
+    "InvalidArgument",
     "InvalidRequest",
     "JabbaError",
     "Job",

@@ -9,9 +9,9 @@ from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -23,9 +23,10 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from jabba.arguments import check_seconds, check_web_url
 from jabba.callbacks.error_report import TRACEBACK_BYTES
 from jabba.callbacks.services import ServicesFile
-from jabba.errors import JabbaError, WrongSecurity
+from jabba.errors import InvalidArgument, JabbaError, WrongSecurity
 from jabba.jobs import models
 from jabba.jobs.models import Limits, field_path
 from jabba.kafka.security import KafkaAccess, KafkaProtocol, KafkaSecurity, SaslMechanism
@@ -51,6 +52,19 @@ def _none_if_empty(value: Any) -> Any:
     return None if value == "" else value
 
 
+def _duration(*, zero: bool = False, unit: str = "seconds") -> AfterValidator:
+    def check(value: float) -> float:
+        try:
+            return check_seconds("", value, zero=zero, unit=unit)
+        except InvalidArgument as error:
+            raise PydanticCustomError("duration", "{fault}", {"fault": error.message}) from error
+
+    return AfterValidator(check)
+
+
+Seconds = Annotated[float, _duration()]
+SecondsOrZero = Annotated[float, _duration(zero=True)]
+Hours = Annotated[float, _duration(unit="hours")]
 Names = Annotated[list[str], BeforeValidator(_listed)]
 File = Annotated[Path | None, BeforeValidator(_none_if_empty)]
 
@@ -97,12 +111,12 @@ class Settings(BaseModel):
     threads: int = Field(default=16, ge=1, description="Threads of one worker for callbacks that are not async.")
     lanes: int = Field(default=2000, ge=1, description="Slices that one worker keeps in memory at a time.")
     lanes_bytes: int = Field(default=64 * 1024 * 1024, ge=1, description="Bytes of those slices.")
-    adopt_seconds: float = Field(default=10.0, gt=0, description="Age at which a lane moves from the log to the table.")
+    adopt_seconds: Seconds = Field(default=10.0, description="Age at which a lane moves from the log to the table.")
     adopt_bytes: int = Field(
         default=64 * 1024 * 1024, ge=0, description="Bytes of slices that one worker keeps in the table at a time."
     )
-    repeat_seconds: float = Field(
-        default=600.0, ge=0, description="How long an ended job is remembered, to recognise a repeated submission."
+    repeat_seconds: SecondsOrZero = Field(
+        default=600.0, description="How long an ended job is remembered, to recognise a repeated submission."
     )
     repeat_lanes: int = Field(
         default=300_000,
@@ -119,25 +133,23 @@ class Settings(BaseModel):
     crash_limit: int = Field(
         default=3, ge=1, description="How often a step may end its worker before it fails with `crash_loop`."
     )
-    unknown_callback_seconds: float = Field(
+    unknown_callback_seconds: SecondsOrZero = Field(
         default=300.0,
-        ge=0,
         description="How long a task waits for a worker that knows its callback, before it fails: a rolling deploy.",
     )
-    handover_seconds: float = Field(default=5.0, gt=0, description="How long running steps may finish on hand-over.")
-    session_seconds: float = Field(default=10.0, gt=0, description="Silence after which a worker counts as dead.")
+    handover_seconds: Seconds = Field(default=5.0, description="How long running steps may finish on hand-over.")
+    session_seconds: Seconds = Field(default=10.0, description="Silence after which a worker counts as dead.")
     instance: str = Field(
         default="",
         pattern=r"^[A-Za-z0-9._-]{0,200}$",
         description="A name that one worker keeps over its restarts, so that they move no partition.",
     )
-    stall_seconds: float = Field(
+    stall_seconds: Seconds = Field(
         default=120.0,
-        gt=0,
         description="A worker in which work, intake or commands stand still for so long exits; one whose slots or "
         "threads are all held by steps for so long says which.",
     )
-    commit_seconds: float = Field(default=1.0, gt=0, description="How often a worker commits its offsets.")
+    commit_seconds: Seconds = Field(default=1.0, description="How often a worker commits its offsets.")
 
     metrics_port: int = Field(
         default=0,
@@ -157,28 +169,28 @@ class Settings(BaseModel):
         default=False, description="An open web may listen on addresses that other machines reach."
     )
     open_docs: bool = Field(default=False, description="`/docs` and `/openapi.json` need no key.")
-    key_seconds: float = Field(default=10.0, gt=0, description="How long the web believes what it knows of a key.")
-    key_outage_seconds: float = Field(
-        default=3600.0, ge=0, description="How long it goes on with a key that was valid while PostgreSQL is away."
+    key_seconds: Seconds = Field(default=10.0, description="How long the web believes what it knows of a key.")
+    key_outage_seconds: SecondsOrZero = Field(
+        default=3600.0, description="How long it goes on with a key that was valid while PostgreSQL is away."
     )
     secret: SecretStr = Field(
         default=SecretStr(""),
         description="Signs the session cookies of browsers; the same for all web processes. Without it, sessions end "
         "with the web process that opened them.",
     )
-    session_hours: float = Field(default=12.0, gt=0, description="How long a browser stays signed in.")
+    session_hours: Hours = Field(default=12.0, description="How long a browser stays signed in.")
     key_cache: File = Field(
         default=None,
         description="File in which one web process keeps the keys it has seen, hashed, for its next start.",
     )
     pool: int = Field(default=10, ge=1, description="PostgreSQL connections of one web process.")
-    produce_seconds: float = Field(default=10.0, gt=0, description="How long a submission waits for Kafka, then 503.")
+    produce_seconds: Seconds = Field(default=10.0, description="How long a submission waits for Kafka, then 503.")
     bulk_jobs: int = Field(default=1000, ge=1, description="Jobs of one bulk request that are worked on at a time.")
     bulk_bytes: int = Field(default=8 * 1024 * 1024, ge=1, description="Bytes of those jobs.")
-    visible_seconds: float = Field(default=2.0, ge=0, description="How long a get waits for a young job to appear.")
-    statement_seconds: float = Field(default=10.0, gt=0, description="Time limit of one query.")
-    stream_heartbeat_seconds: float = Field(
-        default=15.0, gt=0, description="How often a live stream shows that it is alive when nothing happens."
+    visible_seconds: SecondsOrZero = Field(default=2.0, description="How long a get waits for a young job to appear.")
+    statement_seconds: Seconds = Field(default=10.0, description="Time limit of one query.")
+    stream_heartbeat_seconds: Seconds = Field(
+        default=15.0, description="How often a live stream shows that it is alive when nothing happens."
     )
     stream_queue_bytes: int = Field(
         default=1024 * 1024, ge=1, description="Bytes that may wait for one live stream before it has lagged and ends."
@@ -193,8 +205,8 @@ class Settings(BaseModel):
         default=16 * 1024 * 1024, ge=0, description="Bytes of what is remembered of jobs for filters of live streams."
     )
 
-    incomplete_seconds: float = Field(
-        default=600.0, gt=0, description="A job whose slices have not all come fails so long after the last one."
+    incomplete_seconds: Seconds = Field(
+        default=600.0, description="A job whose slices have not all come fails so long after the last one."
     )
     keep_days: int = Field(
         default=90, ge=0, description="Days for which jobs are kept in PostgreSQL, at least 8; 0 = for ever."
@@ -259,14 +271,9 @@ class Settings(BaseModel):
     @classmethod
     def _check_url(cls, url: str) -> str:
         try:
-            parts = urlsplit(url)
-            _ = parts.port
-        except ValueError as error:
-            raise ValueError(f"is not a URL: {error}") from error
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must be a URL such as http://127.0.0.1:8600 or https://jabba.example")
-        if parts.username is not None:
-            raise ValueError("must not hold a user or password; the API key belongs into JABBA_KEY")
+            check_web_url("url", url)
+        except InvalidArgument as error:
+            raise PydanticCustomError("url", "{fault}", {"fault": error.message}) from error
         return url
 
     @field_validator("key")

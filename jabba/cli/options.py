@@ -1,6 +1,5 @@
 """Options that several commands share, and how they are written; each overrides the setting of the same name."""
 
-import math
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -8,23 +7,26 @@ from typing import Any
 
 import click
 
+from jabba.arguments import check_seconds
+from jabba.errors import InvalidArgument
+
 Decorated = Callable[..., Any]
 
 
-class _Seconds(click.FloatRange):
-    """A duration in seconds: a finite number that is not negative."""
+class _Seconds(click.ParamType):
+    """A duration in seconds, or 0."""
 
     name = "seconds"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Read it."""
-        seconds: float = super().convert(value, param, ctx)
-        if not math.isfinite(seconds):
-            self.fail(f"{value} is not a number of seconds", param, ctx)
-        return seconds
+        try:
+            return check_seconds("", click.FLOAT.convert(value, param, ctx), zero=True)
+        except InvalidArgument as error:
+            self.fail(error.message, param, ctx)
 
 
-SECONDS = _Seconds(0)
+SECONDS = _Seconds()
 
 _SPAN = re.compile(r"(\d{1,5})([smhdw])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

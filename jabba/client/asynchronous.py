@@ -2,20 +2,22 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
-from contextlib import aclosing
 from typing import Any, Self
 from urllib.parse import quote
 from uuid import UUID
 
+from jabba.arguments import check_optional_seconds
 from jabba.client import many, searching, watching
-from jabba.client.connection import Connection
+from jabba.client.answers import JOB, PROGRESS, STATS, SUBMITTED, TASK
+from jabba.client.connection import Connection, log_retry
 from jabba.client.forms import Cursor, Filter, Order
 from jabba.clock import SystemClock
-from jabba.errors import InvalidRequest, Unavailable
+from jabba.concurrency.backoff import Backoff
+from jabba.errors import InvalidRequest, Refused, Unavailable
 from jabba.jobs import ids
 from jabba.jobs.models import Job, JobEvent, Progress, Task, TaskDetails, encode_document
 from jabba.jobs.pages import Page
-from jabba.messages.positions import Position, read_position, write_position
+from jabba.messages.positions import Position, write_position
 from jabba.producer.submission import Delivery, StrategyName, Submitted, TaskForm, document_of
 
 _FIRST_PAUSE_SECONDS = 0.05
@@ -30,15 +32,20 @@ class Client:
     """Talks to a web process; ``async with Client("http://127.0.0.1:8600", key=…) as client: …``.
 
     Every error is one of ``jabba.errors``, made from the server's answer. A server that cannot be reached is
-    ``Unavailable``.
+    ``Unavailable``; ``Refused``, which is one, if it never will be with this URL. What answers, but is not Jabba, is a
+    ``RequestError``. A client belongs to the event loop that it is first used in, as long as that lasts, and cannot be
+    used after ``close()`` (``Closed``).
 
     Args:
         url: where the web process is.
         key: the API key; what it may not do is ``Forbidden``, one that is not valid is ``Unauthorized``.
-        timeout: seconds that a call may take.
+        timeout: seconds that a call may take, above 0.
         retries: how often a call is repeated that the server could not answer. That is without harm: a submission has
             its id before it is sent, and is recognised.
         connections: how many connections the calls may share; ``watch`` and ``create_jobs`` have their own.
+
+    Raises:
+        InvalidArgument: names the argument that is wrong.
     """
 
     def __init__(
@@ -89,7 +96,7 @@ class Client:
         # The clock here is far from the server's, which then chooses the id; such a submission must not be repeated.
         return await self._submit(document, retries=0)
 
-    async def create_jobs(self, jobs: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[Delivery]:
+    def create_jobs(self, jobs: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[Delivery]:
         """Submit many jobs, each a mapping of ``create_job``'s arguments; return what became of each, in their order.
 
         ``async for delivery in client.create_jobs(jobs): delivery.result()``. Up to a thousand of them, or 4 MiB, share
@@ -100,9 +107,8 @@ class Client:
         Raises:
             RequestError: the server takes no jobs from here at all.
         """
-        async with aclosing(many.create_jobs(self._connection, jobs)) as deliveries:
-            async for delivery in deliveries:
-                yield delivery
+        self._connection.check_open()
+        return many.create_jobs(self._connection, jobs)
 
     submit_many = create_jobs
     """To ``submit`` what ``create_jobs`` is to ``create_job``: here the two are the same."""
@@ -114,7 +120,7 @@ class Client:
             NotFound: there is none.
         """
         query = {} if after is None else {"after": write_position(after)}
-        return Job.model_validate((await self._connection.get(_path(job), query))["data"])
+        return await self._connection.get(_path(job), query, JOB)
 
     async def get_progress(self, job: UUID | str) -> Progress:
         """Return how far a job has come.
@@ -122,7 +128,7 @@ class Client:
         Raises:
             NotFound: there is none.
         """
-        return Progress.model_validate((await self._connection.get(f"{_path(job)}/progress", {}))["data"])
+        return await self._connection.get(f"{_path(job)}/progress", {}, PROGRESS)
 
     async def get_task(self, task: UUID | str) -> TaskDetails:
         """Return a task with the history of its attempts.
@@ -130,7 +136,7 @@ class Client:
         Raises:
             NotFound: there is none.
         """
-        return TaskDetails.model_validate((await self._connection.get(f"/v1/tasks/{UUID(str(task))}", {}))["data"])
+        return await self._connection.get(f"/v1/tasks/{quote(str(task), safe='')}", {}, TASK)
 
     async def get_tasks(
         self,
@@ -147,7 +153,7 @@ class Client:
             InvalidRequest: as for ``search_tasks``; the places in a text are called ``q[17]`` here.
         """
         query = searching.parameters(filter, cursor, count=count)
-        return searching.TASKS.read(await self._connection.get(f"{_path(job)}/tasks", query))
+        return await self._connection.get(f"{_path(job)}/tasks", query, searching.TASKS.form)
 
     async def search_jobs(
         self,
@@ -179,7 +185,7 @@ class Client:
         """Return a page of the tasks that meet every condition; as ``search_jobs``."""
         return await searching.TASKS.page(self._connection, filter, order_by, cursor, count=count)
 
-    async def iter_jobs(
+    def iter_jobs(
         self,
         filter: Filter = (),  # noqa: A002 — its name in the interface
         order_by: Order = (),
@@ -191,12 +197,10 @@ class Client:
         ``async for job in client.iter_jobs("status:FAILED"): …``. They are asked for page by page; none comes twice,
         and none that is there all the time is missed.
         """
-        async with aclosing(searching.JOBS.pages(self._connection, filter, order_by, page_size)) as pages:
-            async for page in pages:
-                for job in page:
-                    yield job
+        self._connection.check_open()
+        return searching.JOBS.items(self._connection, filter, order_by, page_size)
 
-    async def iter_tasks(
+    def iter_tasks(
         self,
         filter: Filter = (),  # noqa: A002 — its name in the interface
         order_by: Order = (),
@@ -204,10 +208,8 @@ class Client:
         page_size: int = 200,
     ) -> AsyncGenerator[Task]:
         """Return all tasks that meet every condition, one by one; as ``iter_jobs``."""
-        async with aclosing(searching.TASKS.pages(self._connection, filter, order_by, page_size)) as pages:
-            async for page in pages:
-                for task in page:
-                    yield task
+        self._connection.check_open()
+        return searching.TASKS.items(self._connection, filter, order_by, page_size)
 
     async def get_stats(self) -> dict[str, Any]:
         """Return how it goes, as ``GET /v1/stats`` tells it.
@@ -215,34 +217,46 @@ class Client:
         Raises:
             Forbidden: the key may not search, or is limited to some types.
         """
-        found: dict[str, Any] = (await self._connection.get("/v1/stats", {}))["data"]
-        return found
+        return await self._connection.get("/v1/stats", {}, STATS)
 
     async def wait(self, job: Submitted | UUID | str, *, timeout: float | None = None) -> Job:  # noqa: ASYNC109 — part of the interface
         """Return a job once all of its tasks have ended.
 
-        A server that is unavailable meanwhile is asked again.
+        A server that is unavailable meanwhile is asked again, and each time that is logged (``jabba.client``).
 
         Raises:
             NotFound: there is no such job.
-            TimeoutError: it has not ended within ``timeout`` seconds.
+            Refused: the server will never answer at this URL.
+            TimeoutError: it has not ended within ``timeout`` seconds; with 0 it is looked at once, without waiting.
+            InvalidArgument: ``timeout`` is neither None nor a number of seconds.
         """
+        limit = check_optional_seconds("timeout", timeout, zero=True)
         after = job.position if isinstance(job, Submitted) else None
-        pause = _FIRST_PAUSE_SECONDS
-        async with asyncio.timeout(timeout):
-            while True:
-                found = await self._ended_if_available(job.id if isinstance(job, Submitted) else job, after)
-                if found is not None and found.ended_at is not None:
-                    return found
-                await asyncio.sleep(pause)
-                pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE_SECONDS)
+        of_job = job.id if isinstance(job, Submitted) else job
+        backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS, _PAUSE_GROWTH)
+        trouble: Unavailable | None = None
+        try:
+            async with asyncio.timeout(limit or None):
+                while True:
+                    found, trouble = await self._look(of_job, after, limit)
+                    if found is not None and found.ended_at is not None:
+                        return found
+                    if limit == 0:
+                        break
+                    pause = backoff.next()
+                    if trouble is not None:
+                        log_retry(trouble, pause)
+                    await asyncio.sleep(pause)
+        except TimeoutError as error:
+            raise _not_ended(of_job, timeout, trouble) from error
+        raise _not_ended(of_job, timeout, trouble)
 
-    async def watch(
+    def watch(
         self,
         job: Submitted | UUID | str | None = None,
         *,
         filter: Filter = (),  # noqa: A002 — its name in the interface
-        timeout: float | None = None,  # noqa: ASYNC109 — as in wait
+        timeout: float | None = None,
     ) -> AsyncGenerator[JobEvent]:
         """Return the events of a job as they happen, from its beginning on; the last one is ``job_ended``.
 
@@ -255,37 +269,41 @@ class Client:
 
         Raises:
             NotFound: there is no such job.
+            Refused: the server will never answer at this URL.
             InvalidRequest: names the condition that is wrong, ``filter[2][1]``, or its place in a text, ``q[17]``.
             TimeoutError: it has not ended within ``timeout`` seconds.
+            InvalidArgument: ``timeout`` is neither None nor a number of seconds above 0.
         """
-        deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        self._connection.check_open()
+        limit = check_optional_seconds("timeout", timeout)
         of_job = job.id if isinstance(job, Submitted) else job
-        async with aclosing(watching.watch(self._connection, of_job, filter)) as events:
-            while True:
-                async with asyncio.timeout_at(deadline):
-                    event = await anext(events, None)
-                if event is None:
-                    return
-                yield event
+        return watching.within(limit, watching.watch(self._connection, of_job, filter), of_job)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._connection.close()
 
     async def _submit(self, document: Any, *, retries: int | None = None) -> Submitted:
-        data = (await self._connection.post("/v1/jobs", encode_document(document), retries=retries))["data"]
-        job = Job.model_validate(data)
-        return Submitted(job.id, read_position(data["position"], "position"), job)
+        return await self._connection.post("/v1/jobs", encode_document(document), SUBMITTED, retries=retries)
 
-    async def _ended_if_available(self, job: UUID | str, after: Position | None) -> Job | None:
-        """Return a job when it has ended, or what there is of it after a while."""
-        query = {"wait": str(max(1, min(_WAIT_SECONDS, int(self._connection.timeout / 2))))}
+    async def _look(
+        self, job: UUID | str, after: Position | None, limit: float | None
+    ) -> tuple[Job | None, Unavailable | None]:
+        """Return a job when it has ended, or what there is of it after a while; or why the server does not say."""
+        query = {} if limit == 0 else {"wait": str(max(1, min(_WAIT_SECONDS, int(self._connection.timeout / 2))))}
         if after is not None:
             query["after"] = write_position(after)
         try:
-            return Job.model_validate((await self._connection.get(_path(job), query))["data"])
-        except Unavailable:
-            return None
+            return await self._connection.get(_path(job), query, JOB), None
+        except Refused:
+            raise
+        except Unavailable as error:
+            return None, error
+
+
+def _not_ended(job: UUID | str, timeout: float | None, trouble: Unavailable | None) -> TimeoutError:
+    reason = "" if trouble is None else f"; {trouble}"
+    return TimeoutError(f"job {job} has not ended within {timeout} s{reason}")
 
 
 def _path(job: UUID | str) -> str:

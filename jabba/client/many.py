@@ -2,21 +2,20 @@
 
 import asyncio
 import io
-import json
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from jabba.client.connection import Connection, described, pauses
+from jabba.client.answers import DELIVERED
+from jabba.client.connection import Connection, log_retry, pauses
 from jabba.clock import SystemClock
 from jabba.concurrency.memory_budget import MemoryBudget
 from jabba.concurrency.ordered import map_ordered
-from jabba.errors import InvalidRequest, RequestError, Unavailable
+from jabba.errors import InvalidRequest, Refused, RequestError, Unavailable
 from jabba.jobs import ids
-from jabba.jobs.models import Job, encode_document
-from jabba.messages.positions import read_position
+from jabba.jobs.models import encode_document
 from jabba.producer.submission import Delivery, Submitted, each, given_id
 
 PIECE_JOBS = 1000
@@ -26,6 +25,7 @@ PIECE_BYTES = 4 * 1024 * 1024
 _PIECES = 2
 """Requests that are under way at a time: the next one is read while one is answered."""
 
+_PATH = "/v1/jobs/bulk"
 _HEADERS = {"Content-Type": "application/x-ndjson"}
 
 
@@ -99,6 +99,7 @@ class _Sender:
         for pause in pauses(retries):
             if not (left := [one for one in left if _may_repeat(delivered[one.number])]):
                 break
+            log_retry(_first_error(left, delivered), pause)
             await asyncio.sleep(pause)
             delivered |= await self._send(left)
         return delivered
@@ -107,38 +108,47 @@ class _Sender:
         """Send jobs once; those that the answer does not tell of are unavailable."""
         if not outgoing:
             return {}
-        error: RequestError = Unavailable("the server ended its answer before it told of this job")
+        error: RequestError = Unavailable(
+            f"{self._connection.url_of(_PATH)} ended its answer before it came to this job"
+        )
         told: dict[int, Delivery] = {}
         try:
-            async for line, document in self._results(outgoing):
+            async for line, result in self._results(outgoing):
                 if 0 < line <= len(outgoing):
-                    told[outgoing[line - 1].number] = _delivery(outgoing[line - 1], document)
+                    told[outgoing[line - 1].number] = _delivery(outgoing[line - 1], result)
         except Unavailable as silence:
             error = silence
         return {one.number: told.get(one.number) or Delivery(one.number, one.id, error=error) for one in outgoing}
 
-    async def _results(self, outgoing: Sequence[_Outgoing]) -> AsyncGenerator[tuple[int, Any]]:
+    async def _results(self, outgoing: Sequence[_Outgoing]) -> AsyncGenerator[tuple[int, Submitted | RequestError]]:
         # As a stream, since aiohttp warns of large bodies that are bytes.
         body = io.BytesIO(b"".join(one.line for one in outgoing))
+        idle_seconds, url = self._connection.timeout, self._connection.url_of(_PATH)
         async with self._connection.streaming(
-            "POST", "/v1/jobs/bulk", idle_seconds=self._connection.timeout, data=body, headers=_HEADERS
-        ) as stream:
+            "POST", _PATH, idle_seconds=idle_seconds, data=body, headers=_HEADERS
+        ) as answer:
             rest = b""
-            async for chunk in stream.iter_any():
+            async for chunk in answer.content.iter_any():
                 *lines, rest = (rest + chunk).split(b"\n")
-                for document in map(json.loads, lines):
-                    yield document["line"], document
+                for line in lines:
+                    yield DELIVERED.of_text(url, line)
+            if rest:
+                yield DELIVERED.of_text(url, rest)
 
 
-def _delivery(one: _Outgoing, result: Mapping[str, Any]) -> Delivery:
-    if "error" in result:
-        return Delivery(one.number, one.id, error=described(result["error"]))
-    job = Job.model_validate(result["data"])
-    return Delivery(one.number, job.id, Submitted(job.id, read_position(result["data"]["position"], "position"), job))
+def _delivery(one: _Outgoing, result: Submitted | RequestError) -> Delivery:
+    if isinstance(result, RequestError):
+        return Delivery(one.number, one.id, error=result)
+    return Delivery(one.number, result.id, result)
+
+
+def _first_error(left: Sequence[_Outgoing], delivered: Mapping[int, Delivery]) -> Exception:
+    error = delivered[left[0].number].error
+    return Unavailable(f"{len(left)} jobs were not acknowledged: {error}")
 
 
 def _may_repeat(delivery: Delivery) -> bool:
-    return isinstance(delivery.error, Unavailable)
+    return isinstance(delivery.error, Unavailable) and not isinstance(delivery.error, Refused)
 
 
 def _is_clock_wrong(one: _Outgoing, delivery: Delivery) -> bool:

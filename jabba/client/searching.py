@@ -1,11 +1,13 @@
 """Searches over HTTP: one page, or all of them one after the other."""
 
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
+from jabba.client.answers import Form
 from jabba.client.connection import Connection
 from jabba.client.forms import Cursor, Filter, Order, listed
 from jabba.jobs import json_codec
@@ -21,6 +23,7 @@ class Listing(Generic[Item]):
     def __init__(self, path: str, items: TypeAdapter[list[Item]]) -> None:
         self._path = path
         self._items = items
+        self.form = Form('{"data": […], "next": …}', self._read)
 
     async def page(
         self,
@@ -34,9 +37,8 @@ class Listing(Generic[Item]):
         """Return one page of a search."""
         document = {**_conditions(conditions), "cursor": cursor}
         document |= {"order_by": list(order_by)} if order_by else {}
-        return self.read(
-            await connection.post(self._path, json_codec.encode(document | ({"count": True} if count else {})))
-        )
+        document |= {"count": True} if count else {}
+        return await connection.post(self._path, json_codec.encode(document), self.form)
 
     async def pages(
         self, connection: Connection, conditions: Filter, order_by: Order, limit: int
@@ -48,8 +50,16 @@ class Listing(Generic[Item]):
             page = await self.page(connection, conditions, order_by, page.next)
             yield page
 
-    def read(self, answer: Mapping[str, Any]) -> Page[Item]:
-        """Make the page that an answer holds."""
+    async def items(
+        self, connection: Connection, conditions: Filter, order_by: Order, limit: int
+    ) -> AsyncGenerator[Item]:
+        """Return what a search finds, one by one; each page that is asked for has ``limit`` items."""
+        async with aclosing(self.pages(connection, conditions, order_by, limit)) as pages:
+            async for page in pages:
+                for item in page:
+                    yield item
+
+    def _read(self, answer: Mapping[str, Any]) -> Page[Item]:
         count = answer.get("count")
         total = None if count is None else Count.model_validate(count)
         return Page(self._items.validate_python(answer["data"]), next=answer.get("next"), total=total)

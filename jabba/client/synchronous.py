@@ -29,7 +29,7 @@ class SyncClient:
         connections: int = 100,
     ) -> None:
         self._client = Client(url, key=key, timeout=timeout, retries=retries, connections=connections)
-        self._background = BackgroundLoop("jabba-client")
+        self._background = BackgroundLoop("jabba-client", self._client.close)
 
     def __enter__(self) -> Self:
         return self
@@ -57,6 +57,7 @@ class SyncClient:
 
     def create_jobs(self, jobs: Iterable[Any]) -> Iterator[Delivery]:
         """Submit many jobs; see ``Client.create_jobs``. The caller's thread reads a thousand of them at a time."""
+        self._background.check()
         return in_pieces(jobs, lambda piece: self._background.iterate(self._client.create_jobs(piece)))
 
     submit_many = create_jobs
@@ -146,9 +147,4 @@ class SyncClient:
 
     def close(self) -> None:
         """Close the connections and end the thread."""
-        if self._background.closed:
-            return
-        try:
-            self._background.run(self._client.close())
-        finally:
-            self._background.close()
+        self._background.close()

@@ -1,30 +1,31 @@
 """Watching: the events of a job as they happen, over connections that may break."""
 
 import asyncio
-import json
-import logging
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
-from jabba.client.connection import Connection
+from jabba.client.answers import EVENT, MESSAGE
+from jabba.client.connection import Connection, log_retry, logger
 from jabba.client.forms import Filter, listed
 from jabba.client.sse import SentEvent, SentEvents
-from jabba.errors import Unauthorized, Unavailable
+from jabba.concurrency.backoff import Backoff
+from jabba.errors import Refused, RequestError, Unauthorized, Unavailable
 from jabba.jobs import json_codec
 from jabba.jobs.lifecycle import Version
 from jabba.jobs.models import JobEvent
+from jabba.printable import printable
 
-logger = logging.getLogger(__name__)
+_PATH = "/v1/events"
+_EVENT_STREAM = "text/event-stream"
 
 _IDLE_SECONDS = 60.0
 """A server that says nothing for so long, not even that it is alive, is gone."""
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
-_PAUSE_GROWTH = 2.0
 
 _LAST = "job_ended"
 _GAP = "gap"
@@ -40,37 +41,65 @@ async def watch(connection: Connection, job: UUID | str | None, conditions: Filt
     query = {} if job is None else {"job": str(job), "from": "beginning"}
     query |= {"q": conditions} if isinstance(conditions, str) else _as_json(listed(conditions))
     news = _News(_REMEMBERED if job is None else None)
-    pause, events = _FIRST_PAUSE_SECONDS, SentEvents()
+    backoff, events = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS), SentEvents()
+    url = connection.url_of(_PATH)
     while True:
+        trouble = Unavailable(f"{url} ended the stream")
         try:
             async with aclosing(_sent(connection, query, events)) as sent:
                 async for one in sent:
-                    pause = _FIRST_PAUSE_SECONDS
-                    event = JobEvent.model_validate(json.loads(one.data))
+                    backoff.reset()
+                    event = EVENT.of_text(url, one.data)
                     if event.event == _LAST:
                         yield event
                         return
                     if news.is_new(event):
                         yield event
-        except Unavailable:
-            pass
+        except Refused:
+            raise
+        except Unavailable as error:
+            trouble = error
+        pause = backoff.next()
+        log_retry(trouble, pause)
         await asyncio.sleep(pause)
-        pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE_SECONDS)
+
+
+async def within(
+    seconds: float | None, events: AsyncGenerator[JobEvent], job: UUID | str | None
+) -> AsyncGenerator[JobEvent]:
+    """Return events for so many seconds at most.
+
+    Raises:
+        TimeoutError: they have not ended by then.
+    """
+    deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
+    of_job = "" if job is None else f" of job {job}"
+    async with aclosing(events):
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    event = await anext(events, None)
+            except TimeoutError as error:
+                raise TimeoutError(f"the events{of_job} have not ended within {seconds} s") from error
+            if event is None:
+                return
+            yield event
 
 
 async def _sent(connection: Connection, query: Mapping[str, str], events: SentEvents) -> AsyncGenerator[SentEvent]:
     """Return what one connection brings, from where the one before broke off."""
     events.begin_again()
     headers = {"Last-Event-ID": events.last_id} if events.last_id else {}
-    async with connection.streaming(
-        "GET", "/v1/events", idle_seconds=_IDLE_SECONDS, params=query, headers=headers
-    ) as stream:
-        async for chunk in stream.iter_any():
+    url = connection.url_of(_PATH)
+    async with connection.streaming("GET", _PATH, idle_seconds=_IDLE_SECONDS, params=query, headers=headers) as answer:
+        if answer.content_type != _EVENT_STREAM:
+            raise RequestError(f"{url} is not Jabba: it answered {printable(answer.content_type)}, not {_EVENT_STREAM}")
+        async for chunk in answer.content.iter_any():
             for one in events.feed(chunk):
                 if one.kind == Unauthorized.type:
-                    raise Unauthorized(json.loads(one.data)["message"])
+                    raise Unauthorized(MESSAGE.of_text(url, one.data))
                 if one.kind == _GAP:
-                    logger.warning("not all of what happened is told: %s", json.loads(one.data)["message"])
+                    logger.warning("events are missing: %s", printable(MESSAGE.of_text(url, one.data)))
                 if one.kind not in _OF_THE_STREAM:
                     yield one
 

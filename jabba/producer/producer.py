@@ -6,12 +6,13 @@ from contextlib import aclosing
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 
+from jabba.arguments import check_seconds
 from jabba.clock import Clock, SystemClock
 from jabba.concurrency.background_loop import BackgroundLoop
 from jabba.concurrency.group_commit import GroupCommit
 from jabba.concurrency.memory_budget import MemoryBudget
 from jabba.concurrency.ordered import map_ordered
-from jabba.errors import MessageTooLarge, Refused, RequestError, Unavailable
+from jabba.errors import Closed, MessageTooLarge, Refused, RequestError, Unavailable
 from jabba.jobs.models import Limits
 from jabba.kafka import granted
 from jabba.kafka.acls import rights_of
@@ -55,7 +56,12 @@ class Producer:
         security: how to connect to brokers that want TLS, a user or a certificate.
         limits: how large a submission may be.
         clock: where ids and times come from.
-        produce_seconds: how long a submission waits for Kafka's acknowledgement.
+        produce_seconds: how long a submission waits for Kafka's acknowledgement, above 0.
+
+    A producer belongs to the event loop that it is first used in, and cannot be used after ``close()``: ``Closed``.
+
+    Raises:
+        InvalidArgument: names the argument that is wrong.
     """
 
     def __init__(
@@ -72,13 +78,14 @@ class Producer:
         self._topics = Topics(prefix)
         self._topic = self._topics.tasks
         self._clock = clock or SystemClock()
-        self._produce_seconds = produce_seconds
+        self._produce_seconds = check_seconds("produce_seconds", produce_seconds)
         self._access = KafkaAccess(bootstrap, security or KafkaSecurity())
         self._log = Log(self._access, client_id=f"{prefix}-producer")
         self._groups = GroupCommit(self._write)
         self._partitions: int | None = None
         self._waiting_bytes = 0
         self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> Self:
         """Connect, so that a missing topic, broker or right is known at once.
@@ -127,7 +134,7 @@ class Producer:
         """
         return await self.submit(document_of(tasks, type, strategy=strategy, meta=meta, name=name, id=id))
 
-    async def create_jobs(self, jobs: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[Delivery]:
+    def create_jobs(self, jobs: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[Delivery]:
         """Submit many jobs, each a mapping of ``create_job``'s arguments; return what became of each, in their order.
 
         ``async for delivery in producer.create_jobs(jobs): delivery.result()``. Jobs are read as fast as Kafka takes
@@ -137,18 +144,15 @@ class Producer:
         Raises:
             NotReady: the topics are missing.
         """
-        room = MemoryBudget(IN_FLIGHT_JOBS, IN_FLIGHT_BYTES)
-        checked = self._checked_each(jobs)
-        async with aclosing(map_ordered(checked, self._delivered, room=room, size=_size)) as batches:
-            async for batch in batches:
-                for delivery in batch:
-                    yield delivery
+        self._check_open()
+        return self._create_jobs(jobs)
 
     submit_many = create_jobs
     """To ``submit`` what ``create_jobs`` is to ``create_job``: here the two are the same."""
 
     async def submit(self, document: Any) -> Submitted:
         """Submit a job given as one document, as the HTTP interface takes it; as ``create_job`` otherwise."""
+        self._check_usable()
         return await self.send(await self._prepared(document))
 
     async def send(self, prepared: Prepared) -> Submitted:
@@ -159,6 +163,7 @@ class Producer:
             MessageTooLarge: Kafka takes no message as large as a slice of it.
             NotReady: the topics are missing.
         """
+        self._check_usable()
         size = prepared.size
         if self._waiting_bytes and self._waiting_bytes + size > MAX_WAITING_BYTES:
             raise Unavailable(f"too much is waiting for Kafka; job {prepared.job.id} may be sent again with this id")
@@ -181,14 +186,39 @@ class Producer:
             NotReady: the topic is missing; the message names the command to run.
             Unavailable: Kafka did not answer within ``within`` seconds.
         """
-        self._partitions = await self._log.partitions(self._topic, within=within or self._produce_seconds)
+        self._check_usable()
+        seconds = self._produce_seconds if within is None else check_seconds("within", within)
+        self._partitions = await self._log.partitions(self._topic, within=seconds)
         return self._partitions
 
     async def close(self) -> None:
         """Give up what is still waiting, and close the connection."""
         self._closed = True
-        await self._groups.close()
-        await self._log.stop()
+        if self._loop is None or self._loop is asyncio.get_running_loop():
+            await self._groups.close()
+            await self._log.stop()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Closed("this producer is closed")
+
+    def _check_usable(self) -> None:
+        """Raise Closed after ``close()``, and in another event loop than the first, where the connection lives."""
+        self._check_open()
+        running = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = running
+        elif self._loop is not running:
+            raise Closed("this producer belongs to another event loop: make one in each `asyncio.run`")
+
+    async def _create_jobs(self, jobs: Iterable[Any] | AsyncIterable[Any]) -> AsyncGenerator[Delivery]:
+        self._check_usable()
+        room = MemoryBudget(IN_FLIGHT_JOBS, IN_FLIGHT_BYTES)
+        checked = self._checked_each(jobs)
+        async with aclosing(map_ordered(checked, self._delivered, room=room, size=_size)) as batches:
+            async for batch in batches:
+                for delivery in batch:
+                    yield delivery
 
     async def _prepared(self, document: Any) -> Prepared:
         tasks = document.get("tasks") if isinstance(document, Mapping) else None
@@ -236,9 +266,8 @@ class Producer:
         return position
 
     def _not_acknowledged(self, job: UUID) -> Unavailable:
-        return Unavailable(
-            f"Kafka did not acknowledge job {job} within {self._produce_seconds:g} s; it may be sent again with this id"
-        )
+        when = "before this producer was closed" if self._closed else f"within {self._produce_seconds:g} s"
+        return Unavailable(f"Kafka did not acknowledge job {job} {when}; it may be sent again with this id")
 
     async def _write(self, partition: int, texts: list[bytes]) -> int:
         message = slices.encode_message(texts)
@@ -283,7 +312,7 @@ class SyncProducer:
         self._producer = Producer(
             bootstrap, prefix=prefix, security=security, limits=limits, clock=clock, produce_seconds=produce_seconds
         )
-        self._background = BackgroundLoop("jabba-producer")
+        self._background = BackgroundLoop("jabba-producer", self._producer.close)
 
     def __enter__(self) -> Self:
         """Connect; see ``Producer``."""
@@ -317,18 +346,14 @@ class SyncProducer:
 
     def create_jobs(self, jobs: Iterable[Any]) -> Iterator[Delivery]:
         """Submit many jobs; see ``Producer.create_jobs``. The caller's thread reads a thousand of them at a time."""
+        self._background.check()
         return in_pieces(jobs, lambda piece: self._background.iterate(self._producer.create_jobs(piece)))
 
     submit_many = create_jobs
 
     def close(self) -> None:
         """Give up what is still waiting, close the connection and end the thread."""
-        if self._background.closed:
-            return
-        try:
-            self._background.run(self._producer.close())
-        finally:
-            self._background.close()
+        self._background.close()
 
 
 def _size(checked: _Checked) -> int:

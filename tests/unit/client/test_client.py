@@ -80,7 +80,8 @@ class Asked:
         text = document if isinstance(document, str) else json.dumps(document)
         await asyncio.sleep(0.001)
         self.at_once -= 1
-        return web.Response(status=status, text=text, content_type="application/json")
+        kind = "text/event-stream" if text.startswith("event:") else "application/json"
+        return web.Response(status=status, text=text, content_type=kind)
 
 
 @pytest.fixture
@@ -356,4 +357,4 @@ async def test_a_watch_says_when_the_log_has_forgotten_what_it_would_tell(
     asked.answers = [(200, "".join(f"event: {one['event']}\ndata: {json.dumps(one)}\n\n" for one in (gap, told)))]
     async with aclosing(client.watch()) as events:
         assert (await anext(events)).event == "task_failed"
-    assert [one.message for one in caplog.records] == ["not all of what happened is told: events are gone"]
+    assert [one.message for one in caplog.records] == ["events are missing: events are gone"]

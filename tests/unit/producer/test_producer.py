@@ -1,11 +1,11 @@
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, cast
 from uuid import UUID
 
 import pytest
 
-from jabba.errors import InvalidRequest, LimitExceeded, NotReady, Unavailable
+from jabba.errors import Closed, InvalidRequest, LimitExceeded, NotReady, Unavailable
 from jabba.jobs import ids
 from jabba.jobs.models import Callback, Job, Limits, TaskSpec
 from jabba.kafka.writer import Log
@@ -289,8 +289,35 @@ async def test_closing_answers_those_who_wait(log: MemoryLog, submitting: Callab
     waiting = asyncio.create_task(submit.create_job(TASK, "shipping"))
     await asyncio.sleep(0.01)
     await submit.close()
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable, match="before this producer was closed; it may be sent again"):
         await waiting
+
+
+async def test_a_closed_producer_says_so_at_once(submitting: Callable[..., Producer]) -> None:
+    submit = submitting()
+    await submit.close()
+    prepared = prepare({"tasks": TASK, "type": "shipping"}, Limits(), NOW)
+    uses: list[Callable[[], Awaitable[object]]] = [
+        lambda: submit.create_job(TASK, "shipping"),
+        lambda: submit.submit({"tasks": TASK, "type": "shipping"}),
+        lambda: submit.send(prepared),
+        submit.check,
+        submit.__aenter__,
+    ]
+    for use in uses:
+        with pytest.raises(Closed, match="this producer is closed"):
+            await use()
+    with pytest.raises(Closed, match="this producer is closed"):
+        submit.create_jobs([])
+
+
+def test_a_producer_belongs_to_its_event_loop(log: MemoryLog) -> None:
+    submit = Producer("nowhere:1", clock=FixedClock())
+    submit._log = cast("Log", log)
+    asyncio.run(submit.create_job(TASK, "shipping"))
+    with pytest.raises(Closed, match="another event loop: make one in each"):
+        asyncio.run(submit.create_job(TASK, "shipping"))
+    asyncio.run(submit.close())
 
 
 async def test_missing_topics_are_told_with_the_command_to_run(
@@ -315,5 +342,12 @@ def test_code_without_an_event_loop_submits_too(log: MemoryLog) -> None:
             submit.create_job(TASK, "")
     assert {found.job for _, _, found in log.slices()} == {one.id, *(each.id for each in two)}
     submit.close()
-    with pytest.raises(RuntimeError):
-        submit.create_job(TASK, "shipping")
+    uses: list[Callable[[], object]] = [
+        lambda: submit.create_job(TASK, "shipping"),
+        lambda: submit.submit({"tasks": TASK, "type": "shipping"}),
+        lambda: submit.create_jobs([]),
+        submit.__enter__,
+    ]
+    for use in uses:
+        with pytest.raises(Closed, match="this producer is closed"):
+            use()
