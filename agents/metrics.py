@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 
 from agents.hanging import Hanging
+from jabba.callbacks.http import HttpRunner
 from jabba.callbacks.instrumented import MeasuredRunner
 from jabba.engine.engine import Engine
 from jabba.kafka.emitter import Emitter
@@ -22,6 +23,7 @@ def monitor_of(
     *,
     engine: Engine,
     runner: MeasuredRunner,
+    http: HttpRunner,
     emitter: Emitter,
     table: LaneTable,
     watchdog: Watchdog,
@@ -39,6 +41,10 @@ def monitor_of(
         WORKER,
         {
             "jabba_steps_total": lambda: {(word,): count for word, count in runner.outcomes.items()},
+            "jabba_service_calls_total": lambda: {(name, word): n for (name, word), n in http.calls.items()},
+            "jabba_service_breaker_open": lambda: {
+                (name,): int(state != "closed") for name, state in http.breakers.items()
+            },
             "jabba_step_seconds": lambda: runner.seconds,
             "jabba_steps_running": lambda: engine.running,
             "jabba_slots": lambda: settings.slots,

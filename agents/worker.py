@@ -151,6 +151,7 @@ def build(settings: Settings, partitions: int) -> JabbaApp:
         settings,
         engine=engine,
         runner=runner,
+        http=http,
         emitter=emitter,
         table=table,
         watchdog=ownership.watchdog,

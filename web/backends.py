@@ -73,6 +73,7 @@ class Backends(Service):
         super().__init__(**options)
         self.settings = settings
         self.clock = clock or SystemClock()
+        self.services = settings.open_services(self.clock.monotonic).current
         self.producer = producer_of(settings, self.clock)
         self.database = Database(
             settings.database.get_secret_value(), size=settings.pool, statement_seconds=settings.statement_seconds
@@ -240,7 +241,8 @@ class Backends(Service):
         return await asyncio.get_running_loop().run_in_executor(self._large, self._read_submission, body, by)
 
     def _read_submission(self, body: bytes, by: Caller) -> Prepared:
-        prepared = prepare(decode_json(body), self.settings.limits, self.clock.now(), by=by.key)
+        services = None if self.settings.services is None else self.services()
+        prepared = prepare(decode_json(body), self.settings.limits, self.clock.now(), by=by.key, services=services)
         by.require_type(prepared.job.type)
         return prepared
 

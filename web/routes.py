@@ -3,7 +3,7 @@
 from faust.web import View
 
 from jabba.settings import Settings
-from web import audit, bulk, documentation, events, health, jobs, metrics, sessions, stats
+from web import audit, bulk, documentation, events, health, jobs, metrics, services, sessions, stats
 from web.dashboard.views import PAGES
 from web.openapi import path_of
 from web.operations import operations_of
@@ -20,6 +20,7 @@ VIEWS: tuple[type[View], ...] = (
     jobs.TaskById,
     events.Events,
     stats.StatsNow,
+    services.ListOfServices,
     metrics.Metrics,
     audit.Audit,
     sessions.Session,

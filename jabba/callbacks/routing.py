@@ -6,7 +6,7 @@ from jabba.callbacks import results
 from jabba.callbacks.http import HttpRunner
 from jabba.callbacks.local import LocalRunner
 from jabba.callbacks.registry import TaskContext
-from jabba.callbacks.services import Services
+from jabba.callbacks.services import Services, unknown_service
 from jabba.callbacks.transport import Reply
 from jabba.jobs.models import Callback
 from jabba.jobs.retry import NO_DEFAULTS, Defaults
@@ -45,8 +45,3 @@ class Router:
         own = self._local.defaults(callback)
         of_service = service.timeout if "timeout" in service.model_fields_set else None
         return Defaults(own.retry or service.retry, own.timeout or of_service)
-
-
-def unknown_service(name: str, services: Services) -> str:
-    """Say that a service is not there, and which are."""
-    return f"unknown service {name!r}: the services file (JABBA_SERVICES) has {', '.join(sorted(services))}"

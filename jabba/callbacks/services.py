@@ -7,7 +7,7 @@ come from there and from nowhere else. The service ``local``, the worker itself,
 import logging
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple, Self
@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from jabba.callbacks.signature import SignatureError, secret_bytes
-from jabba.errors import JabbaError
+from jabba.errors import InvalidRequest, JabbaError
 from jabba.jobs.models import LOCAL, invalid
 from jabba.jobs.retry import Retry, Seconds
+from jabba.search.errors import parse_error_filter
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,11 @@ class Rate(NamedTuple):
         if match is None:
             raise ValueError('must be a number of calls per second, minute or hour, such as "100/s", "5/m", "1000/h"')
         return cls(int(match[1]), _PERIODS[match[2]])
+
+    @property
+    def text(self) -> str:
+        """Return the form that ``parse`` reads."""
+        return f"{self.calls}/{next(name for name, seconds in _PERIODS.items() if seconds == self.seconds)}"
 
 
 def _listed(value: Any) -> Any:
@@ -94,16 +100,55 @@ class Service(BaseModel):
             raise ValueError(f"a local service has a timeout and retry alone, and no {', '.join(sorted(others))}")
         return self
 
-    def public(self, name: str) -> dict[str, Any]:
-        """Return what may be shown of it: everything but the secrets, of which there is the number."""
-        shown = self.model_dump(mode="json", exclude={"secrets", "rate", "retry"}, exclude_none=True)
-        return {
-            "name": name,
-            **shown,
-            "rate": None if self.rate is None else {"calls": self.rate.calls, "seconds": self.rate.seconds},
-            "retry": None if self.retry is None else self.retry.model_dump(exclude_none=True),
-            "secrets": len(self.secrets),
-        }
+    @field_validator("retry")
+    @classmethod
+    def _check_filters(cls, retry: Retry | None) -> Retry | None:
+        for text in () if retry is None else (*(retry.retry_on or ()), *(retry.never_on or ())):
+            try:
+                parse_error_filter(text)
+            except InvalidRequest as error:
+                raise ValueError(f"{text!r}: {error.message}") from error
+        return retry
+
+
+class ShownService(BaseModel):
+    """A service as it may be shown; times are in seconds, and null where they mean nothing.
+
+    ``url`` is without queries, ``secrets`` is how many there are.
+    """
+
+    name: str
+    transport: str
+    url: list[str] = Field(default_factory=list)
+    connect_timeout: float | None = None
+    first_byte_timeout: float | None = None
+    idle_timeout: float | None = None
+    timeout: float | None = None
+    completion_timeout: float | None = None
+    concurrency: int | None = None
+    rate: str | None = None
+    retry: Retry | None = None
+    secrets: int = 0
+
+    @classmethod
+    def of(cls, name: str, service: Service) -> Self:
+        """Make one without secrets."""
+        given = service.model_fields_set if service.transport == "local" else set(_TOLD)
+        told = {key: getattr(service, key) for key in _TOLD if key in given}
+        urls = [url.partition("?")[0] for url in service.url or ()]
+        rate = None if service.rate is None else service.rate.text
+        shown = {"name": name, "transport": service.transport, "url": urls, "rate": rate, "retry": service.retry}
+        return cls.model_validate({**shown, **told, "secrets": len(service.secrets)})
+
+
+_TOLD = (
+    "connect_timeout",
+    "first_byte_timeout",
+    "idle_timeout",
+    "timeout",
+    "completion_timeout",
+    "concurrency",
+)
 
 
 class KeyedService(NamedTuple):
@@ -210,6 +255,11 @@ class ServicesFile:
 
     def _stamps_now(self, file: Path) -> list[Any]:
         return [_stamp(one) for one in (file, *secret_files(self._services))]
+
+
+def unknown_service(name: str, services: Iterable[str]) -> str:
+    """Say that a service is not there, and which are."""
+    return f"unknown service {name!r}: the services file (JABBA_SERVICES) has {', '.join(sorted(services))}"
 
 
 def secret_files(services: Services) -> Iterator[Path]:

@@ -4,7 +4,19 @@ from typing import Any, NoReturn
 
 import click
 
-from jabba.cli import completion, dead_letters, errors, jobs, keys, processes, projections, search, stats, watching
+from jabba.cli import (
+    completion,
+    dead_letters,
+    errors,
+    jobs,
+    keys,
+    processes,
+    projections,
+    search,
+    services,
+    stats,
+    watching,
+)
 
 
 class Commands(click.Group):
@@ -43,6 +55,7 @@ for command in (
     search.tasks,
     watching.watch,
     stats.stats,
+    services.services,
 ):
     jabba.add_command(command)
 jabba.add_command(completion.completion)

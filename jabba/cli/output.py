@@ -168,6 +168,24 @@ def places(query: str, name: str, fields: Iterable[FieldError]) -> None:
         click.echo("  " + "".join("^" if place in marked else " " for place in range(max(marked) + 1)), err=True)
 
 
+def services(found: Iterable[Mapping[str, Any]]) -> None:
+    """Show services as a table."""
+    table = Table("service", "transport", "url", "timeout", "at a time", "rate", "attempts")
+    for one in found:
+        timeout = "" if one["timeout"] is None else f"{one['timeout']:g} s"
+        attempts = (one["retry"] or {}).get("max_attempts") or ""
+        row = (
+            one["name"],
+            one["transport"],
+            " ".join(one["url"]),
+            timeout,
+            one["concurrency"] or "",
+            one["rate"] or "",
+        )
+        table.add(*map(text, (*row, attempts)))
+    table.print("no services")
+
+
 def letters(found: Iterable[Letter]) -> None:
     """Show dead letters as a table."""
     table = Table("place", "when", "from", "reason")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from jabba.callbacks.services import ShownService
 from jabba.errors import FieldError, JabbaError, RequestError, request_errors
 from jabba.jobs.models import Job, JobEvent, Progress, TaskDetails
 from jabba.messages.positions import read_position
@@ -69,11 +70,17 @@ def _delivered(document: Any) -> tuple[int, Submitted | RequestError]:
 
 _CLASSES = request_errors()
 
+
+def _services(document: Any) -> list[dict[str, Any]]:
+    return [ShownService.model_validate(one).model_dump(mode="json") for one in document["data"]]
+
+
 JOB = Form('{"data": a job}', lambda document: Job.model_validate(document["data"]))
 PROGRESS = Form('{"data": the progress of a job}', lambda document: Progress.model_validate(document["data"]))
 SUBMITTED = Form('{"data": a job with its position}', _submitted)
 TASK = Form('{"data": a task}', lambda document: TaskDetails.model_validate(document["data"]))
 STATS = Form('{"data": {…}}', _stats)
+SERVICES = Form('{"data": [services]}', _services)
 DELIVERED = Form('{"line": …, "data": a job with its position} or {"line": …, "error": …}', _delivered)
 EVENT = Form("an event of a job", JobEvent.model_validate)
 ERROR = Form('{"error": {"type": …, "message": …, "fields": […]}}', lambda document: error_in(document["error"]))

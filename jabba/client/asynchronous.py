@@ -8,7 +8,7 @@ from uuid import UUID
 
 from jabba.arguments import check_optional_seconds
 from jabba.client import many, searching, watching
-from jabba.client.answers import JOB, PROGRESS, STATS, SUBMITTED, TASK
+from jabba.client.answers import JOB, PROGRESS, SERVICES, STATS, SUBMITTED, TASK
 from jabba.client.connection import Connection, log_retry
 from jabba.client.forms import Cursor, Filter, Order
 from jabba.clock import SystemClock
@@ -218,6 +218,14 @@ class Client:
             Forbidden: the key may not search, or is limited to some types.
         """
         return await self._connection.get("/v1/stats", {}, STATS)
+
+    async def get_services(self) -> list[dict[str, Any]]:
+        """Return the services that the web process knows, as ``GET /v1/services`` tells them.
+
+        Raises:
+            Forbidden: the key may not search, or is limited to some types.
+        """
+        return await self._connection.get("/v1/services", {}, SERVICES)
 
     async def wait(self, job: Submitted | UUID | str, *, timeout: float | None = None) -> Job:  # noqa: ASYNC109 — part of the interface
         """Return a job once all of its tasks have ended.

@@ -131,6 +131,10 @@ class SyncClient:
         """Return how it goes; see ``Client.get_stats``."""
         return self._background.run(self._client.get_stats())
 
+    def get_services(self) -> list[dict[str, Any]]:
+        """Return the services that the web process knows; see ``Client.get_services``."""
+        return self._background.run(self._client.get_services())
+
     def wait(self, job: Submitted | UUID | str, *, timeout: float | None = None) -> Job:
         """Return a job once all of its tasks have ended; see ``Client.wait``."""
         return self._background.run(self._client.wait(job, timeout=timeout))

@@ -35,6 +35,13 @@ class Shown:
 
 WORKER = (
     Shown("jabba_steps_total", "counter", "Steps that ended: succeeded, failed, rescued, cancelled.", ("outcome",)),
+    Shown(
+        "jabba_service_calls_total",
+        "counter",
+        "Calls of services: ok, error, raised, infrastructure, timeout, postponed, accepted, cancelled.",
+        ("service", "class"),
+    ),
+    Shown("jabba_service_breaker_open", "gauge", "1 while the breaker of a service is open, else 0.", ("service",)),
     Shown("jabba_step_seconds", "histogram", "How long callbacks took."),
     Shown("jabba_steps_running", "gauge", "Steps between their start and their record."),
     Shown("jabba_slots", "gauge", "Steps that may run at a time."),

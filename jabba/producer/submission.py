@@ -1,6 +1,6 @@
 """A submission: checked and cut by its submitter, then acknowledged by Kafka, or not."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any, Literal
 from uuid import UUID
 
+from jabba.callbacks.services import unknown_service
 from jabba.errors import FieldError, InvalidRequest, RequestError
 from jabba.jobs import ids
 from jabba.jobs.lifecycle import JobStatus, Strategy
@@ -99,11 +100,19 @@ def document_of(
     return {"tasks": tasks, "type": type} | {name: value for name, value in given.items() if value is not None}
 
 
-def prepare(document: Any, limits: Limits, now: float, *, relayed: bool = False, by: str | None = None) -> Prepared:
+def prepare(
+    document: Any,
+    limits: Limits,
+    now: float,
+    *,
+    relayed: bool = False,
+    by: str | None = None,
+    services: Collection[str] | None = None,
+) -> Prepared:
     """Check a submission and cut it into slices; without an ``id`` it gets a new one.
 
     ``now`` is in seconds since the epoch. ``relayed`` says that it comes from an outbox, ``by`` is the id
-    of the key with which it came.
+    of the key with which it came. ``services`` are those there are, as far as that is known here.
 
     Raises:
         InvalidRequest: names every wrong field.
@@ -111,6 +120,8 @@ def prepare(document: Any, limits: Limits, now: float, *, relayed: bool = False,
     """
     spec = JobSpec.parse(document, limits)
     _check_filters(spec)
+    if services is not None:
+        _check_services(spec, services)
     if spec.id is not None:
         ids.check_job_id(spec.id, now)
     job = spec.id or ids.new_job_id(now)
@@ -131,6 +142,17 @@ def _check_filters(spec: JobSpec) -> None:
                     parse_error_filter(text)
                 except InvalidRequest as error:
                     mistakes.append(FieldError(f"{path}.{name}[{number}]", error.message))
+    if mistakes:
+        raise InvalidRequest(f"{len(mistakes)} invalid field{'s' if len(mistakes) > 1 else ''}", mistakes)
+
+
+def _check_services(spec: JobSpec, services: Collection[str]) -> None:
+    """Refuse calls of services that are not there; InvalidRequest names them all."""
+    mistakes = [
+        FieldError(f"tasks[{n}].callback.service", unknown_service(task.callback.service, services))
+        for n, task in enumerate(spec.tasks)
+        if task.callback.service not in services
+    ]
     if mistakes:
         raise InvalidRequest(f"{len(mistakes)} invalid field{'s' if len(mistakes) > 1 else ''}", mistakes)
 

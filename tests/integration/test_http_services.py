@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 import threading
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
@@ -14,7 +16,7 @@ from uuid import uuid4
 import pytest
 from aiohttp import web
 
-from jabba import Client
+from jabba import Client, InvalidRequest
 from jabba.callbacks.signature import secret_bytes, verify
 from jabba.clock import SystemClock
 from jabba.jobs.models import Job, TaskDetails
@@ -22,7 +24,7 @@ from jabba.local.ports import free_port
 from tests.support.kafka import KafkaServer
 from tests.support.keys import KEY, add_key
 from tests.support.postgres import PostgresServer
-from tests.support.processes import jabba_process
+from tests.support.processes import jabba_process, plain_environment
 
 SECRET = "whsec_" + "A" * 43 + "="
 
@@ -209,3 +211,32 @@ async def test_attempts_say_what_was_called(client: Client, billing: Billing) ->
     first = task.attempts[0]
     assert (first.status_code, first.address) == (500, f"http://127.0.0.1:{billing.port}/jabba")
     assert first.error == "HTTP 500 that is not an answer of the service: oops"
+
+
+async def test_services_are_shown_without_their_secrets(client: Client, url: str, billing: Billing) -> None:
+    local, found = sorted(await client.get_services(), key=lambda one: one["name"] != "local")
+    assert (local["name"], local["timeout"], local["secrets"]) == ("local", None, 0)
+    assert (found["name"], found["url"], found["secrets"]) == (
+        "billing",
+        [f"http://127.0.0.1:{billing.port}/jabba"],
+        1,
+    )
+    assert "BILLING_SECRET" not in json.dumps(found)
+    command = [sys.executable, "-m", "jabba", "services", "--url", url]
+    shown = await asyncio.to_thread(
+        subprocess.run,
+        command,
+        env=plain_environment() | {"JABBA_KEY": KEY},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [line.split()[:2] for line in shown.stdout.splitlines()[1:]] == [["billing", "http"], ["local", "local"]]
+
+
+async def test_an_unknown_service_is_refused_at_submission(client: Client) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        await client.create_job([["mars", "m", "f"]], "test")
+    [error] = raised.value.fields
+    assert error.field == "tasks[0].callback.service"
+    assert error.message == "unknown service 'mars': the services file (JABBA_SERVICES) has billing, local"

@@ -33,6 +33,7 @@ ROUTES = {
     ("GET", "/v1/events"),
     ("GET", "/v1/tasks"),
     ("GET", "/v1/stats"),
+    ("GET", "/v1/services"),
     ("GET", "/metrics"),
     ("GET", "/v1/audit"),
     ("GET", "/health/live"),

@@ -144,6 +144,6 @@ async def test_a_live_stream_is_of_a_job_that_may_be_seen(
 
 async def test_what_tells_of_every_type_is_refused(http: ClientSession, projection: Database) -> None:
     headers = bearer(await make_key(projection, Role.ADMIN, "order"))
-    for path in ("/v1/stats", "/v1/audit", "/metrics"):
+    for path in ("/v1/stats", "/v1/services", "/v1/audit", "/metrics"):
         status, error = await get(http, path, headers=headers)
         assert (status, "limited to the types order" in error["message"]) == (403, True)

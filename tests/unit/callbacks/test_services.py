@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jabba.callbacks.services import Rate, ServicesError, ServicesFile, parse
+from jabba.callbacks.services import Rate, ServicesError, ServicesFile, ShownService, parse
 from jabba.jobs.retry import Retry
 
 SECRET = "whsec_" + base64.b64encode(bytes(32)).decode()
@@ -86,6 +86,7 @@ def test_names_the_line_of_what_is_not_toml() -> None:
         (http("rate = 5"), "services.b.rate: must be a number of calls"),
         (http("retry = { max_attempts = 0 }"), "services.b.retry.max_attempts: Input should be greater than or equal"),
         (http("retry = { attempts = 3 }"), "services.b.retry.attempts: Extra inputs are not permitted"),
+        (http('retry = { retry_on = ["code ="] }'), "services.b.retry: 'code =': "),
         (http("", url='"ftp://b/"'), "services.b.url: 'ftp://b/' must be a URL such as"),
         (http("", url='"http://b:99999/"'), "services.b.url: 'http://b:99999/' is not a URL"),
         (http("", url='"http://me:pass@b/"'), "services.b.url: a URL must not hold a user or password"),
@@ -111,10 +112,10 @@ def test_no_error_and_no_public_form_has_a_secret() -> None:
     for text in (http("timeout = 0"), http("", secrets=f'["{SECRET}", "{SECRET}="]'), http("", url="5")):
         assert SECRET not in wrong(text)
     service, _ = parse(BILLING, FILE, {"BILLING_OLD": OTHER})["billing"]
-    shown = service.public("billing")
+    shown = ShownService.of("billing", service)
     assert SECRET not in repr(shown)
     assert SECRET not in repr(service)
-    assert (shown["secrets"], shown["rate"], shown["retry"]["max_attempts"]) == (2, {"calls": 100, "seconds": 1.0}, 5)
+    assert (shown.secrets, shown.rate, shown.timeout, shown.retry) == (2, "100/s", 10, service.retry)
 
 
 def test_a_changed_file_is_taken_up_after_a_second(tmp_path: Path) -> None:
