@@ -10,8 +10,8 @@ from faust.streams import Stream
 from faust.types import StreamT
 
 from agents.replay import Intake, Message
-from jabba.kafka import dead_letter_writer
-from jabba.kafka.dead_letter_writer import dead_letter
+from jabba.kafka import dead_letters
+from jabba.kafka.dead_letters import dead_letter
 from jabba.messages.decoding import decode_each
 
 logger = logging.getLogger(__name__)
@@ -46,5 +46,5 @@ async def decoded(
         place = {"topic": message.topic, "partition": message.partition, "offset": message.offset}
         logger.warning("message cannot be decoded, moved to the dead letters", extra=place | {"error": fault.reason})
         letter = partial(dead_letter, message.topic, message.partition, message.offset, fault.value, fault.reason)
-        await dead_letter_writer.put_aside(partial(put_aside, message.partition), letter)
+        await dead_letters.put_aside(partial(put_aside, message.partition), letter)
     return contents

@@ -7,7 +7,7 @@ from agents.hanging import Hanging
 from jabba.callbacks.http import HttpRunner
 from jabba.callbacks.instrumented import MeasuredRunner
 from jabba.engine.engine import Engine
-from jabba.kafka.emitter import Emitter
+from jabba.kafka.writer import Emitter
 from jabba.monitoring.health_server import Fault, Monitor
 from jabba.monitoring.metrics import WORKER, Exposition
 from jabba.monitoring.watchdog import Watchdog

@@ -49,9 +49,8 @@ from jabba.errors import NotReady
 from jabba.faust_app import JabbaApp, worker_app
 from jabba.kafka.admin import REMEDY
 from jabba.kafka.committed_offsets import CommittedOffset, marked
-from jabba.kafka.dead_letter_writer import UNKNOWN_OFFSET, dead_letter, put_aside
-from jabba.kafka.emitter import Emitter
-from jabba.kafka.writer import Log
+from jabba.kafka.dead_letters import UNKNOWN_OFFSET, dead_letter, put_aside
+from jabba.kafka.writer import Emitter, Log
 from jabba.messages.slices import Slice, encode_message
 from jabba.messages.topics import partition_of
 from jabba.monitoring.watchdog import Watchdog

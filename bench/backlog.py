@@ -90,7 +90,7 @@ def measure(backlog: Backlog, seconds: float) -> None:
         directory = Path(name)
         with KafkaServer(directory / "kafka", jvm=BENCHMARK_JVM) as kafka:
             settings = Settings(kafka=kafka.bootstrap, callbacks=[_MODULE])
-            asyncio.run(admin.install(settings))
+            asyncio.run(admin.create_topics(settings.cluster))
             began = time.monotonic()
             asyncio.run(submit(backlog, settings))
             submitted = time.monotonic() - began

@@ -119,7 +119,7 @@ def jabba(house: House) -> System:
     module = "bench.others.jabba_side"
     settings = Settings(kafka=kafka.bootstrap, database=SecretStr(database), callbacks=[module])
     migrations.upgrade(database)
-    asyncio.run(admin.install(settings))
+    asyncio.run(admin.create_topics(settings.cluster))
     environment = {"JABBA_KAFKA": kafka.bootstrap, "JABBA_DATABASE": database, "JABBA_CALLBACKS": module}
     roles = [house.jabba(role, environment).pid for role in ("worker", "projector")]
     return System(

@@ -69,7 +69,7 @@ async def measure(count: int) -> None:
         PostgresServer(Path(directory, "postgres")) as postgres,
     ):
         settings = Settings(kafka=kafka.bootstrap, web_port=free_port(), partitions=8)
-        await admin.install(settings)
+        await admin.create_topics(settings.cluster)
         connection = psycopg2.connect(postgres.dsn)
         with connection, connection.cursor() as cursor:
             cursor.execute(outbox.DDL)

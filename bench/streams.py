@@ -35,8 +35,7 @@ from jabba.database import migrations
 from jabba.jobs import ids
 from jabba.jobs.lifecycle import TaskSucceeded, Version
 from jabba.kafka import admin
-from jabba.kafka.emitter import Emitter
-from jabba.kafka.writer import Log
+from jabba.kafka.writer import Emitter, Log
 from jabba.local.ports import free_port
 from jabba.messages.events import encode_event
 from jabba.producer import Producer
@@ -199,7 +198,7 @@ def main() -> None:
         settings = Settings(
             kafka=kafka.bootstrap, database=SecretStr(postgres.dsn), web_port=free_port(), access="open"
         )
-        asyncio.run(admin.install(settings))
+        asyncio.run(admin.create_topics(settings.cluster))
         migrations.upgrade(postgres.dsn)
         print(" streams  RSS (MB)  each (kB)  RSS after (MB)  CPU quiet  CPU busy  p50 (ms)  p99 (ms)")
         for streams in given.streams:

@@ -207,7 +207,7 @@ def own_web_process(access: Literal["keys", "open"]) -> Iterator[tuple[str, Call
     ):
         database = SecretStr(postgres.dsn)
         settings = Settings(kafka=kafka.bootstrap, database=database, web_port=free_port(), access=access)
-        asyncio.run(admin.install(settings))
+        asyncio.run(admin.create_topics(settings.cluster))
         migrations.upgrade(postgres.dsn)
         add_key(postgres.dsn)
         with jabba_process("web", environment=settings.as_environ(), log=Path(scratch, "web.log")) as web:

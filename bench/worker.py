@@ -101,7 +101,7 @@ def house(workers: int) -> Iterator[tuple[Settings, list[psutil.Process]]]:
         directory = Path(name)
         kafka = running.enter_context(KafkaServer(directory / "kafka", jvm=BENCHMARK_JVM))
         settings = Settings(kafka=kafka.bootstrap, callbacks=[_MODULE])
-        asyncio.run(admin.install(settings))
+        asyncio.run(admin.create_topics(settings.cluster))
         environment = {"JABBA_KAFKA": kafka.bootstrap, "JABBA_CALLBACKS": _MODULE}
         processes = []
         for number in range(workers):

@@ -29,6 +29,7 @@ from jabba.callbacks.services import ServicesFile
 from jabba.errors import InvalidArgument, JabbaError, WrongSecurity
 from jabba.jobs import models
 from jabba.jobs.models import Limits, field_path
+from jabba.kafka.cluster import Cluster
 from jabba.kafka.security import KafkaAccess, KafkaProtocol, KafkaSecurity, SaslMechanism
 from jabba.messages.topics import Topics
 from jabba.service_links import service_links
@@ -384,6 +385,17 @@ class Settings(BaseModel):
             ServicesError: it is wrong.
         """
         return ServicesFile(self.services, os.environ, monotonic)
+
+    @property
+    def cluster(self) -> Cluster:
+        """Return where the topics are, and how they are made; errors as for ``kafka_access``."""
+        return Cluster(
+            access=self.kafka_access,
+            topics=self.topics,
+            partitions=self.partitions,
+            replication=self.replication,
+            partitions_are_chosen="partitions" in self.model_fields_set,
+        )
 
     @property
     def topics(self) -> Topics:

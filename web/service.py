@@ -8,8 +8,7 @@ from typing import cast
 from jabba.clock import Clock
 from jabba.database import migrations
 from jabba.errors import Refused, Unavailable
-from jabba.kafka import granted
-from jabba.kafka.acls import rights_of
+from jabba.kafka.acls import check_acls, rights_of
 from jabba.producer import producer_of
 from jabba.settings import Settings
 from web.api import BACKENDS, OPEN_ROUTES, VIEWS, answer_errors
@@ -61,7 +60,7 @@ def _warn_if_open(settings: Settings) -> None:
 
 
 async def _check_topics(settings: Settings) -> None:
-    await granted.check(settings.kafka_access, rights_of("web", settings.topics))
+    await check_acls(settings.kafka_access, rights_of("web", settings.topics))
     producer = producer_of(settings)
     try:
         await producer.check(within=_CHECK_SECONDS)

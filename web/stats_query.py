@@ -30,7 +30,7 @@ class Overview:
         self._topics = settings.topics
         self._database = database
         self._clock = clock
-        self._backlog = Backlog(settings, clock)
+        self._backlog = Backlog(settings.kafka_access, clock, client_id=f"{settings.prefix}-backlog")
         self._open = AsyncExitStack()
         # Beside each other; those of one backend one after the other, for they share its connections. What asks both
         # comes last: one that does not answer must not take the time of what asks the other.

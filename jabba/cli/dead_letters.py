@@ -7,8 +7,8 @@ from typing import TypeVar
 import click
 
 from jabba.cli import console, options, output
-from jabba.kafka import granted
-from jabba.kafka.acls import Process, rights_of
+from jabba.kafka import aiokafka_patches
+from jabba.kafka.acls import Process, check_acls, rights_of
 from jabba.kafka.dead_letters import DeadLetters, Letter
 from jabba.local import data_directory
 from jabba.monitoring import logs
@@ -59,10 +59,13 @@ def retry(place: str, kafka: str | None) -> None:
 def _with(process: Process, kafka: str | None, work: Callable[[DeadLetters], Awaitable[Answer]]) -> Answer:
     settings = data_directory.with_places(Settings.from_environ(kafka=kafka))
     logs.to_standard_error("error")
+    aiokafka_patches.apply()
 
     async def run() -> Answer:
-        await granted.check(settings.kafka_access, rights_of(process, settings.topics))
-        async with DeadLetters(settings) as letters:
+        await check_acls(settings.kafka_access, rights_of(process, settings.topics))
+        async with DeadLetters(
+            settings.kafka_access, settings.topics, produce_seconds=settings.produce_seconds
+        ) as letters:
             return await work(letters)
 
     return asyncio.run(run())

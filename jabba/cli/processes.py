@@ -13,7 +13,7 @@ from jabba.callbacks import registry
 from jabba.cli import options, output
 from jabba.clock import SystemClock
 from jabba.errors import NotReady
-from jabba.kafka import admin
+from jabba.kafka import admin, aiokafka_patches
 from jabba.local.ports import check_port, free_port
 from jabba.monitoring import logs
 from jabba.settings import Settings, SettingsError
@@ -31,7 +31,7 @@ def init(**given: str | None) -> None:
     from jabba.projection import retention
 
     settings = settings_of_role(given)
-    asyncio.run(admin.install(settings))
+    asyncio.run(admin.create_topics(settings.cluster))
     click.echo(f"Kafka at {settings.kafka} is ready: topics {settings.prefix}-*")
     dsn = settings.database.get_secret_value()
     before = migrations.current(dsn)
@@ -54,7 +54,7 @@ def reconcile(*, yes: bool, **given: str | None) -> None:
     from jabba.local import reconcile as reconciliation
 
     settings = settings_of_role(given)
-    asyncio.run(admin.check(settings, "reconcile"))
+    asyncio.run(admin.check_topics(settings.cluster, "reconcile"))
     check_schema(settings)
     jobs = asyncio.run(reconciliation.unfinished(settings))
     for job in jobs:
@@ -73,7 +73,7 @@ def worker(**given: Any) -> None:
     settings = settings_of_role(given)
     registry.check(settings.callbacks)
     _check_metrics_port(settings)
-    partitions = asyncio.run(admin.check(settings, "worker"))
+    partitions = asyncio.run(admin.check_topics(settings.cluster, "worker"))
     _run_app("agents.worker", settings, partitions)
 
 
@@ -100,7 +100,7 @@ def projector(**given: Any) -> None:
 
     settings = settings_of_role(given)
     _check_metrics_port(settings)
-    asyncio.run(admin.check(settings, "projector"))
+    asyncio.run(admin.check_topics(settings.cluster, "projector"))
     check_schema(settings)
     faust_app.quiet_libraries(settings.log_level)
     faust_app.run_service(Projector(settings))
@@ -181,7 +181,8 @@ def _with_free_port(settings: Settings) -> Settings:
 
 
 def settings_of_role(given: dict[str, Any], say: Callable[[str], None] | None = None) -> Settings:
-    """Read the settings, options first, and set logging up."""
+    """Read the settings, options first; set logging up, and correct aiokafka for this process."""
+    aiokafka_patches.apply()
     settings = Settings.from_environ(**{name: value or None for name, value in given.items()})
     logs.to_standard_error(settings.log_level, say, log_format=settings.log_format)
     return settings

@@ -8,8 +8,8 @@ import click
 from jabba.cli import console, options, output, progress
 from jabba.cli.processes import check_schema
 from jabba.clock import SystemClock
-from jabba.kafka import granted
-from jabba.kafka.acls import Process, rights_of
+from jabba.kafka import aiokafka_patches
+from jabba.kafka.acls import Process, check_acls, rights_of
 from jabba.local import data_directory
 from jabba.monitoring import logs
 from jabba.settings import Settings
@@ -103,9 +103,10 @@ def rebuild(context: click.Context, /, *, yes: bool, keep: bool, **given: str | 
 def _prepared(process: Process, given: dict[str, Any]) -> Settings:
     """Read the settings, and check the schema and the permission to read Kafka."""
     logs.errors_only()
+    aiokafka_patches.apply()
     settings = data_directory.with_places(
         Settings.from_environ(**{name: value or None for name, value in given.items()})
     )
     check_schema(settings)
-    asyncio.run(granted.check(settings.kafka_access, rights_of(process, settings.topics)))
+    asyncio.run(check_acls(settings.kafka_access, rights_of(process, settings.topics)))
     return settings

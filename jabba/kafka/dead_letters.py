@@ -1,7 +1,10 @@
-"""Reading the dead letters topic, and sending a letter's message again."""
+"""Dead letters: messages that no reader understood, kept with their reason and origin so that nothing is lost.
+
+Written, read, and their messages sent again.
+"""
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -10,16 +13,57 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
-from jabba.errors import NotFound, NotReady
+from jabba.errors import MessageTooLarge, NotFound, NotReady
 from jabba.jobs import json_codec
 from jabba.kafka.admin import COMMAND, partition_counts
-from jabba.kafka.dead_letter_writer import UNKNOWN_OFFSET
+from jabba.kafka.security import KafkaAccess
 from jabba.kafka.writer import Log
 from jabba.messages.positions import read_position
-from jabba.settings import Settings
+from jabba.messages.topics import Topics
+
+KEPT_BYTES = 5 * 512 * 1024
+"""More of a message is not kept, since its letter is a third larger; the origin says where the whole one stands."""
+
+UNKNOWN_OFFSET = -1
+"""The offset of a letter about a slice that has left its message."""
+
+_REASON_CHARACTERS = 2000
 
 _POLL_MILLISECONDS = 200
 _MAX_FETCH_BYTES = 8 * 1024 * 1024
+
+
+async def put_aside(append: Callable[[bytes], Awaitable[int]], letter: Callable[..., bytes]) -> None:
+    """Append a letter, ``partial(dead_letter, …)``, with less of its message where Kafka does not take that much."""
+    kept = KEPT_BYTES
+    while True:
+        try:
+            await append(letter(kept=kept))
+        except MessageTooLarge:
+            if not kept:
+                raise
+            kept //= 8
+        else:
+            return
+
+
+def dead_letter(
+    topic: str, partition: int, offset: int, value: bytes | None, reason: str, *, kept: int = KEPT_BYTES
+) -> bytes:
+    """Return the message for the dead letters topic: where the faulty one stood, why it is here, and its bytes.
+
+    ``size`` is the number of its bytes, ``value`` the first ones in base64: all but of the very largest messages.
+    """
+    letter = {
+        "v": 1,
+        "reason": json_codec.storable(reason[:_REASON_CHARACTERS]),
+        "topic": topic,
+        "partition": partition,
+        "offset": offset,
+        "size": None if value is None else len(value),
+        "value": None if value is None else base64.b64encode(value[:kept]).decode(),
+    }
+    return json_codec.encode(letter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +99,18 @@ class Letter:
 
 
 class DeadLetters:
-    """The letters of an installation; ``async with DeadLetters(settings) as letters``.
+    """The letters of an installation; ``async with DeadLetters(access, topics) as letters``.
 
     Raises:
         NotReady: the topic is missing.
         Unavailable: Kafka does not answer.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._topic = settings.topics.dead_letters
-        self._log = Log(settings.kafka_access, client_id=f"{settings.prefix}-letters")
+    def __init__(self, access: KafkaAccess, topics: Topics, *, produce_seconds: float = 10.0) -> None:
+        self._access = access
+        self._topic = topics.dead_letters
+        self._produce_seconds = produce_seconds
+        self._log = Log(access, client_id=f"{topics.prefix}-letters")
 
     async def __aenter__(self) -> Self:
         return self
@@ -102,14 +147,14 @@ class DeadLetters:
             if letter.offset == UNKNOWN_OFFSET:
                 raise NotFound(f"the message of letter {place} was not kept whole")
             value = (await self._record(letter.topic, f"{letter.partition}:{letter.offset}")).value
-        return await self._log.append(letter.topic, letter.partition, value, within=self._settings.produce_seconds)
+        return await self._log.append(letter.topic, letter.partition, value, within=self._produce_seconds)
 
     async def _partitions(self) -> int:
         # Not the log's: its producer would need a right to write.
         try:
-            known = await partition_counts(self._settings.kafka_access)
+            known = await partition_counts(self._access)
         except (KafkaError, OSError) as error:
-            raise await self._settings.kafka_access.unavailable(error) from error
+            raise await self._access.unavailable(error) from error
         if self._topic not in known:
             raise NotReady(f"the topic {self._topic} is missing; run `{COMMAND}`")
         return known[self._topic]
@@ -135,7 +180,7 @@ class DeadLetters:
     @asynccontextmanager
     async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
         consumer = AIOKafkaConsumer(
-            **self._settings.kafka_access.client_options(),
+            **self._access.client_options(),
             enable_auto_commit=False,
             max_partition_fetch_bytes=_MAX_FETCH_BYTES,
         )
@@ -143,6 +188,6 @@ class DeadLetters:
             await consumer.start()
             yield consumer
         except (KafkaError, OSError) as error:
-            raise await self._settings.kafka_access.unavailable(error) from error
+            raise await self._access.unavailable(error) from error
         finally:
             await consumer.stop()

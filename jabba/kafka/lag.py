@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from jabba.clock import Clock
 from jabba.errors import Unavailable
 from jabba.kafka.reader import LogReader
-from jabba.settings import Settings
+from jabba.kafka.security import KafkaAccess
 
 _LOOKED_AT = 16
 """Of so many partitions, those with most to read, the first message that waits is looked at."""
@@ -35,13 +35,14 @@ class Waiting:
 
 
 class Backlog:
-    """``async with Backlog(settings, clock) as backlog``; connects when it is asked, and stays connected.
+    """``async with Backlog(access, clock) as backlog``; connects when it is asked, and stays connected.
 
     One question at a time. Every method raises ``Unavailable`` when Kafka does not answer.
     """
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
-        self._settings = settings
+    def __init__(self, access: KafkaAccess, clock: Clock, *, client_id: str = "jabba-backlog") -> None:
+        self._access = access
+        self._client_id = client_id
         self._clock = clock
         self._open = AsyncExitStack()
         self._readers: dict[str, LogReader] = {}
@@ -84,13 +85,12 @@ class Backlog:
 
     async def _reader(self, topic: str) -> LogReader:
         if topic not in self._readers:
-            client_id = f"{self._settings.prefix}-backlog"
-            made = LogReader(self._settings.kafka_access, topic, client_id=client_id, fetch_bytes=_FETCH_BYTES)
+            made = LogReader(self._access, topic, client_id=self._client_id, fetch_bytes=_FETCH_BYTES)
             self._readers[topic] = await self._open.enter_async_context(made)
         return self._readers[topic]
 
     async def _connected(self) -> AIOKafkaAdminClient:
-        admin = AIOKafkaAdminClient(**self._settings.kafka_access.client_options())
+        admin = AIOKafkaAdminClient(**self._access.client_options())
         try:
             await admin.start()
         except BaseException:

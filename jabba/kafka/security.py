@@ -19,7 +19,6 @@ from aiokafka.errors import (
 )
 
 from jabba.errors import Refused, Unavailable, WrongSecurity
-from jabba.kafka import aiokafka_patches, group_offsets
 
 KafkaProtocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
 SaslMechanism = Literal["plain", "scram-sha-256", "scram-sha-512"]
@@ -27,10 +26,6 @@ SaslMechanism = Literal["plain", "scram-sha-256", "scram-sha-512"]
 _WITH_SASL = ("sasl", "user", "password")
 _WITH_TLS = ("ca", "cert", "cert_key", "cert_key_password")
 _ASK_MILLISECONDS = 5000
-
-# Here, since whoever reaches Kafka gets its options from this module.
-aiokafka_patches.insist_on_brokers()
-group_offsets.tell_errors()
 
 
 @dataclass(frozen=True, kw_only=True)

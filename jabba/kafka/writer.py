@@ -1,8 +1,12 @@
-"""Acknowledged writes to Kafka: the one producer behind submissions, records and events."""
+"""Acknowledged writes to Kafka: the one producer behind submissions, records and events, and how events are sent."""
 
 import asyncio
 import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Self
+from uuid import UUID
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
@@ -10,17 +14,21 @@ from aiokafka.errors import (
     KafkaError,
     MessageSizeTooLargeError,
     NoError,
+    ProducerClosed,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
     for_code,
 )
 from aiokafka.protocol.metadata import MetadataRequest
 
+from jabba.concurrency.backoff import Backoff
+from jabba.concurrency.group_commit import GroupCommit
 from jabba.errors import MessageTooLarge, NotReady, Refused, Unavailable
-from jabba.kafka.acls import AclRule, Operation
-from jabba.kafka.connection import Connection
-from jabba.kafka.granted import lacking
+from jabba.kafka import aiokafka_patches
+from jabba.kafka.acls import AclRule, Operation, lacking
 from jabba.kafka.security import KafkaAccess
+from jabba.messages.events import encode_events
+from jabba.messages.topics import partition_of
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +45,76 @@ _RETRY_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 2.0
 _DISCARD_SECONDS = 2.0
 _STOP_SECONDS = 5.0
+_LEAVE_SECONDS = 1.0
 _REQUEST_SECONDS = 15.0
+
+
+class _Connection:
+    """A started producer, until it is closed. Writes that it will never answer then fail.
+
+    Messages of up to ``batch_bytes`` in all share a batch; one of so many, or more, is alone in its own.
+    """
+
+    def __init__(self, producer: AIOKafkaProducer, batch_bytes: int) -> None:
+        self._producer = producer
+        self.batch_bytes = batch_bytes
+        self._waiting: set[asyncio.Timeout] = set()
+        self._closing: asyncio.Task[None] | None = None
+
+    @property
+    def producer(self) -> AIOKafkaProducer:
+        """The producer itself."""
+        return self._producer
+
+    async def write(self, topic: str, partition: int, value: bytes | None, key: bytes | None) -> int:
+        """Write a message and return its offset.
+
+        Raises:
+            KafkaError: it was not acknowledged; ``ProducerClosed`` if it never will be by this producer.
+        """
+        patience = asyncio.timeout(None)
+        try:
+            async with patience:
+                self._waiting.add(patience)
+                acknowledged = await self._producer.send_and_wait(topic, value, key=key, partition=partition)
+                return int(acknowledged.offset)
+        except TimeoutError:
+            if patience.expired():
+                raise ProducerClosed from None
+            raise
+        finally:
+            self._waiting.discard(patience)
+
+    async def close(self, seconds: float) -> bool:
+        """Send what is on its way, and close; return whether that took no longer than ``seconds``.
+
+        If it does, it goes on.
+        """
+        if self._closing is None:
+            # In a task of its own: it would swallow a cancellation of this one, which would then write on for ever.
+            self._closing = asyncio.create_task(self._producer.stop())
+            self._closing.add_done_callback(self._closed)
+        await asyncio.wait({self._closing}, timeout=seconds)
+        return self._closing.done()
+
+    async def end(self, seconds: float) -> bool:
+        """Close, and after so many seconds give up what is on its way; return whether that was not necessary."""
+        if await self.close(seconds):
+            return True
+        # Idempotent messages never expire. Only the end of its sender lets a producer close without them.
+        self._producer._sender.sender_task.cancel()  # noqa: SLF001 — see above
+        # What the sender waits for fails once the sockets are closed.
+        leaving = asyncio.create_task(self._producer.client.close())
+        await asyncio.wait({leaving}, timeout=_LEAVE_SECONDS)
+        await self.close(_LEAVE_SECONDS)
+        return False
+
+    def _closed(self, closing: asyncio.Task[None]) -> None:
+        if not closing.cancelled() and (error := closing.exception()) is not None:
+            logger.warning("producer did not close cleanly", extra={"error": repr(error)})
+        # Those that wait for what this producer does not know yet, such as a topic, wait for ever.
+        for patience in self._waiting:
+            patience.reschedule(0)
 
 
 class Log:
@@ -51,13 +128,15 @@ class Log:
     def __init__(self, access: KafkaAccess, *, client_id: str = "jabba") -> None:
         self._access = access
         self._client_id = client_id
-        self._connection: Connection | None = None
-        self._discarded: set[Connection] = set()
+        self._connection: _Connection | None = None
+        self._discarded: set[_Connection] = set()
         self._batch_bytes = _BATCH_BYTES
         self._lock = asyncio.Lock()
         self._stopped = False
         self._failing = False
-        self._pauses: dict[str, float] = {}
+        self._backoffs: defaultdict[str, Backoff] = defaultdict(
+            partial(Backoff, _RETRY_SECONDS, _LONGEST_PAUSE_SECONDS)
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -136,7 +215,7 @@ class Log:
 
     async def _topic_metadata(self, topic: str) -> tuple[type[KafkaError], list[object]]:
         request = MetadataRequest([topic], allow_auto_topic_creation=False)
-        pause = _RETRY_SECONDS
+        backoff = Backoff(_RETRY_SECONDS, _LONGEST_PAUSE_SECONDS)
         while True:
             try:
                 client = (await self._started()).producer.client
@@ -147,10 +226,10 @@ class Log:
                 trouble = await self._access.unavailable(error)
                 if isinstance(trouble, Refused):
                     raise trouble from error
+                pause = backoff.next()
                 failed = {"topic": topic, "retry_in": pause, "error": repr(error)}
                 logger.warning("topic metadata cannot be fetched, trying again", extra=failed)
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
             else:
                 code, _, _, partitions = answer.topics[0]
                 return for_code(code), partitions
@@ -180,10 +259,10 @@ class Log:
                     raise Unavailable(f"Kafka did not acknowledge: {error!r}") from error
             else:
                 self._failing = False
-                self._pauses.pop(topic, None)
+                self._backoffs.pop(topic, None)
                 return offset
 
-    def _refused_for_size(self, connection: Connection, topic: str, size: int) -> None:
+    def _refused_for_size(self, connection: _Connection, topic: str, size: int) -> None:
         """Raise if this message is what a broker refused; else send each alone from now on, for it was their batch."""
         if size >= connection.batch_bytes:
             self._failing = False
@@ -195,16 +274,14 @@ class Log:
 
     async def _pause(self, topic: str) -> None:
         """Wait after a refusal, longer after each one that follows; a right comes back by somebody's hand."""
-        pause = self._pauses.get(topic, _RETRY_SECONDS)
-        self._pauses[topic] = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-        await asyncio.sleep(pause)
+        await asyncio.sleep(self._backoffs[topic].next())
 
     def _may_not_write(self, topic: str) -> Refused:
         refused = lacking(self._access, [AclRule(Operation.WRITE, "topic", topic)])
         logger.warning("%s", refused)
         return refused
 
-    async def _started(self) -> Connection:
+    async def _started(self) -> _Connection:
         if self._connection is not None:
             return self._connection
         async with self._lock:
@@ -212,7 +289,7 @@ class Log:
                 raise Unavailable("this connection to Kafka is closed")
             if self._connection is None:
                 batch_bytes = self._batch_bytes
-                self._connection = Connection(await self._start_new(batch_bytes), batch_bytes)
+                self._connection = _Connection(await self._start_new(batch_bytes), batch_bytes)
             return self._connection
 
     async def _start_new(self, batch_bytes: int) -> AIOKafkaProducer:
@@ -225,6 +302,7 @@ class Log:
             max_batch_size=batch_bytes,
             request_timeout_ms=int(1000 * _REQUEST_SECONDS),
         )
+        aiokafka_patches.insist_on_brokers(producer.client)
         try:
             await producer.start()
         except BaseException:
@@ -232,7 +310,7 @@ class Log:
             raise
         return producer
 
-    async def _discard(self, failed: Connection) -> None:
+    async def _discard(self, failed: _Connection) -> None:
         """Close a connection that failed, unless another write has replaced it already."""
         if self._connection is not failed:
             return
@@ -240,6 +318,43 @@ class Log:
         self._discarded.add(failed)
         if await failed.close(_DISCARD_SECONDS):
             self._discarded.discard(failed)
+
+
+Append = Callable[[int, bytes], Awaitable[int]]
+"""Appends a message to a partition of the events topic and answers its offset, however long that takes."""
+
+
+class Emitter:
+    """The events topic, partitioned by job, so that the facts of one job stay in order.
+
+    ``sent`` and ``acknowledged`` count events.
+    """
+
+    def __init__(self, append: Append, partitions: int) -> None:
+        self._append = append
+        self._partitions = partitions
+        self._groups = GroupCommit(self._write)
+        self.sent = 0
+        self.acknowledged = 0
+
+    @property
+    def waiting(self) -> int:
+        """Return how many events wait to be sent."""
+        return self._groups.waiting
+
+    def send(self, job: UUID, event: bytes) -> asyncio.Future[int]:
+        """Send an encoded event; the future ends once it is acknowledged."""
+        self.sent += 1
+        return self._groups.add(partition_of(str(job), self._partitions), event)
+
+    async def close(self) -> None:
+        """Give up what is not acknowledged: records still carry it, and their next owner sends it again."""
+        await self._groups.close()
+
+    async def _write(self, partition: int, events: list[bytes]) -> int:
+        offset = await self._append(partition, encode_events(events))
+        self.acknowledged += len(events)
+        return offset
 
 
 def _size(key: bytes | None, value: bytes | None) -> int:

@@ -145,7 +145,7 @@ class _Running:
             await asyncio.sleep(_READY_POLL_SECONDS)
 
     async def _initialise(self) -> None:
-        await admin.install(self._settings)
+        await admin.create_topics(self._settings.cluster)
         await asyncio.to_thread(migrations.upgrade, self._settings.database.get_secret_value())
         if self._broker is not None and _mark_of_new_log(self._broker).exists():
             count = await reconcile(self._settings)

@@ -17,8 +17,7 @@ from jabba.database.connection import Database, Transaction, TransactionLost
 from jabba.errors import MessageTooLarge, NotReady, RequestError, Unavailable
 from jabba.jobs import ids, json_codec
 from jabba.jobs.models import Limits
-from jabba.kafka import granted
-from jabba.kafka.acls import rights_of
+from jabba.kafka.acls import check_acls, rights_of
 from jabba.outbox.find_in_log import SoughtJob, find_in_log
 from jabba.outbox.metrics import Figures, monitored
 from jabba.outbox.table import OutboxRows, Row
@@ -88,7 +87,7 @@ class Relay:
             Unavailable: Kafka or PostgreSQL does not answer.
             Refused: Kafka does not let us in, or not do what a relay does.
         """
-        await granted.check(self._settings.kafka_access, rights_of("outbox", self._settings.topics))
+        await check_acls(self._settings.kafka_access, rights_of("outbox", self._settings.topics))
         await self._producer.check()
         await self._rows.check(self._database)
 

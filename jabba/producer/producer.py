@@ -14,8 +14,7 @@ from jabba.concurrency.memory_budget import MemoryBudget
 from jabba.concurrency.ordered import map_ordered
 from jabba.errors import Closed, MessageTooLarge, Refused, RequestError, Unavailable
 from jabba.jobs.models import Limits
-from jabba.kafka import granted
-from jabba.kafka.acls import rights_of
+from jabba.kafka.acls import check_acls, rights_of
 from jabba.kafka.security import KafkaAccess, KafkaSecurity
 from jabba.kafka.writer import Log
 from jabba.messages import slices
@@ -97,7 +96,7 @@ class Producer:
         """
         try:
             await self.check()
-            await granted.check(self._access, rights_of("producer", self._topics))
+            await check_acls(self._access, rights_of("producer", self._topics))
         except BaseException:
             await self.close()
             raise

@@ -17,7 +17,7 @@ from jabba.concurrency.cancellation import cancel_and_wait
 from jabba.database import queries
 from jabba.database.connection import Database
 from jabba.errors import Unavailable
-from jabba.kafka.dead_letter_writer import dead_letter, put_aside
+from jabba.kafka.dead_letters import dead_letter, put_aside
 from jabba.kafka.writer import Log
 from jabba.projection.decode import Fault, Intake, Message, Place, parts
 from jabba.projection.incomplete_jobs import Closing

@@ -4,8 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from jabba.kafka import aiokafka_patches
 from tests.support.kafka import KafkaServer
 from tests.support.postgres import PostgresServer
+
+
+@pytest.fixture(scope="session", autouse=True)
+def aiokafka_of_own_process() -> None:
+    """The tests run the insides of Jabba's processes in their own."""
+    aiokafka_patches.apply()
 
 
 @pytest.fixture(scope="package")

@@ -33,7 +33,7 @@ async def settings(kafka: KafkaServer) -> Settings:
     made = Settings(
         kafka=kafka.bootstrap, prefix=f"anew-{uuid4().hex[:8]}", partitions=2, callbacks=[MODULE], commit_seconds=0.5
     )
-    await admin.install(made)
+    await admin.create_topics(made.cluster)
     return made
 
 

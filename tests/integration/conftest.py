@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from jabba.client import Client
 from jabba.database import migrations
 from jabba.database.connection import Database
-from jabba.kafka import admin
+from jabba.kafka import admin, aiokafka_patches
 from jabba.projection.projector import Projector
 from jabba.settings import Settings
 from tests.support.http import serving
@@ -19,6 +19,12 @@ from tests.support.kafka import KafkaServer
 from tests.support.keys import KEY, add_key
 from tests.support.postgres import PostgresServer
 from tests.support.sending import Sender, sending
+
+
+@pytest.fixture(scope="session", autouse=True)
+def aiokafka_of_own_process() -> None:
+    """The tests run the insides of Jabba's processes in their own."""
+    aiokafka_patches.apply()
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +58,7 @@ async def installed(kafka: KafkaServer, migrated: str) -> Settings:
     settings = Settings(
         kafka=kafka.bootstrap, database=SecretStr(migrated), prefix=f"p{uuid4().hex[:12]}", partitions=2
     )
-    await admin.install(settings)
+    await admin.create_topics(settings.cluster)
     return settings
 
 
@@ -73,7 +79,7 @@ async def settings(kafka: KafkaServer, migrated: str, unused_tcp_port: int, opti
         web_port=unused_tcp_port,
         **given,
     )
-    await admin.install(made)
+    await admin.create_topics(made.cluster)
     return made
 
 

@@ -41,7 +41,7 @@ async def installed(kafka: KafkaServer, migrated: str) -> Settings:
         callbacks=[MODULE],
         incomplete_seconds=3.0,
     )
-    await admin.install(made)
+    await admin.create_topics(made.cluster)
     return made
 
 

@@ -101,7 +101,7 @@ async def allowed(users: Users) -> Users:
 
 @pytest.fixture
 async def installed_by_init(allowed: Users) -> Users:
-    await admin.install(allowed.settings_of("init"))
+    await admin.create_topics(allowed.settings_of("init").cluster)
     return allowed
 
 
@@ -145,7 +145,8 @@ async def test_what_the_page_allows_is_enough(running: Users) -> None:
 
         assert (await eventually(told, what="both dead letters"))["missing"] == []
 
-    async with DeadLetters(running.settings_of("dead-letters list")) as letters:
+    readers = running.settings_of("dead-letters list")
+    async with DeadLetters(readers.kafka_access, readers.topics) as letters:
         places = [one.place async for one in letters.all()]
     commands: list[tuple[Process, int, tuple[str, ...]]] = [
         ("dead-letters retry", 0, (places[0],)),
@@ -160,7 +161,7 @@ async def test_what_the_page_allows_is_enough(running: Users) -> None:
 
 async def test_whoever_may_do_too_little_says_what_is_missing_and_ends(users: Users) -> None:
     """At once, and all of it; nobody is told to run ``jabba init`` because of topics that he may not see."""
-    await admin.install(users.settings)
+    await admin.create_topics(users.settings.cluster)
     topics = users.topics
     missing: dict[Process, list[AclRule]] = {
         "init": [AclRule(Operation.READ, "group", topics.worker_group)],
@@ -188,7 +189,7 @@ async def test_whoever_may_do_too_little_says_what_is_missing_and_ends(users: Us
 
 
 async def test_a_relay_and_a_producer_without_any_right_say_so(users: Users) -> None:
-    await admin.install(users.settings)
+    await admin.create_topics(users.settings.cluster)
     write = f"does not allow user 'producer' Write on topic {users.topics.tasks}"
     # No test lets this one write to anything: Kafka does not even make it a producer.
     with pytest.raises(Refused, match=f"does not allow user 'verify' Write on topic {users.topics.tasks}"):
@@ -216,7 +217,7 @@ async def test_a_relay_and_a_producer_without_any_right_say_so(users: Users) -> 
 
 async def test_a_job_that_may_not_be_written_any_more_is_refused_at_once(users: Users) -> None:
     """As after the right was taken away: waiting for Kafka to acknowledge would not help."""
-    await admin.install(users.settings)
+    await admin.create_topics(users.settings.cluster)
     seen, written = users.topics.tasks, users.topics.events
     some = [AclRule(Operation.DESCRIBE, "topic", seen), AclRule(Operation.WRITE, "topic", written)]
     await users.allow(producer=some)
@@ -236,9 +237,9 @@ async def test_init_says_which_topic_it_may_not_make_or_configure(users: Users) 
     await users.allow(init=rights - {create} - alter)
     settings = users.settings_of("init")
     with pytest.raises(Refused, match=f"does not allow user 'init' Create on topic {topics.control}"):
-        await admin.install(settings)
+        await admin.create_topics(settings.cluster)
     await users.allow(init=[create])
     with pytest.raises(Refused, match=f"AlterConfigs on topic {topics.tasks}"):
-        await admin.install(settings)
+        await admin.create_topics(settings.cluster)
     await users.allow(init=alter)
-    await admin.install(settings)
+    await admin.create_topics(settings.cluster)

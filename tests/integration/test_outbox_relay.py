@@ -35,7 +35,7 @@ class Killed(BaseException):
 @pytest.fixture
 async def settings(kafka: KafkaServer, database: str) -> Settings:
     made = Settings(kafka=kafka.bootstrap, prefix=f"x-{uuid4().hex[:8]}", partitions=2, produce_seconds=30)
-    await admin.install(made)
+    await admin.create_topics(made.cluster)
     run(database, outbox.DDL)
     return made
 

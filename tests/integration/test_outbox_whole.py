@@ -137,7 +137,7 @@ async def test_outages_of_both_sides_are_waited_for(tmp_path: Path) -> None:
     broker.start()
     with PostgresServer(tmp_path / "postgres") as postgres:
         settings = Settings(kafka=broker.bootstrap, partitions=1, produce_seconds=2)
-        await admin.install(settings)
+        await admin.create_topics(settings.cluster)
         with psycopg.connect(postgres.dsn) as connection:
             connection.execute(outbox.DDL)
         async with Relay(postgres.dsn, settings) as relay:

@@ -21,7 +21,7 @@ TASK = ["local", "shop", "ship", [1]]
 @pytest.fixture
 async def settings(kafka: KafkaServer) -> Settings:
     made = Settings(kafka=kafka.bootstrap, prefix=f"p-{uuid4().hex}", partitions=4)
-    await admin.install(made)
+    await admin.create_topics(made.cluster)
     return made
 
 
@@ -114,7 +114,7 @@ def test_code_without_an_event_loop_submits_from_many_threads(settings: Settings
 async def test_an_outage_is_told_in_time_and_survived(tmp_path: Path) -> None:
     with KafkaServer(tmp_path) as kafka:
         settings = Settings(kafka=kafka.bootstrap, partitions=2)
-        await admin.install(settings)
+        await admin.create_topics(settings.cluster)
         async with Producer(settings.kafka, produce_seconds=1.5) as producer:
             before = await producer.create_job(TASK, "before")
             kafka.kill()

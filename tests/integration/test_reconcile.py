@@ -35,7 +35,7 @@ async def test_unfinished_jobs_go_on_in_a_new_log(
     kafka: KafkaServer, migrated: str, projection: Database, tmp_path: Path
 ) -> None:
     lost = settings_of(kafka, migrated, f"lost-{uuid4().hex[:8]}")
-    await admin.install(lost)
+    await admin.create_topics(lost.cluster)
     projector = Projector(lost)
     await projector.start()
     try:
@@ -52,7 +52,7 @@ async def test_unfinished_jobs_go_on_in_a_new_log(
         await unfinished(lost)
 
     new = settings_of(kafka, migrated, f"new-{uuid4().hex[:8]}")
-    await admin.install(new)
+    await admin.create_topics(new.cluster)
     # As if the topics of this name had been there before, and longer.
     moved = "UPDATE projection_offsets SET topic = replace(topic, :lost, :new), next_offset = next_offset + 1000"
     await projection.fetch(text(moved), {"lost": lost.prefix, "new": new.prefix})

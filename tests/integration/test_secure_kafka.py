@@ -150,9 +150,9 @@ async def test_each_way_in_is_open(
     files |= {"cert": certificate} if listener == "mutual" else {}
     environ = variables(**given, **files) | {"JABBA_KAFKA": getattr(kafka, listener), "JABBA_PREFIX": f"w-{listener}"}
     settings = Settings.from_environ(environ, partitions=1)
-    await admin.install(settings)
+    await admin.create_topics(settings.cluster)
 
-    assert await admin.check(settings) == 1
+    assert await admin.check_topics(settings.cluster) == 1
     security = KafkaSecurity(**given, **files)
     async with Producer(settings.kafka, prefix=settings.prefix, security=security) as producer:
         assert (await producer.create_job(["local", "m", "f", []], "t")).position == {0: 1}

@@ -236,7 +236,7 @@ async def test_jobs_that_kafka_does_not_acknowledge_are_told_and_may_be_sent_aga
             produce_seconds=1.0,
             bulk_jobs=50,
         )
-        await admin.install(settings)
+        await admin.create_topics(settings.cluster)
         jobs = [JOB | {"id": str(ids.new_job_id(time.time()))} for _ in range(2000)]
         waited = 0.0
         async with serving(settings) as http:

@@ -202,7 +202,7 @@ async def test_while_postgresql_is_away_a_filtered_stream_waits_and_says_so_and_
             stream_tail_bytes=2000,
             stream_queue_bytes=50_000,
         )
-        await admin.install(settings)
+        await admin.create_topics(settings.cluster)
         migrations.upgrade(postgres.dsn)
         async with serving(settings) as http, Client(str(http._base_url)) as client, projecting(settings):
             old, _ = await submitted(client, ["x", "y"], 50)

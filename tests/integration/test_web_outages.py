@@ -63,7 +63,7 @@ async def test_without_postgresql_it_starts_and_accepts_jobs_and_reads_as_soon_a
             web_port=unused_tcp_port,
             visible_seconds=0,
         )
-        await admin.install(settings)
+        await admin.create_topics(settings.cluster)
         migrations.upgrade(postgres.dsn)
         postgres.stop()
         await check(settings)
@@ -103,7 +103,7 @@ async def test_while_postgresql_is_away_a_key_that_was_valid_goes_on(
             key_seconds=0.05,
             key_cache=tmp_path / "keys",
         )
-        await admin.install(settings)
+        await admin.create_topics(settings.cluster)
         migrations.upgrade(postgres.dsn)
         await asyncio.to_thread(add_key, postgres.dsn)
         async with Database(postgres.dsn) as database:
@@ -153,7 +153,7 @@ async def test_without_kafka_it_refuses_in_time_and_accepts_the_same_job_afterwa
             produce_seconds=1.0,
             visible_seconds=0,
         )
-        await admin.install(settings)
+        await admin.create_topics(settings.cluster)
         kafka.kill()
         await check(settings)
         async with serving(settings) as http:
@@ -196,7 +196,7 @@ async def test_missing_topics_and_another_schema_are_told_with_the_command_to_ru
     settings = Settings(kafka=kafka.bootstrap, database=SecretStr(migrated), prefix="o-missing", partitions=1)
     with pytest.raises(NotReady, match="o-missing-tasks is missing; run `python -m jabba init`"):
         await check(settings)
-    await admin.install(settings)
+    await admin.create_topics(settings.cluster)
     await check(settings)
     with pytest.raises(NotReady, match="python -m jabba init"):
         await check(settings.model_copy(update={"database": SecretStr(database)}))

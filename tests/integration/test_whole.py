@@ -236,7 +236,7 @@ async def test_a_message_that_is_none_goes_to_the_dead_letters_and_work_goes_on(
 async def test_dead_letters_are_listed_shown_and_sent_again(house: House) -> None:
     garbage = f"garbage {uuid4().hex}"
     settings = Settings(kafka=house.kafka, prefix=house.prefix)
-    async with Log(KafkaAccess(house.kafka)) as log, DeadLetters(settings) as letters:
+    async with Log(KafkaAccess(house.kafka)) as log, DeadLetters(settings.kafka_access, settings.topics) as letters:
         offset = await log.append(house.topics.tasks, 1, garbage.encode())
 
         async def put_aside() -> list[Letter]:

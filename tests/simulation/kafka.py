@@ -229,6 +229,9 @@ class SimulatedProducer:
         listed = [object()] * self.kafka.partitions
         return SimpleNamespace(topics=[(0, "topic", False, listed)])
 
+    async def bootstrap(self) -> None:
+        """Get to know the brokers, as a client of a producer does."""
+
     async def start(self) -> None:
         """Connect."""
         await asyncio.sleep(self.kafka.world.delay())

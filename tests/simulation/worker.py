@@ -23,11 +23,10 @@ from jabba.engine.lane import LaneContext
 from jabba.engine.lease import Lease
 from jabba.engine.policy import Policy
 from jabba.jobs.models import Callback
-from jabba.kafka.dead_letter_writer import UNKNOWN_OFFSET, dead_letter
-from jabba.kafka.emitter import Emitter
+from jabba.kafka.dead_letters import UNKNOWN_OFFSET, dead_letter
 from jabba.kafka.reader import LogMessage
 from jabba.kafka.security import KafkaAccess
-from jabba.kafka.writer import Log
+from jabba.kafka.writer import Emitter, Log
 from jabba.messages.slices import Slice
 from tables.lanes import LaneTable
 from tests.simulation.app import SimulatedApp, Stream

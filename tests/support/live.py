@@ -14,8 +14,7 @@ from aiohttp import ClientSession
 from jabba.client.sse import SentEvent, SentEvents
 from jabba.jobs import ids
 from jabba.jobs.lifecycle import Event, TaskStarted, TaskSucceeded, Version
-from jabba.kafka.emitter import Emitter
-from jabba.kafka.writer import Log
+from jabba.kafka.writer import Emitter, Log
 from jabba.messages.events import encode_event
 from jabba.settings import Settings
 

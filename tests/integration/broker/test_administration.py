@@ -128,11 +128,11 @@ async def test_wrong_configurations_are_refused(admin: AIOKafkaAdminClient, make
 
 async def test_jabba_installs_itself_and_finds_itself_installed(settings: Settings) -> None:
     with pytest.raises(NotReady, match="missing topics"):
-        await kafka_admin.check(settings)
+        await kafka_admin.check_topics(settings.cluster)
 
     for _ in range(2):
-        await kafka_admin.install(settings)
-        assert await kafka_admin.check(settings) == 3
+        await kafka_admin.create_topics(settings.cluster)
+        assert await kafka_admin.check_topics(settings.cluster) == 3
 
     places = [TopicPartition(settings.topics.tasks, number) for number in range(3)]
     async with AIOKafkaConsumer(bootstrap_servers=settings.kafka) as consumer:
@@ -146,7 +146,7 @@ async def test_jabba_sets_what_an_older_installation_set_otherwise(
     await admin.create_topics([NewTopic(name, 3, 1, topic_configs={"segment.ms": "1000000", "retention.ms": "5"})])
     await asyncio.sleep(0)
 
-    await kafka_admin.install(settings)
+    await kafka_admin.create_topics(settings.cluster)
 
     expected = {"segment.ms": "1000000", **kafka_admin.topic_configs(settings.topics)[name]}
 

@@ -61,7 +61,7 @@ async def submit(settings: Settings) -> None:
 @pytest.fixture
 async def settings(broker: EmbeddedBroker) -> Settings:
     made = Settings(kafka=broker.bootstrap, partitions=4, callbacks=[MODULE], session_seconds=30)
-    await admin.install(made)
+    await admin.create_topics(made.cluster)
     return made
 
 

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from jabba.errors import MessageTooLarge
-from jabba.kafka.dead_letter_writer import KEPT_BYTES, dead_letter, put_aside
+from jabba.kafka.dead_letters import KEPT_BYTES, dead_letter, put_aside
 from jabba.kafka.writer import MAX_MESSAGE_BYTES
 
 

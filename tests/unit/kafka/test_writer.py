@@ -19,6 +19,8 @@ class Acknowledged(NamedTuple):
 
 
 class Client:
+    async def bootstrap(self) -> None: ...
+
     async def close(self) -> None: ...
 
 

@@ -21,7 +21,7 @@ from jabba.jobs.lifecycle import (
     TaskSucceeded,
     Version,
 )
-from jabba.kafka.dead_letter_writer import dead_letter
+from jabba.kafka.dead_letters import dead_letter
 from jabba.messages import events
 from jabba.messages.commands import CloseJob
 from jabba.messages.events import event_as_json

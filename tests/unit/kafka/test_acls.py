@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from jabba.errors import Refused
-from jabba.kafka import granted
-from jabba.kafka.acls import rights_of
+from jabba.kafka import acls
+from jabba.kafka.acls import check_acls, rights_of
 from jabba.kafka.security import KafkaAccess, KafkaSecurity
 from jabba.messages.topics import Topics
 
@@ -25,15 +25,15 @@ class Broker:
 
     async def _send_request(self, request: Any) -> Any:
         topics = request.prepare({3: (0, self._newest)}).topics
-        return granted._TopicsResponse(0, [], "c", 1, [(0, name, False, [], self._operations) for name in topics], 0)
+        return acls._TopicsResponse(0, [], "c", 1, [(0, name, False, [], self._operations) for name in topics], 0)
 
     async def ask(self, monkeypatch: pytest.MonkeyPatch) -> None:
         @asynccontextmanager
         async def connected(_: KafkaAccess) -> AsyncIterator["Broker"]:
             yield self
 
-        monkeypatch.setattr(granted, "_connected", connected)
-        await granted.check(ACCESS, rights_of("outbox", TOPICS))
+        monkeypatch.setattr(acls, "_connected", connected)
+        await check_acls(ACCESS, rights_of("outbox", TOPICS))
 
 
 async def test_one_that_does_not_tell_is_believed_to_allow_it(monkeypatch: pytest.MonkeyPatch) -> None:
