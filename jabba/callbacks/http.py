@@ -21,14 +21,13 @@ from jabba.callbacks.error_report import sentence
 from jabba.callbacks.guarded_sockets import guarded_socket
 from jabba.callbacks.http_answers import Reading, Response
 from jabba.callbacks.registry import TaskContext
-from jabba.callbacks.results import BOUNDS, Answer, Bounds
+from jabba.callbacks.results import BOUNDS, OUTCOMES, Answer, Bounds
 from jabba.callbacks.services import KeyedService, Service
 from jabba.callbacks.signature import ID, SIGNATURE, TIMESTAMP, sign
 from jabba.callbacks.throttle import Throttle
 from jabba.callbacks.transport import Accepted, Postponed, Reply, Unanswered
 from jabba.clock import Clock
 from jabba.jobs import json_codec
-from jabba.jobs.lifecycle import TaskFailed, TaskRescued, TaskSucceeded
 from jabba.jobs.models import Callback
 
 logger = logging.getLogger(__name__)
@@ -47,8 +46,7 @@ _ALERTS = {
 _JITTER = 0.2
 _PIECE_BYTES = 64 * 1024
 _USER_AGENT = "jabba"
-_CLASSES = {TaskSucceeded: "ok", TaskFailed: "error", TaskRescued: "raised"}
-CLASSES = (*_CLASSES.values(), "infrastructure", "timeout", "postponed", "accepted", "cancelled")
+CLASSES = (*OUTCOMES.values(), "infrastructure", "timeout", "postponed", "accepted", "cancelled")
 """How a call can end."""
 
 
@@ -384,7 +382,7 @@ def _breaker_open(remote: _Remote, seconds: float) -> Postponed:
 
 def _class(reply: Reply) -> str:
     if isinstance(reply, Answer):
-        return _CLASSES[reply.event]
+        return OUTCOMES[reply.event]
     if isinstance(reply, Unanswered):
         return reply.outcome
     return "accepted" if isinstance(reply, Accepted) else "postponed"

@@ -9,11 +9,23 @@ from jabba.callbacks.bounded import LONGEST_TEXT, StoredJson, Unstorable, shown,
 from jabba.callbacks.error_report import TRACEBACK_BYTES, report, sentence
 from jabba.errors import MessageTooLarge, RetryTask, TaskError
 from jabba.jobs import json_codec
-from jabba.jobs.lifecycle import Outcome, TaskAttempted, TaskFailed, TaskRescued, TasksAborted, TaskSucceeded, Version
+from jabba.jobs.lifecycle import (
+    CallReport,
+    Outcome,
+    TaskAttempted,
+    TaskFailed,
+    TaskRescued,
+    TasksAborted,
+    TaskSucceeded,
+    Version,
+)
 from jabba.jobs.models import MOST_RESULT_BYTES
 from jabba.messages.events import event_as_json
 
 _PAIR = 2
+
+OUTCOMES = {TaskSucceeded: "ok", TaskFailed: "error", TaskRescued: "raised"}
+"""How the outcomes of attempts are called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +34,8 @@ class Answer:
 
     ``text`` is the result as JSON, made where the callback ran: what is stored. ``result`` is what it reads as.
     ``retry`` overrules the policy: False for no other attempt, True for one, or in so many seconds at the earliest.
-    ``status_code`` and ``address`` are those of the service that was called.
+    ``status_code`` and ``address`` are those of the service that was called. ``unanswered`` is ``infrastructure`` or
+    ``timeout`` where this stands in for the word of a callback.
     """
 
     event: type[TaskSucceeded] | type[TaskFailed] | type[TaskRescued]
@@ -31,6 +44,7 @@ class Answer:
     retry: bool | float | None = None
     status_code: int | None = None
     address: str | None = None
+    unanswered: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +133,7 @@ def _stored(result: Any, limit: int) -> StoredJson:
 
 @dataclass(frozen=True, slots=True)
 class TaskPlace:
-    """Which task of which job, for which time; ``type`` is the job's, ``began`` and ``worker`` as in events."""
+    """Which task of which job, for which time; ``type`` is the job's, ``began``, ``worker``, ``waits`` as in events."""
 
     job: UUID
     index: int
@@ -127,6 +141,7 @@ class TaskPlace:
     type: str | None = None
     began: float | None = None
     worker: str | None = None
+    waits: int = 0
 
 
 class Encoded(NamedTuple):
@@ -161,8 +176,16 @@ def encode(answer: Answer, task: TaskPlace, version: Version, limit: int) -> Enc
         type=task.type,
         began=task.began,
         worker=task.worker,
+        call=_report(answer, task),
     )
     return Encoded(event, _with_result(event, stored.text))
+
+
+def _report(answer: Answer, task: TaskPlace) -> CallReport | None:
+    """Return how the last attempt ended, None if the event says it all."""
+    if answer.address is None and answer.unanswered is None and not task.waits:
+        return None
+    return CallReport(answer.unanswered or OUTCOMES[answer.event], answer.address, answer.status_code, task.waits)
 
 
 def encode_aborted(event: TasksAborted) -> Encoded:

@@ -130,8 +130,10 @@ def _task_details(row: Row) -> TaskDetails:
             error=_sentence(task.result) if task.status in UNSUCCESSFUL else None,
             worker=task.worker,
         )
-        known = {(one.run, one.attempt) for one in attempts}
-        if task.status is not TaskStatus.ABORTED and (last.run, last.attempt) not in known:
+        same = next((n for n, one in enumerate(attempts) if (one.run, one.attempt) == (last.run, last.attempt)), None)
+        if same is not None and attempts[same].error is None:
+            attempts[same] = attempts[same].model_copy(update={"error": last.error, "ended_at": last.ended_at})
+        elif same is None and task.status is not TaskStatus.ABORTED:
             attempts.append(last)
     return TaskDetails(**task.model_dump(), attempts=sorted(attempts, key=lambda one: (one.run, one.attempt)))
 

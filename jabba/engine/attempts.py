@@ -7,14 +7,11 @@ from jabba.callbacks import results
 from jabba.callbacks.bounded import shown
 from jabba.callbacks.results import Answer
 from jabba.callbacks.transport import Postponed, Unanswered
-from jabba.jobs.lifecycle import TaskFailed, TaskRescued, TaskSucceeded
 from jabba.jobs.retry import Policy
 from jabba.search.errors import matches_any
 
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
 """A service may ask for a longer delay than the policy's, up to this."""
-
-_OUTCOMES = {TaskSucceeded: "ok", TaskFailed: "error", TaskRescued: "raised"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +78,7 @@ def after(
         wanted = not reply.final
         outcome, error, asked = reply.outcome, {"error": reply.error}, reply.retry_after
     else:
-        outcome, error = _OUTCOMES[reply.event], reply.result
+        outcome, error = results.OUTCOMES[reply.event], reply.result
         wanted, asked = _wanted(reply, policy, outcome), reply.retry if not isinstance(reply.retry, bool) else None
     first = at.began if attempts.first is None else attempts.first
     delay = policy.delay(attempts.number, at.random)
@@ -127,7 +124,9 @@ def _unanswered(reply: Unanswered, number: int) -> Answer:
     result: dict[str, Any] = {"error": reply.error, "outcome": reply.outcome, "attempts": number}
     if reply.status_code is not None:
         result["status_code"] = reply.status_code
-    return results.failed(result)
+    return replace(
+        results.failed(result), unanswered=reply.outcome, status_code=reply.status_code, address=reply.address
+    )
 
 
 def _sentence(error: Any) -> str:

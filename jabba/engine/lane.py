@@ -388,7 +388,8 @@ class Lane:
     def _place(self, position: int, began: float | None = None) -> TaskPlace:
         attempt = self._attempts(position).number
         worker = None if began is None else self._shared.worker
-        return TaskPlace(self.slice.job, self.slice.first + position, attempt, self.slice.type, began, worker)
+        waits = self._attempts(position).waits
+        return TaskPlace(self.slice.job, self.slice.first + position, attempt, self.slice.type, began, worker, waits)
 
     def _announce(self, task: TaskPlace) -> None:
         if self._shared.gate.writable:

@@ -109,6 +109,15 @@ class TaskAttempted(Event):
     waits: int = 0
 
 
+class CallReport(NamedTuple):
+    """How the last attempt of a task ended, where its result does not say it all; fields as in TaskAttempted."""
+
+    outcome: str
+    address: str | None = None
+    status_code: int | None = None
+    waits: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class TaskSucceeded(Event):
     """The callback answered; ``result`` is a map."""
@@ -118,6 +127,7 @@ class TaskSucceeded(Event):
     result: Any = None
     began: float | None = field(default=None, kw_only=True)
     worker: str | None = field(default=None, kw_only=True)
+    call: CallReport | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +139,7 @@ class TaskFailed(Event):
     result: Any = None
     began: float | None = field(default=None, kw_only=True)
     worker: str | None = field(default=None, kw_only=True)
+    call: CallReport | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +151,7 @@ class TaskRescued(Event):
     result: Any = None
     began: float | None = field(default=None, kw_only=True)
     worker: str | None = field(default=None, kw_only=True)
+    call: CallReport | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

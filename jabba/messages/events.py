@@ -5,6 +5,7 @@ from uuid import UUID
 
 from jabba.jobs import ids, json_codec
 from jabba.jobs.lifecycle import (
+    CallReport,
     Event,
     JobClosed,
     TaskAttempted,
@@ -41,7 +42,11 @@ def event_as_json(event: Event | JobClosed) -> dict[str, Any]:
     document |= {name: value for name in ("began", "worker") if (value := getattr(event, name)) is not None}
     if isinstance(event, TaskAttempted):
         return document | {name: getattr(event, name) for name in _OF_ATTEMPT}
-    return document if isinstance(event, TaskStarted) else document | {"result": getattr(event, "result", None)}
+    if isinstance(event, TaskStarted):
+        return document
+    if (call := getattr(event, "call", None)) is not None:
+        document["call"] = call._asdict()
+    return document | {"result": getattr(event, "result", None)}
 
 
 def event_from_json(document: Any) -> Event | JobClosed:
@@ -66,10 +71,15 @@ def event_from_json(document: Any) -> Event | JobClosed:
         where: Any = {"began": _seconds(document.get("began")), "worker": _text(document.get("worker"))}
         if cls is TaskStarted:
             return TaskStarted(*common, attempt=attempt, type=type_, **where)
+        where["call"] = _call(document.get("call"))
         return cls(*common, attempt=attempt, result=document["result"], type=type_, **where)  # type: ignore[call-arg]
     except (KeyError, TypeError, AttributeError) as error:
         message = f"not an event: {error!r}"
         raise ValueError(message) from error
+
+
+def _call(document: Any) -> CallReport | None:
+    return None if document is None else CallReport(**{name: document[name] for name in CallReport._fields})
 
 
 def encode_events(events: list[bytes]) -> bytes:

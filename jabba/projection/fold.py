@@ -12,6 +12,7 @@ from jabba.jobs import ids
 from jabba.jobs.lifecycle import (
     FINAL,
     TASK_TRANSITIONS,
+    CallReport,
     Event,
     JobClosed,
     Strategy,
@@ -134,9 +135,14 @@ class TaskRow:
     def add_event(self, event: Event, at: int) -> None:
         """Learn what happened, unless it is known already or may not follow what is; an attempt is kept in any case."""
         if isinstance(event, TaskAttempted):
-            self.attempts = (self.attempts or {}) | {f"{event.version.run}.{event.attempt}": attempt_as_json(event)}
+            self._keep_attempt(event, attempt_as_json(event))
+        elif (call := getattr(event, "call", None)) is not None:
+            self._keep_attempt(event, last_attempt_as_json(event, call))
         if self.event is None or _follows(event, self.event):
             self.event, self.event_at = event, at
+
+    def _keep_attempt(self, event: Event, attempt: dict[str, Any]) -> None:
+        self.attempts = (self.attempts or {}) | {f"{event.version.run}.{attempt['attempt']}": attempt}
 
     def values(self) -> list[Any]:
         """Return the row in the order of ``writes.TASK_COLUMNS``."""
@@ -187,6 +193,12 @@ def _options(spec: Slice | TaskSpec, names: tuple[str, ...]) -> dict[str, Any] |
 def attempt_as_json(event: TaskAttempted) -> dict[str, Any]:
     """Return an attempt as a task's row keeps it; times are seconds since the epoch."""
     told = {name: getattr(event, name) for name in ATTEMPT_FIELDS}
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def last_attempt_as_json(event: Event, call: CallReport) -> dict[str, Any]:
+    """Return the last attempt of a task in that form; the task itself says when it ended, and its error."""
+    told = {name: getattr(event, name, None) for name in ("attempt", "began", "worker")} | call._asdict()
     return {name: value for name, value in told.items() if value is not None}
 
 

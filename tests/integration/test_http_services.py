@@ -182,13 +182,13 @@ async def test_a_job_calls_a_service(client: Client, billing: Billing) -> None:
             "proxied",
             "FAILED",
             "HTTP 200 that is not an answer of the service: <html>",
-            ["infrastructure"] * 2 + ["error"],
+            ["infrastructure"] * 3,
         ),
-        ("missing", "FAILED", "HTTP 404 that is not an answer of the service", ["infrastructure"] * 2 + ["error"]),
+        ("missing", "FAILED", "HTTP 404 that is not an answer of the service", ["infrastructure"] * 3),
         ("reset", "PROCESSED", {"at": 2}, []),
-        ("slow", "FAILED", "timeout", ["timeout"] * 2 + ["error"]),
+        ("slow", "FAILED", "timeout", ["timeout"] * 3),
         ("oversize", "FAILED", "the answer is longer than 1,048,576 bytes", ["error"]),
-        ("redirects", "FAILED", "a redirect to http://127.0.0.1:1/", ["error"]),
+        ("redirects", "FAILED", "a redirect to http://127.0.0.1:1/", ["infrastructure"]),
         ("busy", "PROCESSED", {}, ["ok"]),
     ],
 )
@@ -208,9 +208,18 @@ async def test_a_failure_becomes_what_it_means(
 
 async def test_attempts_say_what_was_called(client: Client, billing: Billing) -> None:
     _, [task] = await finished(client, call("flaky"))
-    first = task.attempts[0]
-    assert (first.status_code, first.address) == (500, f"http://127.0.0.1:{billing.port}/jabba")
-    assert first.error == "HTTP 500 that is not an answer of the service: oops"
+    address = f"http://127.0.0.1:{billing.port}/jabba"
+    assert [(one.status_code, one.address) for one in task.attempts] == [(500, address), (500, address), (200, address)]
+    first, _, last = task.attempts
+    assert (first.error, last.error) == ("HTTP 500 that is not an answer of the service: oops", None)
+    assert last.ended_at is not None
+    assert last.worker == first.worker
+
+
+async def test_a_wait_is_no_attempt(client: Client) -> None:
+    _, [task] = await finished(client, call("busy"))
+    [attempt] = task.attempts
+    assert (attempt.attempt, attempt.waits, attempt.status_code, attempt.outcome) == (1, 1, 200, "ok")
 
 
 async def test_services_are_shown_without_their_secrets(client: Client, url: str, billing: Billing) -> None:

@@ -16,6 +16,7 @@ from jabba.jobs.lifecycle import (
     FINAL,
     TASK_TRANSITIONS,
     UNSUCCESSFUL,
+    CallReport,
     Event,
     Strategy,
     TaskAttempted,
@@ -90,7 +91,9 @@ def _events(job: UUID, outcomes: list[type[Event]], long: list[bool], draw: st.D
         for attempt in range(1, attempts):
             version = Version(0, epoch, len(events))
             events.append(TaskAttempted(job, index, version, attempt, "raised", "no", 1.5, 2.25, 3.0, "w"))
-        events.append(outcome(job, index, Version(0, epoch, len(events)), attempts, {"n": index}))  # type: ignore[call-arg, arg-type]
+        call = draw(st.sampled_from([None, CallReport("ok", "http://a", 200, 1)]))
+        version = Version(0, epoch, len(events))
+        events.append(outcome(job, index, version, attempts, {"n": index}, call=call))  # type: ignore[call-arg, arg-type]
     return events
 
 

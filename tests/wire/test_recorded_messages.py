@@ -14,6 +14,7 @@ from jabba.engine.attempts import Attempts
 from jabba.engine.records import Claim, Folded, JobRecord, LaneName, LaneRecord, Parting, Stamp, is_marker
 from jabba.jobs import json_codec
 from jabba.jobs.lifecycle import (
+    CallReport,
     Event,
     JobClosed,
     Strategy,
@@ -150,6 +151,28 @@ def test_events_of_attempts() -> None:
     assert decode_events(recorded("events-attempts.json")) == ATTEMPTS
     written = encode_events([encode_event(one) for one in ATTEMPTS])
     assert json_codec.decode(written) == json_codec.decode(recorded("events-attempts.json"))
+
+
+CALLS: list[Event] = [
+    TaskSucceeded(
+        JOB,
+        0,
+        Version(0, 3, 8),
+        3,
+        {"charged": 17},
+        type="order",
+        began=1795460203.5,
+        worker="shop-18",
+        call=CallReport("ok", "http://127.0.0.1:9001", 200, 1),
+    ),
+    TaskFailed(JOB, 1, Version(0, 3, 9), 3, {"error": "timeout"}, type="order", call=CallReport("timeout")),
+]
+
+
+def test_outcomes_with_how_the_last_call_ended() -> None:
+    assert decode_events(recorded("events-calls.json")) == CALLS
+    written = encode_events([encode_event(one) for one in CALLS])
+    assert json_codec.decode(written) == json_codec.decode(recorded("events-calls.json"))
 
 
 def test_the_record_of_a_lane_that_waits_for_an_attempt() -> None:

@@ -9,6 +9,7 @@ from jabba.engine.records import Claim, JobRecord, LaneRecord, Parting
 from jabba.jobs.ids import new_job_id
 from jabba.jobs.lifecycle import (
     TASK_TRANSITIONS,
+    CallReport,
     Event,
     JobClosed,
     JobStatus,
@@ -34,9 +35,9 @@ VERSION = Version(0, 1, 2)
 SENT: list[Event | JobClosed] = [
     TaskStarted(JOB, 0, VERSION, type="order", began=1.0, worker="w"),
     TaskAttempted(JOB, 0, VERSION, type="order", worker="w", address="http://a", status_code=503),
-    TaskSucceeded(JOB, 0, VERSION, result={}, type="order", began=1.0, worker="w"),
-    TaskFailed(JOB, 0, VERSION, result={}, type="order", began=1.0, worker="w"),
-    TaskRescued(JOB, 0, VERSION, result={}, type="order", began=1.0, worker="w"),
+    TaskSucceeded(JOB, 0, VERSION, result={}, type="order", began=1.0, worker="w", call=CallReport("ok")),
+    TaskFailed(JOB, 0, VERSION, result={}, type="order", began=1.0, worker="w", call=CallReport("timeout")),
+    TaskRescued(JOB, 0, VERSION, result={}, type="order", began=1.0, worker="w", call=CallReport("raised")),
     TasksAborted(JOB, 0, VERSION, type="order"),
     JobClosed(JOB, VERSION, "why", type="order"),
 ]
