@@ -184,7 +184,8 @@ class HttpRunner:
             return Unanswered(f"timeout: no answer within {seconds:g} s", "timeout", address=request.address)
         except _Broken as error:
             return Unanswered(str(error), error.outcome, status_code=error.status_code, address=request.address)
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            # The last one is of names that have no form in DNS.
             return Unanswered(f"no answer of {request.address}: {sentence(error, 500)}", address=request.address)
         self._look_at(remote, response)
         return http_answers.read(response, Reading(self._bounds, remote.service.completion_timeout, self._clock.now()))

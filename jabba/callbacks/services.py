@@ -293,7 +293,7 @@ def _key(secret: str, environ: Mapping[str, str]) -> bytes:
 def _check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
-        _ = parts.port
+        _ = parts.port, (parts.hostname or "").encode("idna")
     except ValueError as error:
         raise ValueError(f"{url!r} is not a URL: {error}") from error
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment:

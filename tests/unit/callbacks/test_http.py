@@ -192,7 +192,9 @@ async def test_nobody_there(caller: Callable[..., Caller]) -> None:
     assert "token" not in reply.error
 
 
-@pytest.mark.parametrize("host", ["169.254.169.254", "[fd00:ec2::254]", "[::ffff:169.254.169.254]", "[fe80::1]"])
+@pytest.mark.parametrize(
+    "host", ["169.254.169.254", "0xa9fea9fe", "[fd00:ec2::254]", "[::ffff:169.254.169.254]", "[fe80::1]"]
+)
 async def test_never_connects_to_a_metadata_address(host: str, caller: Callable[..., Caller]) -> None:
     reply = await caller(url=f"http://{host}/latest/meta-data/").call()
     assert isinstance(reply, Unanswered)

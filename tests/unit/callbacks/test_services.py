@@ -89,6 +89,7 @@ def test_names_the_line_of_what_is_not_toml() -> None:
         (http('retry = { retry_on = ["code ="] }'), "services.b.retry: 'code =': "),
         (http("", url='"ftp://b/"'), "services.b.url: 'ftp://b/' must be a URL such as"),
         (http("", url='"http://b:99999/"'), "services.b.url: 'http://b:99999/' is not a URL"),
+        (http("", url='"http://a..b/"'), "services.b.url: 'http://a..b/' is not a URL"),
         (http("", url='"http://me:pass@b/"'), "services.b.url: a URL must not hold a user or password"),
         (http("", url="[]"), "services.b.url: Value should have at least 1 item"),
         (http("", secrets="[]"), "services.b: an http service needs `secrets`"),
