@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from jabba.cli import console, options, output, progress
 from jabba.client import Client
-from jabba.errors import NotReady, RequestError, Unavailable
+from jabba.concurrency.backoff import Backoff
+from jabba.errors import NotReady, Refused, RequestError, Unavailable
 from jabba.jobs import json_codec
 from jabba.jobs.lifecycle import JobStatus
 from jabba.jobs.models import Job
@@ -134,7 +135,7 @@ def _read(file: Any) -> Any:
 
 async def _until_ended(client: Client, submitted: Submitted, *, quiet: bool) -> Job:
     """Show the progress of a job until it has ended; a web process that is away meanwhile is asked again."""
-    pause = _FIRST_PAUSE_SECONDS
+    backoff = Backoff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS, _PAUSE_GROWTH)
     with progress.Work(quiet=quiet) as bar:
         while True:
             try:
@@ -144,7 +145,8 @@ async def _until_ended(client: Client, submitted: Submitted, *, quiet: bool) -> 
                 bar.show(job.type, reached.ended, reached.total, note=unsuccessful)
                 if job.ended_at is not None:
                     return job
+            except Refused:
+                raise
             except Unavailable as error:
                 bar.note(str(error))
-            await asyncio.sleep(pause)
-            pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(backoff.next())

@@ -8,7 +8,7 @@ from typing import NoReturn
 import click
 
 from jabba.cli import output
-from jabba.errors import Unavailable
+from jabba.errors import Refused, Unavailable
 
 PAUSE_SECONDS = 2.0
 
@@ -39,6 +39,8 @@ async def again(draw: Callable[[], Awaitable[None]], *, clear: bool) -> NoReturn
         with output.redrawn(clear=clear):
             try:
                 await draw()
+            except Refused:
+                raise
             except Unavailable as error:
                 output.trouble(str(error))
         await asyncio.sleep(PAUSE_SECONDS)

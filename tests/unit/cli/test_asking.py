@@ -65,3 +65,11 @@ def test_where_nothing_listens_the_error_says_what_to_start_and_what_to_set() ->
         assert "ssl:default" not in lines[0]
         assert "Connect call" not in lines[0]
         assert all(word in lines[0] for word in ("`jabba up`", "--url", "JABBA_URL", "JABBA_DATA"))
+
+
+def test_where_waiting_does_not_help_no_command_waits() -> None:
+    with answering(b"{}") as url:
+        for arguments in [*COMMANDS, ["stats", "--watch"], ["submit", "-", "--wait"]]:
+            code, lines = errors_of(arguments, url.replace("http:", "https:"))
+            assert (code, len(lines)) == (3, 1), (arguments, lines)
+            assert "cannot be asked" in lines[0]

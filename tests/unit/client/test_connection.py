@@ -2,9 +2,11 @@
 
 import asyncio
 import gc
+import json
 import logging
 import re
 import ssl
+import threading
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -17,6 +19,7 @@ from aiohttp.test_utils import TestServer, unused_port
 
 from jabba.client import Client, SyncClient
 from jabba.client.connection import Connection, _Session
+from jabba.concurrency.background_loop import BackgroundLoop
 from jabba.errors import Closed, Refused, RequestError, Unavailable
 from jabba.jobs import ids
 from tests.support.certificates import Authority
@@ -299,27 +302,77 @@ async def test_a_client_of_a_loop_that_still_runs_is_refused_in_another() -> Non
         assert await client.get_stats() == {}
 
 
-def test_a_client_dropped_in_a_cycle_in_the_thread_of_its_loop_blocks_nobody() -> None:
-    """The whole way: a server, an iterator over its pages, and the collector in the client's own thread."""
-    done = SyncClient("http://127.0.0.1:1", retries=0, timeout=1)
-    for iterator in _iterators(done):
-        node = {"it": iterator}
-        node["self"] = node  # type: ignore[assignment]
-        with pytest.raises(Unavailable):
-            _raise_error(next(iterator))
-        del iterator, node
-        done._background.run(_collect())
-    done.close()
+ITERATORS: dict[str, Callable[[SyncClient], Iterator[Any]]] = {
+    "iter_jobs": lambda client: client.iter_jobs(page_size=1),
+    "iter_tasks": lambda client: client.iter_tasks(page_size=1),
+    "watch": lambda client: client.watch(),
+    "create_jobs": lambda client: client.create_jobs([{"tasks": TASK, "type": "shipping"}] * 2),
+}
+STREAM = {"event": "task_failed", "job": ID, "index": 0, "run": 0, "epoch": 1, "seq": 1, "result": {}}
 
 
-def _iterators(client: SyncClient) -> Iterator[Iterator[Any]]:
-    yield client.iter_jobs(page_size=1)
-    yield client.iter_tasks(page_size=1)
-    yield client.create_jobs([{"tasks": TASK, "type": "shipping"}])
+async def _answer_all(request: web.Request) -> web.StreamResponse:
+    """Answer searches with one item and a next page, and open streams that never end with one event or delivery."""
+    await request.read()
+    if request.path.endswith("/search"):
+        one = JOB if "jobs" in request.path else {"id": ID, "job_id": ID, **TASK_ROW}
+        return web.json_response({"data": [one], "next": "more"})
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    delivery = {"line": 1, "data": JOB | {"position": "0:1"}}
+    text = f"event: task_failed\ndata: {json.dumps(STREAM)}\n\n" if "events" in request.path else json.dumps(delivery)
+    await response.write(text.encode() + b"\n")
+    return response
 
 
-def _raise_error(delivery: Any) -> None:
-    raise delivery.error
+TASK_ROW = {
+    "name": None,
+    "callback": {"service": "local", "module": "shop", "function": "ship", "args": []},
+    "priority": 1,
+    "status": "PROCESSED",
+    "result": {},
+    "meta": {},
+    "attempt": 1,
+    "ended_at": None,
+    "inserted_at": "2027-01-15T00:00:00Z",
+    "updated_at": "2027-01-15T00:00:00Z",
+}
+
+
+@pytest.fixture
+def answering_all() -> Iterator[str]:
+    """Run such a server in a thread of its own; return its URL."""
+    background = BackgroundLoop("server")
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", _answer_all)
+    server = TestServer(app)
+    background.run(server.start_server())
+    yield str(server.make_url("")).rstrip("/")
+    background.run(server.close())
+    background.close()
+
+
+@pytest.mark.parametrize("open_iterator", ITERATORS.values(), ids=list(ITERATORS))
+def test_an_iterator_that_is_collected_in_the_thread_of_its_client_blocks_nobody(
+    open_iterator: Callable[[SyncClient], Iterator[Any]], answering_all: str
+) -> None:
+    def use() -> None:
+        with SyncClient(answering_all, timeout=5) as client:
+            gc.disable()
+            try:
+                node: dict[str, Any] = {"it": open_iterator(client)}
+                node["self"] = node
+                next(node["it"])
+                del node
+                client._background.run(_collect())
+            finally:
+                gc.enable()
+            assert client.search_jobs()
+
+    thread = threading.Thread(target=use, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
 
 
 async def _collect() -> None:
