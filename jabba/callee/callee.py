@@ -247,7 +247,9 @@ class Callee:
         finally:
             if renewing is not None:
                 renewing.cancel()
-            del self._running[context.id]
+            # A delivery that was overtaken leaves the place of its successor alone.
+            if self._running.get(context.id) is running:
+                del self._running[context.id]
             running.outbox.put_nowait(response)
 
     async def _run(self, context: Context, call: Callable[[], Any], is_async: bool) -> Final | None:  # noqa: FBT001

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field, JsonValue
 
 from jabba.callee.context import Context, FinalError
-from jabba.errors import RetryTask
+from jabba.errors import TaskError
 
 if TYPE_CHECKING:
     from jabba.callee.callee import Callee
@@ -37,7 +37,7 @@ class _Checks:
 
     async def fail(self, retry: bool, context: Context) -> None:  # noqa: FBT001 — a call's argument
         runs = self._count(context)
-        raise RetryTask(f"run {runs}", after=0) if retry else FinalError({"runs": runs})
+        raise (TaskError if retry else FinalError)({"runs": runs})
 
     async def busy(self, seconds: Seconds, context: Context) -> dict[str, JsonValue]:
         try:

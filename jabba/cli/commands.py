@@ -5,6 +5,7 @@ from typing import Any, NoReturn
 import click
 
 from jabba.cli import (
+    callee,
     completion,
     dead_letters,
     errors,
@@ -59,6 +60,7 @@ for command in (
 ):
     jabba.add_command(command)
 jabba.add_command(completion.completion)
+jabba.add_command(callee.callee)
 jabba.add_command(dead_letters.dead_letters)
 jabba.add_command(keys.keys)
 jabba.add_command(keys.audit)

@@ -10,7 +10,18 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from jabba.callee import Accepted, Callee, Context, FinalError, InvalidCallback, RetryTask, TaskError, current_context
+from jabba.callee import (
+    Accepted,
+    Callee,
+    Context,
+    FinalError,
+    InvalidCallback,
+    MemoryStore,
+    RetryTask,
+    TaskError,
+    current_context,
+)
+from jabba.callee.store import Busy, Claimed, Kept
 from jabba.callee.wire import Request, Response
 from tests.support.calls import NOW, OTHER_SECRET, SECRET, TASK, call_body, request, signed
 from tests.support.clocks import HandClock
@@ -359,3 +370,20 @@ async def test_the_context_may_stand_anywhere(callee: Callee) -> None:
             answered = body_of(await callee.answer(request(f"shop.f{number}", *args, id=f"{number}{len(args)}-0")))
             order = args[0] if args else 5
             assert answered == {"ok": {"id": f"{number}{len(args)}-0", "order": order, "rest": args[1:]}}
+
+
+async def test_two_deliveries_at_work_are_both_answered(clock: HandClock) -> None:
+    class Forgetful(MemoryStore):
+        async def claim(self, id: str) -> Claimed | Busy | Kept:  # noqa: A002
+            return Claimed("")
+
+    clock.seconds = NOW
+    callee = Callee("billing", [SECRET], store=Forgetful(), clock=clock)
+    both = asyncio.Barrier(2)
+
+    @callee.callback("shop.meet")
+    async def meet() -> None:
+        await both.wait()
+
+    answers = await asyncio.gather(*(callee.answer(request("shop.meet", id="a-0")) for _ in range(2)))
+    assert [answer.status for answer in answers] == [200, 200]
