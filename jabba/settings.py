@@ -25,7 +25,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from jabba.arguments import check_seconds, check_web_url
 from jabba.callbacks.error_report import TRACEBACK_BYTES
-from jabba.callbacks.services import ServicesFile
+from jabba.callbacks.services import ServicesError, ServicesFile
 from jabba.errors import InvalidArgument, JabbaError, WrongSecurity
 from jabba.jobs import models
 from jabba.jobs.models import Limits, field_path
@@ -382,9 +382,12 @@ class Settings(BaseModel):
         """Read the services file; its secrets may stand in this process's environment.
 
         Raises:
-            ServicesError: it is wrong.
+            SettingsError: it is wrong.
         """
-        return ServicesFile(self.services, os.environ, monotonic)
+        try:
+            return ServicesFile(self.services, os.environ, monotonic)
+        except ServicesError as error:
+            raise SettingsError(f"{PREFIX}SERVICES: {error}") from error
 
     @property
     def cluster(self) -> Cluster:

@@ -24,7 +24,7 @@ GONE_SECONDS = 60.0
 """How long tasks of a service wait that says with 410 that it is no more."""
 
 BUSY_SECONDS = 1.0
-"""How long a call waits that another delivery of it keeps busy, if the service names no time."""
+"""How long a task waits at least for a service that is busy, whatever that says: 0 would be a loop without a pause."""
 
 _SHAPES = ("ok", "error", "raised")
 _EXCERPT = 200
@@ -67,7 +67,7 @@ def read(response: Response, by: Reading) -> Reply:
     shaped = None if response.body is None else _shaped(response.body)
     retry = _retry((shaped and shaped.retry) or response.headers.get(RETRY))
     if (waits := _waits(response, by.now)) is not None and retry is not False:
-        return replace(waits, seconds=retry) if isinstance(retry, float) else waits
+        return replace(waits, seconds=max(retry, BUSY_SECONDS)) if isinstance(retry, float) else waits
     status = response.status
     if status == 202 and response.body is not None:  # noqa: PLR2004 — accepted
         return Accepted(by.completion_seconds, status, response.address)
@@ -90,13 +90,14 @@ def _waits(response: Response, now: float) -> Postponed | None:
     seconds = _retry_after(response.headers.get("retry-after"), now)
     match response.status:
         case 429 | 503:
-            return Postponed(f"the service is busy: HTTP {response.status} from {response.address}", seconds)
+            reason = f"the service is busy: HTTP {response.status} from {response.address}"
+            return Postponed(reason, None if seconds is None else max(seconds, BUSY_SECONDS))
         case 409:
             reason = f"another delivery of this call is at work: HTTP 409 from {response.address}"
-            return Postponed(reason, BUSY_SECONDS if seconds is None else seconds)
+            return Postponed(reason, max(seconds or 0.0, BUSY_SECONDS))
         case 410:
             reason = f"the service is gone: HTTP 410 from {response.address}"
-            return Postponed(reason, GONE_SECONDS if seconds is None else max(seconds, GONE_SECONDS))
+            return Postponed(reason, max(seconds or 0.0, GONE_SECONDS))
         case _:
             return None
 

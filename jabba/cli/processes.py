@@ -72,6 +72,7 @@ def worker(**given: Any) -> None:
     """Run a worker, which invokes the callbacks of tasks."""
     settings = settings_of_role(given)
     registry.check(settings.callbacks)
+    settings.open_services(SystemClock().monotonic)
     _check_metrics_port(settings)
     partitions = asyncio.run(admin.check_topics(settings.cluster, "worker"))
     _run_app("agents.worker", settings, partitions)
@@ -86,6 +87,7 @@ def web(**given: Any) -> None:
     """Serve the HTTP API."""
     settings = settings_of_role(given)
     check_port(settings.web_host, settings.web_port)
+    settings.open_services(SystemClock().monotonic)
     asyncio.run(_from_checkout("web.service").check(settings))
     _run_app("web.service", settings)
 

@@ -49,12 +49,14 @@ def run(house: House, say: Say, announce: Announce) -> None:
 
     Raises:
         NotReady: the port is taken, the data directory cannot be written, or a module with callbacks is missing.
-        SettingsError: the embedded broker is to be reached in a way that it does not know.
+        SettingsError: the embedded broker is to be reached in a way that it does not know, or the services file
+            is wrong.
         DatabaseFailed: the embedded database does not start.
     """
     if house.own_broker and house.settings.kafka_protocol != "plaintext":
         raise SettingsError("JABBA_KAFKA_PROTOCOL: the embedded broker speaks plaintext; --kafka names another one")
     registry.check(house.settings.callbacks)
+    house.settings.open_services(SystemClock().monotonic)
     check_port(house.settings.web_host, house.settings.web_port)
     data_directory.prepare(house.settings.data)
     say(SUPERVISOR, f"starting Jabba at {url_of(house.settings)}; it keeps its data in {house.settings.data}")

@@ -130,6 +130,8 @@ def test_a_redirect_is_final(status: int) -> None:
         (429, None, None),
         (503, "7", 7.0),
         (503, "1.5", 1.5),
+        (503, "0", 1.0),
+        (409, "0", 1.0),
         (429, DATE, 90.0),
         (429, "soon", None),
         (429, "-5", None),
