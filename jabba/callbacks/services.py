@@ -198,7 +198,7 @@ def parse(text: str, file: Path, environ: Mapping[str, str]) -> Services:
     found = {}
     for name, service in services.items():
         try:
-            found[name] = KeyedService(service, tuple(_key(one, environ) for one in service.secrets))
+            found[name] = KeyedService(service, tuple(read_secret(one, environ) for one in service.secrets))
         except (OSError, UnicodeError, ValueError, SignatureError) as error:
             raise ServicesError(f"{file}: services.{name}.secrets: {error}") from error
     return MappingProxyType(_ALWAYS | found)
@@ -278,7 +278,12 @@ def _stamp(file: Path) -> tuple[int, ...] | None:
     return (stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
-def _key(secret: str, environ: Mapping[str, str]) -> bytes:
+def read_secret(secret: str, environ: Mapping[str, str]) -> bytes:
+    """Return the key of a secret: ``whsec_…``, ``file:PATH`` or ``env:NAME``.
+
+    Raises:
+        OSError, ValueError, SignatureError: it cannot be read, is not there, or has another form.
+    """
     if secret.startswith(_FILE):
         return secret_bytes(Path(secret.removeprefix(_FILE)).read_text("utf-8").strip())
     if secret.startswith(_ENV):

@@ -96,11 +96,11 @@ Check = Callable[["Contract"], Awaitable[None]]
 
 
 class Contract:
-    """The checks of one callee at ``url``; ``seconds`` bounds each request."""
+    """The checks of one callee at ``url``; ``key`` is its secret's, ``seconds`` bounds each check."""
 
-    def __init__(self, url: str, secret: str, service: str, *, clock: Clock | None = None, seconds: float = 30) -> None:
+    def __init__(self, url: str, key: bytes, service: str, *, clock: Clock | None = None, seconds: float = 30) -> None:
         self._url = url
-        self._key = signature.secret_bytes(secret)
+        self._key = key
         self._service = service
         self._clock = clock or SystemClock()
         self._seconds = seconds

@@ -5,6 +5,7 @@ from collections import Counter
 
 import click
 
+from jabba.callbacks.services import read_secret
 from jabba.callbacks.signature import SignatureError
 from jabba.callee.contract import Contract, Result
 from jabba.cli import console, options
@@ -20,7 +21,7 @@ def callee() -> None:
 
 @callee.command
 @click.argument("url")
-@click.option("--secret", envvar="JABBA_CALLEE_SECRET", required=True, help="The service's secret, whsec_….")
+@click.option("--secret", required=True, help="The service's secret: whsec_…, or file:PATH.")
 @click.option("--service", required=True, help="The service's own name, as in the services file.")
 @options.json
 @click.pass_context
@@ -31,8 +32,8 @@ def check(context: click.Context, url: str, secret: str, service: str, *, as_jso
     what needs them is skipped otherwise (docs/callee.md). Exit code 1 if a check failed, 3 if nothing answers.
     """
     try:
-        contract = Contract(url, secret, service)
-    except SignatureError as error:
+        contract = Contract(url, read_secret(secret, {}), service)
+    except (OSError, ValueError, SignatureError) as error:
         raise click.BadParameter(str(error), param_hint="--secret") from error
     results = asyncio.run(_run(contract, shown=not as_json))
     counts = Counter(one.outcome for one in results)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from jabba.callbacks.signature import secret_bytes
 from jabba.callee import Callee, MemoryStore
 from jabba.callee.contract import Contract, Result
 from jabba.callee.store import Claimed, Kept
@@ -40,7 +41,7 @@ async def serving(app: web.Application) -> AsyncIterator[str]:
 
 
 async def checked(url: str) -> list[Result]:
-    return [one async for one in Contract(url, SECRET, "billing").run()]
+    return [one async for one in Contract(url, secret_bytes(SECRET), "billing").run()]
 
 
 async def failed(app: web.Application) -> set[str]:
