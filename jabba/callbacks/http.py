@@ -37,6 +37,9 @@ NDJSON = "application/x-ndjson"
 _ENVELOPE_BYTES = 4096
 """How much longer than a result an answer may be."""
 
+_MARGIN_SECONDS = 0.05
+"""How long before its time is over an attempt ends: so its reply has the address, and the breaker counts it."""
+
 _ALERT_SECONDS = 60.0
 _ALERTS = {
     401: "is its secret the right one?",
@@ -120,7 +123,7 @@ class HttpRunner:
         remote = self._remote(callback.service, keyed)
         word = "cancelled"
         try:
-            reply = await self._run(remote, callback, context)
+            reply = await self._run(remote, callback, context, self._clock.monotonic())
             word = _class(reply)
         finally:
             self.calls[remote.name, word] += 1
@@ -139,7 +142,7 @@ class HttpRunner:
             remote = self._remotes[name] = _Remote(name, keyed, throttle)
         return remote
 
-    async def _run(self, remote: _Remote, callback: Callback, context: TaskContext) -> Reply:
+    async def _run(self, remote: _Remote, callback: Callback, context: TaskContext, since: float) -> Reply:
         if (seconds := self._breaker_wait(remote)) > 0:
             return _breaker_open(remote, seconds)
         if (seconds := await remote.throttle.enter()) > 0:
@@ -150,7 +153,7 @@ class HttpRunner:
             if (seconds := self._breaker_wait(remote)) > 0:
                 return _breaker_open(remote, seconds)
             probe = remote.breaker.begin()
-            reply = await self._attempt(remote, callback, context)
+            reply = await self._attempt(remote, callback, context, self._seconds_left(remote.service, context, since))
             good, busy = not isinstance(reply, Unanswered | Postponed), isinstance(reply, Postponed)
         finally:
             now = self._clock.monotonic()
@@ -171,8 +174,7 @@ class HttpRunner:
             text = "service %s answers with HTTP %d: %s"
             logger.error(text, remote.name, response.status, _ALERTS[response.status])
 
-    async def _attempt(self, remote: _Remote, callback: Callback, context: TaskContext) -> Reply:
-        seconds = self._seconds_left(remote.service, context)
+    async def _attempt(self, remote: _Remote, callback: Callback, context: TaskContext, seconds: float) -> Reply:
         request = self._request(remote, callback, context, seconds)
         total = asyncio.timeout(seconds)
         try:
@@ -181,7 +183,8 @@ class HttpRunner:
         except TimeoutError:
             if not total.expired():
                 raise
-            return Unanswered(f"timeout: no answer within {seconds:g} s", "timeout", address=request.address)
+            limit = context.timeout or remote.service.timeout
+            return Unanswered(f"timeout: no answer within {limit:g} s", "timeout", address=request.address)
         except _Broken as error:
             return Unanswered(str(error), error.outcome, status_code=error.status_code, address=request.address)
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -190,8 +193,9 @@ class HttpRunner:
         self._look_at(remote, response)
         return http_answers.read(response, Reading(self._bounds, remote.service.completion_timeout, self._clock.now()))
 
-    def _seconds_left(self, service: Service, context: TaskContext) -> float:
-        seconds = context.timeout or service.timeout
+    def _seconds_left(self, service: Service, context: TaskContext, since: float) -> float:
+        limit = context.timeout or service.timeout
+        seconds = limit - min(_MARGIN_SECONDS, 0.1 * limit) - (self._clock.monotonic() - since)
         if context.deadline is not None:
             seconds = min(seconds, context.deadline - self._clock.now())
         return max(seconds, 0.001)

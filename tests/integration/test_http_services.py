@@ -223,6 +223,7 @@ async def test_a_failure_becomes_what_it_means(
         assert result in str(task.result["error"])
     if outcomes:
         assert [attempt.outcome for attempt in task.attempts] == outcomes
+        assert {str(attempt.address).partition("127.0.0.1")[0] for attempt in task.attempts} == {"http://"}
 
 
 async def test_attempts_say_what_was_called(client: Client, billing: Billing) -> None:
@@ -238,7 +239,9 @@ async def test_attempts_say_what_was_called(client: Client, billing: Billing) ->
 async def test_a_wait_is_no_attempt(client: Client) -> None:
     _, [task] = await finished(client, call("busy"))
     [attempt] = task.attempts
-    assert (attempt.attempt, attempt.waits, attempt.status_code, attempt.outcome) == (1, 1, 200, "ok")
+    assert (attempt.attempt, attempt.status_code, attempt.outcome) == (1, 200, "ok")
+    # More than once if its breaker was open as well.
+    assert attempt.waits >= 1
 
 
 async def test_services_are_shown_without_their_secrets(client: Client, url: str, billing: Billing) -> None:

@@ -105,7 +105,8 @@ async def test_sends_a_signed_call(callee: Callee, caller: Callable[..., Caller]
     assert headers["webhook-id"] == f"{TASK}-2"
     assert headers["idempotency-key"] == f'"{TASK}-2"'
     assert headers["traceparent"].count("-") == 3
-    assert (headers["jabba-attempt"], headers["jabba-timeout"], headers["jabba-type"]) == ("3", "12.500", "call")
+    assert (headers["jabba-attempt"], headers["jabba-type"]) == ("3", "call")
+    assert 12 < float(headers["jabba-timeout"]) < 12.5
     assert body.pop("timestamp").endswith("Z")
     assert body == {
         "type": "jabba.call",
@@ -342,6 +343,21 @@ async def test_many_failures_open_the_breaker_which_postpones(callee: Callee, ca
     replies = [await one.call() for _ in range(12)]
     assert [type(reply) for reply in replies] == [Unanswered] * 10 + [Postponed] * 2
     assert len(callee.bodies) == 10
+    assert one.runner.breakers == {"billing": "open"}
+
+
+async def test_timeouts_end_before_the_lane_gives_up_and_open_the_breaker(
+    callee: Callee, caller: Callable[..., Caller]
+) -> None:
+    async def handler(_: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    callee.handler = handler
+    one, context = caller(), TaskContext(JOB, TASK, 1, timeout=0.3)
+    replies = await asyncio.gather(*(one.call(context) for _ in range(10)))
+    assert all(float(headers["jabba-timeout"]) <= 0.27 for headers in callee.headers)
+    assert {reply.outcome for reply in replies if isinstance(reply, Unanswered)} == {"timeout"}
     assert one.runner.breakers == {"billing": "open"}
 
 
