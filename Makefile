@@ -37,11 +37,11 @@ venv: .venv/checkout.stamp ## Create .venv with everything the lock names
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: venv ## Verify every file of every installed distribution, as a Jabba job
+demo: venv ## Verify every installed distribution, then call a service that fails at times
 	$(BIN)/python -m demo
 
-up: venv ## Run all of Jabba on this machine, with the callbacks of demo/shop.py
-	$(BIN)/python -m jabba up --callbacks demo.shop
+up: venv ## Run all of Jabba on this machine, with demo/shop.py and the service demo/billing.py
+	$(BIN)/python -m demo.billing $(BIN)/python -m jabba up --callbacks demo.shop
 
 test: lint ## Lint, then every test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -13,12 +13,14 @@ from rich.markup import escape
 from rich.progress import Progress
 
 import jabba
-from demo import callbacks, show
+from demo import billing, callbacks, show
 from demo.house import HouseFailed, running_jabba
 
 REPORT = Path(".jabba", "supply-chain.md")
 _LARGEST = 10
 _POLL_SECONDS = 0.1
+_CHARGES = "charges"
+_ORDERS = 6
 
 console = show.console
 
@@ -42,16 +44,18 @@ def main() -> int:
 
 
 def run(url: str, client: jabba.SyncClient) -> int:
-    """Submit both jobs, one after the other, and print the answers; return the exit code."""
+    """Submit the jobs, one after the other, and print the answers; return the exit code."""
     run_id = uuid4().hex
     began = time.monotonic()
     with show.progress() as bars:
         audit = _through(client, bars, {**_audit(), "meta": {"run_id": run_id}})
         report = _through(client, bars, {**_report(url, run_id), "meta": {"run_id": run_id}})
+        charges = _through(client, bars, {**_charges(), "meta": {"run_id": run_id}})
     seconds = time.monotonic() - began
     show.answers(callbacks.all_tasks(client, audit))
     show.steps(client.get_tasks(report.id))
-    good = all(job.status == jabba.JobStatus.PROCESSED for job in (audit, report))
+    show.attempts([client.get_task(task.id) for task in client.get_tasks(charges.id)])
+    good = all(job.status == jabba.JobStatus.PROCESSED for job in (audit, report, charges))
     show.ending(seconds, REPORT if good else None)
     return 0 if good else 1
 
@@ -72,6 +76,15 @@ def _report(url: str, run_id: str) -> dict[str, Any]:
         {"name": "verify", "callback": _local("verify_report", url)},
     ]
     return {"tasks": tasks, "type": callbacks.REPORT, "strategy": "sequential"}
+
+
+def _charges() -> dict[str, Any]:
+    """Return a job of calls to the service, some of which it wants to be called again for."""
+    tasks = [
+        {"name": f"order {order}", "callback": [billing.SERVICE, "invoices", "charge", [order, 9.5]]}
+        for order in range(1, 1 + _ORDERS)
+    ]
+    return {"tasks": tasks, "type": _CHARGES, "strategy": "concurrent"}
 
 
 def _local(function: str, *args: Any) -> list[Any]:

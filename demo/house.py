@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from demo import callbacks
+from demo import billing, callbacks
 from jabba.local import data_directory
 from jabba.local.child import command_of_child
 
@@ -26,10 +26,14 @@ class HouseFailed(Exception):
 
 @contextmanager
 def running_jabba() -> Iterator[tuple[str, str | None]]:
-    """Run ``jabba up`` with the demo's callbacks on a free port; return the URL of its web process, and the key."""
+    """Run ``jabba up`` with the demo's callbacks and service; return the URL of its web process, and the key."""
     with tempfile.TemporaryDirectory(prefix="jabba-demo-") as directory:
         log = Path(directory, "up.log")
-        with log.open("wb") as said, _process(Path(directory, "data"), said) as process:
+        with (
+            log.open("wb") as said,
+            billing.running(Path(directory)) as services,
+            _process(Path(directory, "data"), services, said) as process,
+        ):
             try:
                 yield _url(process, log), data_directory.read(Path(directory, "data"))
             finally:
@@ -37,10 +41,11 @@ def running_jabba() -> Iterator[tuple[str, str | None]]:
                 process.wait(_STOP_SECONDS)
 
 
-def _process(data: Path, log: IO[bytes]) -> "subprocess.Popen[str]":
+def _process(data: Path, services: Path, log: IO[bytes]) -> "subprocess.Popen[str]":
     up = ["up", "--callbacks", callbacks.MODULE, "--port", "0", "--data", str(data)]
     # Settings meant for another installation are not for the demo's own.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("JABBA_")}
+    environment["JABBA_SERVICES"] = str(services)
     return subprocess.Popen(  # noqa: S603 — starts this very Python
         command_of_child([sys.executable, "-m", "jabba", *up], when_orphaned=signal.SIGTERM),
         cwd=CHECKOUT,

@@ -80,8 +80,22 @@ def steps(tasks: Iterable[jabba.Task]) -> None:
     console.print(f"\naudit_report: {told}")
 
 
+def attempts(tasks: Iterable[jabba.TaskDetails]) -> None:
+    """Print every call of the service, with what it said."""
+    console.print("\ncharges, by calls of the service billing over HTTP:")
+    for task in tasks:
+        told = " → ".join(_attempt(one) for one in task.attempts)
+        console.print(f"  {escape(task.name or '')}: {told}")
+
+
+def _attempt(attempt: jabba.Attempt) -> str:
+    why = f" ({escape(attempt.error)})" if attempt.error else ""
+    style = "green" if attempt.outcome == "ok" else "yellow"
+    return f"[{style}]attempt {attempt.attempt} {attempt.outcome}[/]{why}"
+
+
 def ending(seconds: float, written: Path | None) -> None:
     """Say how long it took and where the report is."""
-    console.print(f"Both jobs took {seconds:.1f} s, every task through the log and PostgreSQL.")
+    console.print(f"\nThe three jobs took {seconds:.1f} s, every task through the log and PostgreSQL.")
     if written is not None:
         console.print(f"The report is {written}")

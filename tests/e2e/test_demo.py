@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.support.processes import CHECKOUT, ChildProcess
+from tests.support.processes import CHECKOUT, ChildProcess, plain_environment
 
 SECONDS = 120
 ROW = re.compile(r"(?P<name>\S+) +(?P<numbers>[\d,]+(?: +[\d,]+){4}) +(?P<status>[A-Z]+) *")
@@ -71,6 +71,9 @@ def demo() -> "subprocess.CompletedProcess[str]":
 def test_the_demo_ends_well(demo: "subprocess.CompletedProcess[str]") -> None:
     assert (demo.returncode, demo.stderr) == (0, ""), demo.stdout
     assert "audit_report: collect → rank → write → verify" in demo.stdout
+    for order in range(1, 7):
+        before = "attempt 1 error (the bank is busy) → attempt 2" if order % 3 == 0 else "attempt 1"
+        assert f"  order {order}: {before} ok\n" in demo.stdout
 
 
 def test_its_table_is_true(demo: "subprocess.CompletedProcess[str]") -> None:
@@ -108,3 +111,13 @@ def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path) -> None:
 
         assert demo.wait_for_exit(60) == 128 + signal.SIGTERM
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
+def test_a_command_runs_beside_the_service(tmp_path: Path) -> None:
+    program = "import os, tomllib; print(tomllib.load(open(os.environ['JABBA_SERVICES'], 'rb'))); raise SystemExit(7)"
+    command = [sys.executable, "-m", "demo.billing", sys.executable, "-c", program]
+    done = subprocess.run(
+        command, cwd=CHECKOUT, env=plain_environment(), capture_output=True, text=True, check=False, timeout=SECONDS
+    )
+    assert (done.returncode, done.stderr) == (7, "")
+    assert "'billing': {'transport': 'http', 'url': ['http://127.0.0.1:" in done.stdout

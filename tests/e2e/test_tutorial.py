@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from demo import billing
 from tests.support.processes import CHECKOUT, plain_environment
 from tests.support.up import Up
 from web.openapi import path_of
@@ -33,7 +34,11 @@ PROGRAMS = [text for language, text in [*BLOCKS, *BLOCK.findall(README)] if lang
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    with Up(tmp_path_factory.mktemp("readme"), callbacks="demo.shop") as running:
+    directory = tmp_path_factory.mktemp("readme")
+    with (
+        billing.running(directory) as services,
+        Up(directory, callbacks="demo.shop", services=services) as running,
+    ):
         yield running
 
 

@@ -14,11 +14,15 @@ CALLBACKS = "tests.support.callbacks"
 class Up:
     """``python -m jabba up`` on a free port with its data in ``directory``; may be started again after it has ended."""
 
-    def __init__(self, directory: Path, *options: str, callbacks: str = CALLBACKS) -> None:
+    def __init__(
+        self, directory: Path, *options: str, callbacks: str = CALLBACKS, services: Path | None = None
+    ) -> None:
         self.data = directory / "data"
         self.executions = directory / "executions"
         arguments = ("up", "--port", "0", "--data", str(self.data), "--callbacks", callbacks, *options)
         environment = {EXECUTIONS: str(self.executions)}
+        if services is not None:
+            environment["JABBA_SERVICES"] = str(services)
         self.process: ChildProcess = jabba_process(*arguments, environment=environment, log=directory / "up.log")
         self.url = self.kafka = ""
 
