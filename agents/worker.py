@@ -204,6 +204,8 @@ class Ownership:
         self._app.timer(_LOOK_SECONDS, name="look")(self._look)
         self._app.timer(self._standstill.ask_seconds, name="ask")(self._standstill.ask)
         self._app.hand_over = self.hand_over
+        settings = self._settings
+        self._app.stop_seconds = settings.handover_seconds + 2 * settings.session_seconds + settings.exit_seconds
 
     def lag(self) -> dict[int, int]:
         """Return how many messages of the tasks topic are not committed, by partition, as far as that is known."""

@@ -16,7 +16,8 @@ from faust.tables.recovery import Recovery
 from mode import ServiceT
 
 from jabba.callbacks.registry import CALLBACK_THREADS
-from jabba.concurrency.cancellation import cancel_and_wait, exit_beside_threads
+from jabba.concurrency.cancellation import cancel_and_wait
+from jabba.concurrency.process import exit_beside_threads, exit_within
 from jabba.kafka.security import KafkaSecurity
 from jabba.settings import Settings
 
@@ -41,10 +42,12 @@ _METADATA_SECONDS = 10.0
 class JabbaApp(faust.App):
     """A Faust application that keeps no files and can hand its work over before it stops.
 
-    ``beside`` is open from the first start to the end.
+    ``beside`` is open from the first start to the end. Once it is told to stop, its process ends within
+    ``stop_seconds``, whatever user code holds up.
     """
 
     hand_over: Callable[[], Awaitable[None]] | None = None
+    stop_seconds: float | None = None
     beside: AbstractAsyncContextManager[object] = nullcontext()
 
     def _create_directories(self) -> None:
@@ -60,6 +63,8 @@ class JabbaApp(faust.App):
 
     async def on_stop(self) -> None:
         """Hand over first: Faust stops the tables before it tells anyone that it is about to shut down."""
+        if self.stop_seconds is not None:
+            exit_within(self.stop_seconds)
         if self.hand_over is not None:
             try:
                 await self.hand_over()

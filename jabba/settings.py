@@ -139,6 +139,10 @@ class Settings(BaseModel):
         description="How long a task waits for a worker that knows its callback, before it fails: a rolling deploy.",
     )
     handover_seconds: Seconds = Field(default=5.0, description="How long running steps may finish on hand-over.")
+    exit_seconds: Seconds = Field(
+        default=10.0,
+        description="How long a worker that was told to end may take beside its hand-over, whatever callbacks hold up.",
+    )
     session_seconds: Seconds = Field(default=10.0, description="Silence after which a worker counts as dead.")
     instance: str = Field(
         default="",

@@ -12,6 +12,7 @@ import click
 from jabba.callbacks import registry
 from jabba.cli import options, output
 from jabba.clock import SystemClock
+from jabba.concurrency.process import detach_children
 from jabba.errors import NotReady
 from jabba.kafka import admin, aiokafka_patches
 from jabba.local.ports import check_port, free_port
@@ -75,6 +76,7 @@ def worker(**given: Any) -> None:
     settings.open_services(SystemClock().monotonic)
     _check_metrics_port(settings)
     partitions = asyncio.run(admin.check_topics(settings.cluster, "worker"))
+    detach_children()
     _run_app("agents.worker", settings, partitions)
 
 

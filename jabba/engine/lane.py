@@ -518,9 +518,10 @@ class Lane:
     async def _finish(self) -> None:
         """Wait until every event is acknowledged, then leave nothing but a marker."""
         await self._await_acknowledgements()
-        for tag in self._large:
-            await self._store.delete(self._name.outcome_key(tag))
         async with self._writing:
+            # An adoption that came first has deleted some of them.
+            for tag in list(self._large):
+                await self._store.delete(self._name.outcome_key(tag))
             adopted = self._record.adopted
             marker = replace(self._record, seq=self.seq).marker(self._shared.now())
             await self._store.put(self._name.key, marker.encode())

@@ -193,8 +193,11 @@ class JobRecord:
         return cls(found["n_slices"], found["next"], found["failed"])
 
 
-CALM_SECONDS = 60.0
-"""An owner that lived for longer than this was not brought down by its partition."""
+CALM_SECONDS = 3600.0
+"""An owner that lived for longer than this was not brought down by its partition.
+
+A step may take minutes to bring a worker down: one that hangs, until the stall limit; one that fills the memory.
+"""
 
 
 @dataclass(frozen=True, slots=True)

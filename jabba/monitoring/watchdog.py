@@ -13,8 +13,17 @@ logger = logging.getLogger(__name__)
 EXIT_CODE = 70
 """What a process that was ended by its watchdog exits with: EX_SOFTWARE of sysexits.h."""
 
+_LATER_SECONDS = 5.0
+"""How much later the timer outside of the interpreter ends the process: the watchdog itself says more."""
+
+_STDERR = 2
 _WARN_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
+
+
+def end_from_outside(seconds: float) -> None:
+    """End this process after so many seconds, without the interpreter; calling it again restarts the time."""
+    faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)
 
 
 class Watchdog:
@@ -22,10 +31,19 @@ class Watchdog:
 
     ``beat`` is called from the event loop every second. If it stays away, a callback blocks the loop: where is printed
     after five seconds, and the process ends after ``seconds``, since its heartbeats go on in another thread and would
-    keep its partitions for ever. If beats come but say for ``seconds`` that the same stands still, it ends too.
+    keep its partitions for ever. If beats come but say for ``seconds`` that the same stands still, it ends too. Where a
+    callback holds the interpreter's lock no thread gets to look: each beat also arms a timer outside of the
+    interpreter, which prints where and ends the process with code 1.
     """
 
-    def __init__(self, seconds: float, monotonic: Callable[[], float], end: Callable[[int], object] = os._exit) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        monotonic: Callable[[], float],
+        end: Callable[[int], object] = os._exit,
+        arm: Callable[[float], object] = end_from_outside,
+    ) -> None:
+        self._arm = arm
         self._seconds = seconds
         self._monotonic = monotonic
         self._end = end
@@ -45,11 +63,14 @@ class Watchdog:
     def stop(self) -> None:
         """Watch no longer."""
         self._stopped.set()
+        faulthandler.cancel_dump_traceback_later()
 
     def beat(self, still: Mapping[str, object]) -> None:
         """Tell that the loop runs, and what stands still, with a value that changes as soon as some of it is done."""
         now = self._beaten_at = self._monotonic()
         self._warned = False
+        if self._thread is not None and not self._stopped.is_set():
+            self._arm(self._seconds + _LATER_SECONDS)
         fresh = {wrong: _Since(progress, now) for wrong, progress in still.items()}
         known = self._still
         self._still = {
