@@ -112,7 +112,7 @@ def test_on_sigterm_a_worker_ends_though_kafka_is_away(
             assert successor.wait_for_exit(READY_SECONDS) == 0, successor.account("failed")
             took = time.monotonic() - began
         assert took < SESSION_SECONDS + HANDOVER_SECONDS + FEW_SECONDS
-        assert "what is not committed is given up" in successor.output()
+        assert "uncommitted messages will be read again" in successor.output()
         successor.start()
         assert wait_for_all(client, [cut]) == {"PROCESSED"}
         assert successor.terminate(READY_SECONDS) == 0, successor.account("failed")
