@@ -45,7 +45,7 @@ async def nothing() -> dict[str, int]:
 
 
 async def answer(request: web.Request) -> web.Response:
-    """Answer a call at once."""
+    """Return at once."""
     await request.read()
     return web.Response(body=b'{"ok":{"done":1}}', content_type="application/json")
 

@@ -17,7 +17,7 @@ COMMANDS = [["get", "x"], ["search"], ["search", "--all"], ["tasks", ID], ["stat
 
 @contextmanager
 def answering(body: bytes) -> Iterator[str]:
-    """Answer every request with 200 and the same body; return the URL."""
+    """Serve 200 and the same body to every request; return the URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

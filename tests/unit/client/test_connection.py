@@ -312,7 +312,7 @@ STREAM = {"event": "task_failed", "job": ID, "index": 0, "run": 0, "epoch": 1, "
 
 
 async def _answer_all(request: web.Request) -> web.StreamResponse:
-    """Answer searches with one item and a next page, and open streams that never end with one event or delivery."""
+    """Serve searches with one item and a next page, and open streams that never end with one event or delivery."""
     await request.read()
     if request.path.endswith("/search"):
         one = JOB if "jobs" in request.path else {"id": ID, "job_id": ID, **TASK_ROW}

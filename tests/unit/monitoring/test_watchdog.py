@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from jabba.monitoring.watchdog import EXIT_CODE, Watchdog
@@ -105,3 +108,29 @@ def test_health_is_red_from_half_of_the_time_on(watchdog: Watchdog, time: Time) 
     assert watchdog.fault() == ""
     time.now += 31
     assert watchdog.fault() == "its event loop is held up since 31 s"
+
+
+HOLDS_THE_LOCK = """
+import asyncio, re, threading, time
+from jabba.monitoring import watchdog
+watchdog._LATER_SECONDS = 0.5
+
+async def main():
+    watching = watchdog.Watchdog(0.5, time.monotonic)
+    watching.start()
+    watching.beat({})
+    threading.Thread(target=lambda: re.match("(a+)+$", "a" * 45 + "b"), daemon=True).start()
+    while True:
+        await asyncio.sleep(0.1)
+        watching.beat({})
+
+asyncio.run(main())
+"""
+
+
+def test_a_callback_that_holds_the_interpreters_lock_ends_the_process_and_is_shown() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HOLDS_THE_LOCK], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert "re.match" in done.stderr or '__init__.py", line' in done.stderr, done.stderr
