@@ -421,6 +421,22 @@ class Settings(BaseModel):
         )
 
 
+def libpq_variables() -> dict[str, str]:
+    """Return the variables with which the environment changes every connection to PostgreSQL, such as ``PGSSLMODE``."""
+    return {name: value for name, value in os.environ.items() if name.startswith("PG")}
+
+
+def remove_libpq_variables() -> dict[str, str]:
+    """Remove these variables from this process's environment, and return them.
+
+    They are meant for a database of the user's, and an embedded one is reached as its URL says.
+    """
+    removed = libpq_variables()
+    for name in removed:
+        del os.environ[name]
+    return removed
+
+
 def is_loopback(host: str) -> bool:
     """Return whether only this machine reaches an address."""
     try:

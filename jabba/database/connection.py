@@ -11,13 +11,14 @@ import aiopg
 import psycopg2
 import psycopg2.errors
 import psycopg2.extras
+from psycopg2.extensions import parse_dsn
 from sqlalchemy import Dialect, SelectBase, TextClause, UpdateBase
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 from sqlalchemy.sql.compiler import Compiled
 
 from jabba.errors import JabbaError, Unavailable
 from jabba.jobs import json_codec
-from jabba.settings import SettingsError
+from jabba.settings import SettingsError, libpq_variables
 
 Row = dict[str, Any]
 """A row by column name; JSON is decoded, times are UTC."""
@@ -38,6 +39,27 @@ _KEEPALIVE: dict[str, Any] = {
     "tcp_user_timeout": 25_000,
 }
 
+CONNECT_OPTIONS: Mapping[str, Any] = {"client_encoding": "UTF8"}
+"""What every connection asks for when it is opened; it holds against the URL, the environment and the database."""
+
+# What a database or a role may set otherwise for all of its sessions. Statements are written, and values are read, with
+# these; limits of time are set for each kind of session.
+_RELIED_ON: Mapping[str, str] = {
+    "array_nulls": "on",
+    "bytea_output": "hex",
+    "datestyle": "ISO",
+    "default_transaction_deferrable": "off",
+    "default_transaction_isolation": "read committed",
+    "extra_float_digits": "1",
+    "idle_session_timeout": "0",
+    "intervalstyle": "postgres",
+    "lock_timeout": "0",
+    "standard_conforming_strings": "on",
+    "timezone": "UTC",
+    "transform_null_equals": "off",
+}
+_SEARCH_PATH = '"$user", public'
+
 # Classes of SQLSTATE that say something of the server and nothing of the statement: connection, authorization,
 # resources, an operator's or a time limit's intervention, the server's own system.
 _UNAVAILABLE = frozenset({"08", "28", "53", "57", "58"})
@@ -57,14 +79,23 @@ class Database:
 
     ``size`` bounds the connections, ``statement_seconds`` each statement. A connection that broke is dropped, and the
     next statement makes a new one. With ``schema`` all names are looked up in that one alone, and commits do not wait
-    for the disk: what is in it can be made again.
+    for the disk: what is in it can be made again. Tables of ``another_service`` are where its database looks for them.
     """
 
-    def __init__(self, dsn: str, *, size: int = 10, statement_seconds: float = 10.0, schema: str | None = None) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        size: int = 10,
+        statement_seconds: float = 10.0,
+        schema: str | None = None,
+        another_service: bool = False,
+    ) -> None:
         self._dsn = checked(dsn)
         self._size = size
         self._statement_seconds = statement_seconds
         self._schema = schema
+        self._another_service = another_service
         self._pool: aiopg.Pool | None = None
 
     async def __aenter__(self) -> Self:
@@ -78,6 +109,7 @@ class Database:
             enable_hstore=False,
             enable_json=False,
             on_connect=self._prepare,
+            **CONNECT_OPTIONS,
             **_KEEPALIVE,
         )
         return self
@@ -147,6 +179,7 @@ class Database:
 
     async def _prepare(self, connection: aiopg.Connection) -> None:
         try:
+            _refuse_old_strings(connection)
             psycopg2.extras.register_default_jsonb(connection.raw, loads=json_codec.decode)
             async with connection.cursor() as cursor:
                 await cursor.execute(self._set_up())
@@ -163,13 +196,13 @@ class Database:
         Searches are short and many: to start helping processes or to compile a plan takes longer than most of them do.
         """
         milliseconds = max(1, int(self._statement_seconds * 1000))
-        beside = f'; SET search_path = "{self._schema}"; SET synchronous_commit = off' if self._schema else ""
-        return (
-            "SET timezone = 'UTC'; SET client_connection_check_interval = 1000; "
-            "SET jit = off; SET max_parallel_workers_per_gather = 0; "
-            f"SET statement_timeout = {milliseconds}; "
-            f"SET idle_in_transaction_session_timeout = {milliseconds + 2000}" + beside
-        )
+        settings = [
+            session_settings(milliseconds, self._dsn, own_tables=not self._another_service),
+            "SET client_connection_check_interval = 1000; SET jit = off; SET max_parallel_workers_per_gather = 0",
+        ]
+        if self._schema:
+            settings.append(f'SET search_path = "{self._schema}"; SET synchronous_commit = off')
+        return "; ".join(settings)
 
 
 class Transaction:
@@ -233,7 +266,7 @@ async def _acquire(pool: aiopg.Pool) -> aiopg.Connection:
         raise Unavailable(f"PostgreSQL gave no connection within {_CONNECT_SECONDS:g} s") from error
     # aiopg ends in an OSError when the socket of a refused connection has gone to another one meanwhile.
     except (psycopg2.OperationalError, OSError) as error:
-        raise Unavailable(f"PostgreSQL cannot be reached: {_first_line(error)}") from error
+        raise unreachable(error) from error
 
 
 async def _release(pool: aiopg.Pool, connection: aiopg.Connection) -> None:
@@ -268,6 +301,36 @@ def _translated(error: psycopg2.Error) -> Exception:
     return error
 
 
+def session_settings(milliseconds: int, dsn: str, *, own_tables: bool = True) -> str:
+    """Return the statements that set a session up, for which a statement may take so long; 0 = for ever.
+
+    Jabba's ``own_tables`` are in the schema named like the user or in ``public``, unless the URL sets a search path.
+    """
+    idle = milliseconds and milliseconds + 2000
+    limits = {"statement_timeout": str(milliseconds), "idle_in_transaction_session_timeout": str(idle)}
+    # The time limit first: that of the database may be too short for the others.
+    statements = [f"SET {name} = '{value}'" for name, value in {**limits, **_RELIED_ON}.items()]
+    if own_tables and "search_path" not in parse_dsn(dsn).get("options", ""):
+        statements.append(f"SET search_path = {_SEARCH_PATH}")
+    return "; ".join(statements)
+
+
+def _refuse_old_strings(connection: aiopg.Connection) -> None:
+    """Refuse a session that takes backslashes for escapes: psycopg2 goes by what it was when it was opened."""
+    if connection.raw.get_parameter_status("standard_conforming_strings") == "off":
+        raise Unavailable(
+            "PostgreSQL gave a session with standard_conforming_strings = off: RESET it for the database and the role, "
+            "or add options=-cstandard_conforming_strings%3Don to the URL"
+        )
+
+
+def unreachable(error: BaseException) -> Unavailable:
+    """Return the error of a connection that cannot be opened; it names what the environment sets for all of them."""
+    variables = ", ".join(sorted(libpq_variables()))
+    environment = f" (the environment sets {variables} for every connection)" if variables else ""
+    return Unavailable(f"PostgreSQL cannot be reached: {_first_line(error)}{environment}")
+
+
 def forbidden(error: BaseException) -> Unavailable:
     """Return the error of a user who lacks a right; somebody may grant it at any moment."""
     return Unavailable(f"PostgreSQL does not allow it: {_first_line(error)}")
@@ -280,7 +343,7 @@ def checked(dsn: str) -> str:
         SettingsError: it is none, or an unquoted character makes a part of its password one of the host or port.
     """
     try:
-        found = psycopg2.extensions.parse_dsn(dsn)
+        found = parse_dsn(dsn)
     except psycopg2.ProgrammingError:
         found = None
     if found is None or "@" in found.get("host", "") or not re.fullmatch(r"[\d,]*", found.get("port", "")):

@@ -13,8 +13,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from jabba.database.connection import checked, forbidden
-from jabba.errors import NotReady, Unavailable
+from jabba.database.connection import CONNECT_OPTIONS, checked, forbidden, session_settings, unreachable
+from jabba.errors import NotReady
 
 COMMAND = "python -m jabba init"
 
@@ -72,10 +72,11 @@ def check(dsn: str) -> None:
         Unavailable: PostgreSQL does not answer.
     """
     scripts = _scripts(_config())
-    found = current(dsn)
+    with _connected(dsn) as connection:
+        found, schemas = _revision(connection), connection.scalar(text("SHOW search_path"))
     _refuse_newer(found, scripts)
     if found is None:
-        raise NotReady(f"the database has no tables of Jabba's yet: run `{COMMAND}`")
+        raise NotReady(f"the database has no tables of Jabba's yet in {schemas}: run `{COMMAND}`")
     if found != scripts.get_current_head():
         raise NotReady(f"the database's schema is old ({found}): run `{COMMAND}`")
 
@@ -108,15 +109,35 @@ def _connected(dsn: str) -> Iterator[Connection]:
     """Open a connection whose work is committed as one transaction."""
     engine = create_engine(
         "postgresql+psycopg2://",
-        creator=lambda: psycopg2.connect(checked(dsn), connect_timeout=_CONNECT_SECONDS),
+        creator=lambda: _connect(dsn),
         poolclass=NullPool,
     )
     try:
         with engine.begin() as connection:
+            _refuse_encoding(connection)
             yield connection
     except OperationalError as error:
-        raise Unavailable(f"PostgreSQL cannot be reached: {str(error.orig).strip()}") from error
+        raise unreachable(error.orig or error) from error
     except ProgrammingError as error:
         if isinstance(error.orig, psycopg2.errors.InsufficientPrivilege):
             raise forbidden(error.orig) from error
         raise
+
+
+def _connect(dsn: str) -> "psycopg2.extensions.connection":
+    options = {"connect_timeout": _CONNECT_SECONDS, **CONNECT_OPTIONS}
+    connection: psycopg2.extensions.connection = psycopg2.connect(checked(dsn), **options)
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(session_settings(0, dsn))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _refuse_encoding(connection: Connection) -> None:
+    """Refuse a database that cannot hold every letter."""
+    encoding = connection.scalar(text("SHOW server_encoding"))
+    if encoding != "UTF8":
+        raise NotReady(f"the database's encoding is {encoding}: create one with ENCODING 'UTF8' TEMPLATE template0")

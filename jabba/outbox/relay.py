@@ -65,7 +65,7 @@ class Relay:
     def __init__(self, dsn: str, settings: Settings) -> None:
         self._settings = settings
         self._rows = OutboxRows(settings.outbox_table)
-        self._database = Database(dsn, size=2, statement_seconds=_STATEMENT_SECONDS)
+        self._database = Database(dsn, size=2, statement_seconds=_STATEMENT_SECONDS, another_service=True)
         self._producer = producer_of(settings)
         self._clock = SystemClock()
         self._figures = Figures()

@@ -56,7 +56,7 @@ def test_without_a_schema_a_role_refuses_and_names_the_command(
     code, said = run(role, "--database", empty, environment=environment, log=tmp_path / "log")
 
     assert code == 3
-    assert said == [f"Error: the database has no tables of Jabba's yet: run `{COMMAND}`"]
+    assert said == [f'Error: the database has no tables of Jabba\'s yet in "$user", public: run `{COMMAND}`']
 
 
 def test_init_tells_what_it_did_and_may_be_repeated(environment: dict[str, str], tmp_path: Path) -> None:

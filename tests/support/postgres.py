@@ -50,9 +50,9 @@ class PostgresServer:
         self.stop()
         return self.start()
 
-    def create_database(self, name: str, template: str = "template1") -> str:
+    def create_database(self, name: str, template: str = "template1", *options: str) -> str:
         """Create a database as a copy of ``template``; return its URL."""
-        self._server.run("createdb", f"--template={template}", name)
+        self._server.run("createdb", f"--template={template}", *options, name)
         return self._server.dsn(name)
 
     def drop_database(self, name: str) -> None:
