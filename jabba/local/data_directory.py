@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from jabba.errors import NotReady
-from jabba.settings import Settings
+from jabba.settings import Settings, remove_libpq_variables
 
 _KEY = "key"
 _URL = "url"
@@ -22,19 +22,20 @@ def path_of(data: Path) -> Path:
 
 def read(data: Path) -> str | None:
     """Return the key, or None when there is none or it belongs to somebody else."""
-    return _read(path_of(data))
+    key = _read(path_of(data))
+    return key if key and key.isascii() else None
 
 
 def write(data: Path, key: str) -> None:
     """Keep a key; at no moment may others read it."""
-    _write(path_of(data), key)
+    write_private(path_of(data), key)
 
 
 def write_places(data: Path, url: str, settings: Settings) -> None:
     """Keep where the web process is to which the key belongs, and the Kafka and PostgreSQL behind it."""
-    _write(data / _URL, url)
-    _write(data / _KAFKA, settings.kafka)
-    _write(data / _DATABASE, settings.database.get_secret_value())
+    write_private(data / _URL, url)
+    write_private(data / _KAFKA, settings.kafka)
+    write_private(data / _DATABASE, settings.database.get_secret_value())
 
 
 def kafka(data: Path) -> str | None:
@@ -59,17 +60,21 @@ def prepare(data: Path) -> None:
 def with_places(settings: Settings) -> Settings:
     """Return settings with the places of the ``jabba up`` in their data directory, where they name none themselves.
 
-    That is the URL of the web, and Kafka and PostgreSQL if neither of both is named.
+    That is the URL of the web, and Kafka and PostgreSQL if neither of both is named. The variables of libpq are removed
+    from this process's environment then: they are not meant for that PostgreSQL.
     """
     given = settings.model_fields_set
     names = [_URL] if {_KAFKA, _DATABASE} & given else [_URL, _KAFKA, _DATABASE]
     places = {name: _read(settings.data / name) for name in names if name not in given}
     found = {name: place for name, place in places.items() if place}
     try:
-        return Settings.model_validate(settings.model_dump(exclude_unset=True) | found)
+        complete = Settings.model_validate(settings.model_dump(exclude_unset=True) | found)
     except ValidationError:
         # A power cut may leave anything in a file.
         return settings
+    if _DATABASE in found:
+        remove_libpq_variables()
+    return complete
 
 
 def key_for(settings: Settings, url: str) -> str | None:
@@ -80,17 +85,22 @@ def key_for(settings: Settings, url: str) -> str | None:
     return read(settings.data) if _read(settings.data / _URL) == url.rstrip("/") else None
 
 
-def _write(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
+    """Write a file that at no moment others may read, and that is whole, or what it was, after a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
     with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:  # noqa: PTH123 — takes the mode
         file.write(f"{text}\n")
+        file.flush()
+        os.fsync(file.fileno())
     new.replace(path)
 
 
 def _read(path: Path) -> str | None:
+    """Return a file's line; None when there is none or, as a power cut leaves it, none that can be one."""
     try:
-        return path.read_text().strip()
+        text = path.read_text().strip()
     except (OSError, UnicodeDecodeError):
         return None
+    return text if text and text.isprintable() else None

@@ -3,6 +3,7 @@
 import random
 import socket
 from contextlib import suppress
+from ipaddress import ip_address
 
 from jabba.errors import NotReady
 
@@ -21,7 +22,7 @@ def free_port() -> int:
 
 def is_free(port: int) -> bool:
     """Whether nothing listens on a TCP port at 127.0.0.1 now."""
-    with suppress(OSError), socket.socket() as probe:
+    with suppress(OSError, OverflowError), socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", port))
         return True
@@ -43,3 +44,17 @@ def check_port(host: str, port: int, chosen_with: str = "--port") -> None:
         raise NotReady(
             f"port {port} of {host} cannot be used ({error.strerror}); choose another one with {chosen_with}"
         ) from error
+
+
+def url_of(host: str, port: int) -> str:
+    """Return the URL at which this machine finds what listens on a host; an IPv6 address stands in brackets.
+
+    What listens on all addresses is found at the loopback one.
+    """
+    try:
+        address = ip_address(host or "0.0.0.0")  # noqa: S104 — nothing listens here
+    except ValueError:
+        return f"http://{host}:{port}"
+    if address.is_unspecified:
+        address = ip_address("127.0.0.1" if address.version == 4 else "::1")  # noqa: PLR2004 — IP's versions
+    return f"http://{address}:{port}" if address.version == 4 else f"http://[{address}]:{port}"  # noqa: PLR2004

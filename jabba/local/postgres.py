@@ -5,9 +5,11 @@ The binaries are run directly: the wheel's own Python opens every parent directo
 
 import fcntl
 import importlib.util
+import re
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,8 +19,10 @@ from typing import IO
 
 from jabba.clock import Clock, SystemClock
 from jabba.errors import JabbaError, MissingExtra
+from jabba.local import data_directory
 from jabba.local.child import command_of_child
 from jabba.local.ports import free_port
+from jabba.local.supervisor import Program
 
 _INSTALL = "the embedded database is not installed: in Jabba's checkout, pip install '.[embedded]'"
 
@@ -33,6 +37,8 @@ _POLL_SECONDS = 0.01
 _START_SECONDS = 120  # recovery after a crash reads the log since the last checkpoint
 _STOP_SECONDS = 30
 _LOG_TAIL_BYTES = 4000
+_PASSWORD_BYTES = 24
+_WELL_FORMED = re.compile(r"[A-Za-z0-9_-]{32}")
 _STILL_IN_USE = "pre-existing shared memory block"
 _ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/local/bin:/usr/bin:/bin"}
 _SETTINGS = {
@@ -58,7 +64,8 @@ class EmbeddedDatabase:
     trace of one that was killed itself is removed. Whoever cannot read the directory does not know the password.
 
     ``settings`` are added to the server's own. Call ``start`` from the main thread: on Linux the server shuts down
-    when the thread that started it ends.
+    when the thread that started it ends. Or ``prepare`` the directory, leave the rest to a supervisor that runs
+    ``program`` until it ``answers``, and ``release`` the directory in the end.
     """
 
     def __init__(
@@ -91,21 +98,57 @@ class EmbeddedDatabase:
 
     def dsn(self, database: str = "postgres") -> str:
         """Return the URL of a database: ``postgresql://user:password@127.0.0.1:port/database``."""
-        return f"postgresql://{_USER}:{self._secret.read_text()}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://{_USER}:{self._password()}@127.0.0.1:{self.port}/{database}"
 
-    def start(self) -> None:
-        """Start the server and return when it answers.
+    @property
+    def program(self) -> Program:
+        """The server, for a supervisor."""
+        return Program(
+            "postgresql",
+            self._command(),
+            _ENVIRONMENT,
+            before_start=self._clear_remains,
+            log=self.log,
+            never_root_in=self.directory,
+            stop_with=signal.SIGINT,
+            when_orphaned=signal.SIGINT,
+        )
 
-        Raises MissingExtra without the wheel, and DatabaseFailed when another process uses the directory or the
-        server does not come up.
+    def prepare(self) -> None:
+        """Take the directory, and make a server in it or stop the one that a killed process left behind.
+
+        Raises:
+            MissingExtra: the wheel is not installed.
+            DatabaseFailed: another process uses the directory, or the server cannot be made.
         """
         _binary("postgres")
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._take_directory()
         try:
-            self._stop_orphan()
+            self._clear_remains()
             if not self._data.exists():
                 self._initialise()
+            elif self._password() is None:
+                self._change_password()
+        except BaseException:
+            self.release()
+            raise
+
+    def answers(self) -> bool:
+        """Whether the server accepts connections now."""
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            return self._trace()[-1:] == ["ready"]
+        return False
+
+    def start(self) -> None:
+        """Start the server and return when it answers.
+
+        Raises:
+            MissingExtra: the wheel is not installed.
+            DatabaseFailed: another process uses the directory, or the server does not come up.
+        """
+        self.prepare()
+        try:
             while not self._came_up():
                 sleep(10 * _POLL_SECONDS)
         except BaseException:
@@ -121,7 +164,7 @@ class EmbeddedDatabase:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(_STOP_SECONDS)
                     break
-        self._release_directory()
+        self.release()
 
     def send_signal(self, what: signal.Signals) -> None:
         """Send the server's main process a signal."""
@@ -139,7 +182,7 @@ class EmbeddedDatabase:
     def run(self, client: str, *arguments: str) -> str:
         """Run one of PostgreSQL's client programs, such as ``createdb``, against the server; return its output."""
         command = [str(_binary(client)), "--host=127.0.0.1", f"--port={self.port}", f"--username={_USER}", *arguments]
-        environment = {**_ENVIRONMENT, "PGPASSWORD": self._secret.read_text()}
+        environment = {**_ENVIRONMENT, "PGPASSWORD": self._password() or ""}
         done = subprocess.run(  # noqa: S603 - the program comes from the wheel
             command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
@@ -161,7 +204,8 @@ class EmbeddedDatabase:
             raise DatabaseFailed(f"another process uses {self.directory}") from error
         self._lock = lock
 
-    def _release_directory(self) -> None:
+    def release(self) -> None:
+        """Let other processes use the directory."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -170,62 +214,97 @@ class EmbeddedDatabase:
         """Make the data directory under another name first, so that an interrupted start leaves nothing half made."""
         unfinished = self._data.with_suffix(".new")
         shutil.rmtree(unfinished, ignore_errors=True)
-        self._secret.touch(mode=0o600)
-        self._secret.write_text(secrets.token_urlsafe(24))
+        self._new_password()
         options: list[str | Path] = [
             *("--pgdata", unfinished, "--username", _USER, "--pwfile", self._secret, "--auth", "scram-sha-256"),
             *("--encoding", "UTF8", "--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
         ]
         if self._settings.get("fsync") == "off":
             options.append("--no-sync")
-        if self._spawn("initdb", *options).wait():
-            raise self._failure("a new PostgreSQL could not be made")
+        if self._spawn(_binary("initdb"), *options).wait():
+            raise self.failure("a new PostgreSQL could not be made")
         unfinished.rename(self._data)
 
-    def _came_up(self) -> bool:
-        """Start once; answer False when the remains of a killed server, which end by themselves, were in the way."""
+    def _password(self) -> str | None:
+        """Return the password; None when the file is broken, as a power cut leaves it."""
+        with suppress(OSError, UnicodeDecodeError):
+            found = self._secret.read_text().strip()
+            return found if _WELL_FORMED.fullmatch(found) else None
+        return None
+
+    def _new_password(self) -> str:
+        password = secrets.token_urlsafe(_PASSWORD_BYTES)
+        data_directory.write_private(self._secret, password)
+        return password
+
+    def _change_password(self) -> None:
+        """Give the user a new password, by a server that nobody else can reach."""
+        statement = f"ALTER ROLE {_USER} PASSWORD '{self._new_password()}'\n"
+        single = self._spawn(_binary("postgres"), "--single", "-D", self._data, "postgres", stdin=subprocess.PIPE)
+        single.communicate(statement.encode())
+        if single.returncode:
+            self._secret.unlink()
+            raise self.failure(f"{self._secret} was broken, and a new password could not be set")
+
+    def _command(self) -> list[str | Path]:
         settings = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
-        logged = self.log.stat().st_size
-        self._process = self._spawn("postgres", "-D", self._data, *settings)
+        return [_binary("postgres"), "-D", self._data, *settings]
+
+    def _came_up(self) -> bool:
+        """Start once; return False when the remains of a killed server, which end by themselves, were in the way."""
+        logged = self.log.stat().st_size if self.log.exists() else 0
+        self._process = self._spawn(*self._command())
         self._wait(lambda: self._is_ready() or not self.running, _START_SECONDS)
         if not self.running and _STILL_IN_USE in self.log.read_text(errors="replace")[logged:]:
             return False
         if not self.running or not self._is_ready():
-            raise self._failure("PostgreSQL did not start")
+            raise self.failure("PostgreSQL did not start")
         return True
 
     def _is_ready(self) -> bool:
         trace = self._trace()
-        return trace[:1] == [str(self.pid)] and trace[-1].strip() == "ready"
+        return trace[:1] == [str(self.pid)] and trace[-1] == "ready"
 
     def _trace(self) -> list[str]:
+        """Return the lines of the server's own note of itself, of which a power cut may leave anything."""
         try:
-            return (self._data / "postmaster.pid").read_text().splitlines()
+            lines = (self._data / "postmaster.pid").read_text(errors="replace").splitlines()
         except FileNotFoundError:
             return []
+        return [line.strip() for line in lines]
 
-    def _stop_orphan(self) -> None:
-        trace = self._trace()
-        if not trace:
-            return
-        with suppress(psutil.Error, FileNotFoundError):
-            orphan = psutil.Process(int(trace[0]))
-            if orphan.name() == "postgres" and Path(orphan.cwd()).samefile(self._data):
-                orphan.send_signal(signal.SIGINT)
-                orphan.wait(_STOP_SECONDS)
-                return
+    def _clear_remains(self) -> None:
+        """Stop the server that a killed process left behind, and remove the trace of one that was killed itself.
+
+        Its trace may be broken, or tell the id of another program.
+        """
+        left = self._servers()
+        for server in left:
+            with suppress(psutil.Error):
+                server.send_signal(signal.SIGINT)
+        _, alive = psutil.wait_procs(left, _STOP_SECONDS)
+        if alive:
+            pids = ", ".join(str(server.pid) for server in alive)
+            raise DatabaseFailed(f"a PostgreSQL of an earlier run does not stop; end its process {pids} (kill -QUIT)")
         (self._data / "postmaster.pid").unlink(missing_ok=True)
 
-    def _spawn(self, name: str, *arguments: str | Path) -> "subprocess.Popen[bytes]":
-        command = command_of_child(
-            [_binary(name), *arguments], when_orphaned=signal.SIGINT, never_root_in=self.directory
-        )
+    def _servers(self) -> list[psutil.Process]:
+        """Return the processes of PostgreSQL in the data directory that no other of them has started."""
+        found = {}
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                if process.name() == "postgres" and Path(process.cwd()).samefile(self._data):
+                    found[process.pid] = process
+        return [process for process in found.values() if process.ppid() not in found]
+
+    def _spawn(self, *command: str | Path, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
+        launched = command_of_child(command, when_orphaned=signal.SIGINT, never_root_in=self.directory)
         with self.log.open("ab") as log:
             return subprocess.Popen(  # noqa: S603 - the program comes from the wheel
-                command,
+                launched,
                 cwd="/",
                 env=_ENVIRONMENT,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # the terminal's Ctrl-C is for the one who started this
@@ -236,7 +315,8 @@ class EmbeddedDatabase:
         while not condition() and self._clock.monotonic() < deadline:
             sleep(_POLL_SECONDS)
 
-    def _failure(self, message: str) -> DatabaseFailed:
+    def failure(self, message: str) -> DatabaseFailed:
+        """Return the error with the tail of the server's log."""
         tail = self.log.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace")
         return DatabaseFailed(f"{message}; {self.log} ends with:\n{tail}")
 

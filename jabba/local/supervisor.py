@@ -6,8 +6,10 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from jabba.clock import Clock, SystemClock
+from jabba.errors import JabbaError
 from jabba.local.child import command_of_child
 
 SUPERVISOR = "up"
@@ -24,11 +26,20 @@ Say = Callable[[str, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run, with which environment variables."""
+    """What to run, with which environment variables, and how to start and end it.
+
+    ``before_start`` is called in a thread before each start. What the program writes is shown, or goes to ``log``.
+    ``never_root_in`` is that of ``command_of_child``.
+    """
 
     name: str
-    command: Sequence[str]
+    command: Sequence[str | Path]
     environment: Mapping[str, str]
+    before_start: Callable[[], None] | None = None
+    log: Path | None = None
+    never_root_in: Path | None = None
+    stop_with: signal.Signals = signal.SIGTERM
+    when_orphaned: signal.Signals = signal.SIGKILL
 
 
 @dataclass(slots=True)
@@ -65,6 +76,8 @@ class Child:
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._last_signal: signal.Signals | None = None
+        self.lives = 0
+        """How often the program has ended."""
 
     @property
     def pid(self) -> int | None:
@@ -77,11 +90,11 @@ class Child:
         self._keeper = asyncio.create_task(self._keep_alive())
 
     async def stop(self, seconds: float) -> None:
-        """Ask it to end (SIGTERM), and kill it when it takes longer than ``seconds``."""
+        """Ask it to end, and kill it when it takes longer than ``seconds``."""
         if self._keeper is None:
             return
         if not self._stopping.is_set():
-            self._end_with(signal.SIGTERM)
+            self._end_with(self._program.stop_with)
         done, _ = await asyncio.wait({self._keeper}, timeout=seconds)
         if not done:
             self._say(SUPERVISOR, f"{self.name} does not stop within {seconds:g} s and is killed")
@@ -96,44 +109,60 @@ class Child:
         while not self._stopping.is_set():
             started = self._clock.monotonic()
             ending = await self._live_once()
+            self.lives += 1
             if not self._stopping.is_set():
                 delay = self._back_off.after(self._clock.monotonic() - started)
                 self._say(SUPERVISOR, f"{self.name} {ending}; it starts again in {delay:g} s")
                 await self._stopped_within(delay)
 
     async def _live_once(self) -> str:
-        """Start the program and show what it writes; return how it ended."""
+        """Start the program and wait for its end; return how it ended."""
+        try:
+            if self._program.before_start is not None:
+                await asyncio.to_thread(self._program.before_start)
+            return _ending(await (self._shown() if self._program.log is None else self._logged(self._program.log)))
+        except (JabbaError, OSError) as error:
+            return f"cannot be started: {error}"
+
+    async def _logged(self, path: Path) -> int:
+        with path.open("ab") as log:
+            process = await self._spawn(log.fileno())
+        return await process.wait()
+
+    async def _shown(self) -> int:
         # A pipe of our own: asyncio's would make us wait for whatever the program left behind with the pipe open.
         reading, writing = os.pipe()
         async with _lines_of(reading) as lines:
             try:
-                self._process = await self._spawn(writing)
-            except OSError as error:
-                return f"cannot be started: {error}"
+                process = await self._spawn(writing)
             finally:
                 os.close(writing)
-            if self._last_signal is not None:
-                self._process.send_signal(self._last_signal)
             shown = asyncio.create_task(self._show(lines))
-            code = await self._process.wait()
+            code = await process.wait()
             await asyncio.wait({shown}, timeout=_LAST_WORDS_SECONDS)
             shown.cancel()
-        return _ending(code)
+        return code
 
     async def _show(self, lines: AsyncIterator[str]) -> None:
         async for line in lines:
             self._say(self.name, line)
 
     async def _spawn(self, output: int) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            *command_of_child(self._program.command, when_orphaned=signal.SIGKILL),
-            env=self._program.environment,
+        program = self._program
+        self._process = process = await asyncio.create_subprocess_exec(
+            *command_of_child(
+                program.command, when_orphaned=program.when_orphaned, never_root_in=program.never_root_in
+            ),
+            env=program.environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             # The terminal's Ctrl-C is for the supervisor, which stops its children in order.
             start_new_session=True,
         )
+        if self._last_signal is not None:
+            process.send_signal(self._last_signal)
+        return process
 
     async def _stopped_within(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -157,12 +186,13 @@ class Supervisor:
         self._stop_seconds = stop_seconds
         self._groups: list[list[Child]] = []
 
-    def start(self, *programs: Program) -> None:
-        """Start a group."""
+    def start(self, *programs: Program) -> list[Child]:
+        """Start a group, and return it."""
         group = [Child(program, self._say) for program in programs]
         self._groups.append(group)
         for child in group:
             child.start()
+        return group
 
     async def stop(self) -> None:
         """Stop all, the last group first; what was killed is only waited for."""

@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,19 +18,22 @@ from jabba.clock import SystemClock
 from jabba.database import api_keys, migrations
 from jabba.database.connection import Database
 from jabba.kafka import admin
-from jabba.local import data_directory
+from jabba.local import data_directory, ports
 from jabba.local.broker import EmbeddedBroker
 from jabba.local.ports import check_port, is_free
 from jabba.local.postgres import EmbeddedDatabase
 from jabba.local.reconcile import reconcile
 from jabba.local.supervisor import SUPERVISOR, Program, Say, Supervisor
-from jabba.settings import Settings, SettingsError
+from jabba.settings import Settings, SettingsError, remove_libpq_variables
 
 Announce = Callable[[str, Settings], None]
 """Told the URL and the settings that everything runs on once the web process is ready."""
 
 _READY_POLL_SECONDS = 0.1
 _DATABASE = "jabba"
+_STARTS = 3
+"""So often PostgreSQL may fail to start at first: what a killed one left behind takes a moment to go."""
+
 _NAME_OF_KEY = "jabba up"
 
 
@@ -60,38 +63,54 @@ def run(house: House, say: Say, announce: Announce) -> None:
     check_port(house.settings.web_host, house.settings.web_port)
     data_directory.prepare(house.settings.data)
     say(SUPERVISOR, f"starting Jabba at {url_of(house.settings)}; it keeps its data in {house.settings.data}")
-    broker = _broker(house.settings.data) if house.own_broker else None
-    with _parts(house, broker, say) as settings:
-        asyncio.run(_Running(settings, house.workers, broker, say, announce).until_signal())
+    with _embedded(house, say) as embedded:
+        asyncio.run(_Running(embedded, house.workers, say, announce).until_signal())
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The embedded parts, the settings that lead to them, and what only the callbacks of workers have to do with.
+
+    ``libpq`` are the variables that this process's environment had for the user's own PostgreSQL.
+    """
+
+    settings: Settings
+    broker: EmbeddedBroker | None = None
+    database: EmbeddedDatabase | None = None
+    libpq: Mapping[str, str] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
-def _parts(house: House, broker: EmbeddedBroker | None, say: Say) -> Iterator[Settings]:
-    """Start the embedded database, and stop it last; return the settings that lead to what is embedded."""
+def _embedded(house: House, say: Say) -> Iterator[Embedded]:
+    """Prepare the embedded parts; nobody else can use their directory meanwhile."""
     # Workers of one machine: no two of them may have the same name.
     found: dict[str, object] = {"instance": ""}
-    with contextlib.ExitStack() as parts:
+    broker = _broker(house.settings.data) if house.own_broker else None
+    if broker is not None:
+        found["kafka"] = broker.bootstrap
+    database, libpq = None, {}
+    with contextlib.ExitStack() as prepared:
         if house.own_database:
             say(SUPERVISOR, f"starting PostgreSQL in {house.settings.data}")
+            libpq = remove_libpq_variables()
             database = EmbeddedDatabase(house.settings.data)
-            database.start()
-            parts.callback(database.stop)
-            found["database"] = database.ensure_database(_DATABASE)
-        if broker is not None:
-            found["kafka"] = broker.bootstrap
-        yield Settings.model_validate(house.settings.model_dump(exclude_unset=True) | found)
+            database.prepare()
+            prepared.callback(database.release)
+            found["database"] = database.dsn(_DATABASE)
+        settings = Settings.model_validate(house.settings.model_dump(exclude_unset=True) | found)
+        yield Embedded(settings, broker, database, libpq)
         say(SUPERVISOR, "stopped")
 
 
 class _Running:
     """The child processes, from the first to the last signal."""
 
-    def __init__(
-        self, settings: Settings, workers: int, broker: EmbeddedBroker | None, say: Say, announce: Announce
-    ) -> None:
-        self._settings = settings
+    def __init__(self, embedded: Embedded, workers: int, say: Say, announce: Announce) -> None:
+        self._settings = embedded.settings
         self._workers = workers
-        self._broker = broker
+        self._broker = embedded.broker
+        self._database = embedded.database
+        self._libpq = embedded.libpq
         self._say = say
         self._announce = announce
         self._supervisor = Supervisor(say)
@@ -101,7 +120,9 @@ class _Running:
         """Bring all up, and stop it in order on a signal or when something does not come up."""
         loop = asyncio.get_running_loop()
         for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(one, self._signalled)
+            # `nohup` ignores the one that a closed terminal sends.
+            if one != signal.SIGHUP or signal.getsignal(one) != signal.SIG_IGN:
+                loop.add_signal_handler(one, self._signalled)
         coming = asyncio.create_task(self._bring_up())
         stopping = asyncio.create_task(self._stopping.wait())
         try:
@@ -123,6 +144,8 @@ class _Running:
 
     async def _bring_up(self) -> None:
         """Start everything; the web last, when there is someone for whom it can take jobs."""
+        if self._database is not None:
+            await self._start_database(self._database)
         if self._broker is not None:
             await self._start_broker(self._broker)
         await self._initialise()
@@ -135,8 +158,17 @@ class _Running:
         data_directory.write_places(self._settings.data, url_of(self._settings), self._settings)
         self._announce(url_of(self._settings), self._settings)
 
+    async def _start_database(self, database: EmbeddedDatabase) -> None:
+        """Start PostgreSQL, first of all and so the last to be stopped; when it dies it comes back with its data."""
+        (child,) = self._supervisor.start(database.program)
+        while not await asyncio.to_thread(database.answers):
+            if child.lives >= _STARTS:
+                raise database.failure("PostgreSQL does not start")
+            await asyncio.sleep(_READY_POLL_SECONDS)
+        await asyncio.to_thread(database.ensure_database, _DATABASE)
+
     async def _start_broker(self, broker: EmbeddedBroker) -> None:
-        """Start the broker, first of all and so the last to be stopped; when it dies it comes back with its data."""
+        """Start the broker, before all that need it; when it dies it comes back with its data."""
         if not broker.directory.exists():
             broker.directory.parent.mkdir(parents=True, exist_ok=True)
             _mark_of_new_log(broker).touch()
@@ -176,7 +208,8 @@ class _Running:
                 await asyncio.sleep(_READY_POLL_SECONDS)
 
     def _program(self, name: str, role: str, number: int = 0) -> Program:
-        environment = {**self._settings.environ_of_child(), "PYTHONUNBUFFERED": "1"}
+        own = self._libpq if role == "worker" else {}
+        environment = {**own, **self._settings.environ_of_child(), "PYTHONUNBUFFERED": "1"}
         if self._settings.metrics_port:
             environment["JABBA_METRICS_PORT"] = str(self._settings.metrics_port + number)
         return Program(name, [sys.executable, "-m", "jabba", role], environment)
@@ -195,8 +228,7 @@ def _mark_of_new_log(broker: EmbeddedBroker) -> Path:
 
 def url_of(settings: Settings) -> str:
     """Return where this machine finds the web process."""
-    host = "127.0.0.1" if settings.web_host in ("", "0.0.0.0", "::") else settings.web_host  # noqa: S104 — compared
-    return f"http://{host}:{settings.web_port}"
+    return ports.url_of(settings.web_host, settings.web_port)
 
 
 async def _is_valid(database: Database, text: str | None) -> bool:

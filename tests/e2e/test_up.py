@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,65 @@ async def test_a_child_that_is_killed_is_started_again(up: Up, role: str) -> Non
         submitted = await submitted_once_up(client)
         assert (await client.wait(submitted, timeout=SECONDS)).status == JobStatus.PROCESSED
     assert up.child(role).pid != first.pid
+
+
+async def test_a_killed_postgresql_is_started_again(up: Up) -> None:
+    async with Client(up.url, key=up.key) as client:
+        job = (await submitted_once_up(client)).id
+        await client.wait(job, timeout=SECONDS)
+        (first,) = (child for child in up.children() if child.name() == "postgres")
+
+        first.kill()
+        up.process.wait_for_line("postgresql was ended by SIGKILL; it starts again in 1 s")
+
+        async def is_found() -> bool:
+            with suppress(Unavailable):
+                return (await client.get_job(job)).status == JobStatus.PROCESSED
+            return False
+
+        await eventually(is_found, SECONDS, "answer of the new PostgreSQL")
+
+
+LIBPQ = {
+    "PGSERVICE": "nowhere",
+    "PGSSLMODE": "verify-full",
+    "PGOPTIONS": "-c search_path=elsewhere -c nonsense=1",
+    "PGREQUIREAUTH": "gss",
+    "PGTARGETSESSIONATTRS": "standby",
+    "PGCLIENTENCODING": "LATIN1",
+    "PGHOSTADDR": "192.0.2.1",
+    "PGCHANNELBINDING": "require",
+    "PGTZ": "Asia/Kathmandu",
+}
+
+
+async def test_its_postgresql_is_reached_whatever_the_environment_says_of_others(tmp_path: Path) -> None:
+    with Up(tmp_path, environment={**LIBPQ, "JABBA_WEB_HOST": "::1"}) as up:
+        assert up.url.startswith("http://[::1]:")
+        async with Client(up.url, key=up.key) as client:
+            submitted = await client.create_job([call("echo", "Łódź 東京")], "test", name="🦀")
+            job = await client.wait(submitted, timeout=SECONDS)
+            found = await client.get_job(job.id)
+    assert (job.status, found.name) == (JobStatus.PROCESSED, "🦀")
+
+
+def test_a_hang_up_that_was_ignored_stays_ignored(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with Up(tmp_path) as up:
+        signal.signal(signal.SIGHUP, before)
+        up.process.send_signal(signal.SIGHUP)
+        up.process.send_signal(signal.SIGHUP)
+        up.child("worker").kill()
+        up.process.wait_for_line("worker was ended by SIGKILL")
+
+        assert "stopping" not in up.process.output()
+
+
+def test_a_hang_up_stops_everything(tmp_path: Path) -> None:
+    with Up(tmp_path) as up:
+        up.process.send_signal(signal.SIGHUP)
+
+        assert up.process.wait_for_exit() == 0
 
 
 async def submitted_once_up(client: Client) -> Submitted:

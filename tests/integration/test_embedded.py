@@ -118,6 +118,46 @@ def test_database_starts_when_another_program_has_the_id_of_the_killed_one(datab
     assert database.running
 
 
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"\xff\xfe\x00", b"nonsense\n", b"-1\n", b"999999999999999999999\n"])
+def test_database_starts_over_a_broken_trace(database: EmbeddedDatabase, content: bytes) -> None:
+    database.start()
+    database.send_signal(signal.SIGKILL)
+    database.stop()
+    (database.directory / "postgresql" / "postmaster.pid").write_bytes(content)
+
+    database.start()
+
+    assert database.running
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff\xfe\x00", b"half-of-i"])
+async def test_a_broken_password_is_replaced(database: EmbeddedDatabase, content: bytes | None) -> None:
+    database.start()
+    await query(database.dsn(), "create table kept as select 1 as value")
+    database.stop()
+    secret = database.directory / "postgresql.password"
+    secret.unlink() if content is None else secret.write_bytes(content)
+
+    database.start()
+
+    assert await query(database.dsn(), "select value from kept") == [(1,)]
+    assert secret.stat().st_mode & 0o077 == 0
+
+
+def test_database_stops_the_server_of_a_killed_process_whose_trace_is_broken(tmp_path: Path) -> None:
+    first = EmbeddedDatabase(tmp_path / "kept", settings=QUICK)
+    first.start()
+    (first.directory / "postgresql" / "postmaster.pid").write_bytes(b"")
+    first.release()
+    successor = EmbeddedDatabase(tmp_path / "kept", settings=QUICK)
+
+    successor.start()
+
+    assert not first.running
+    assert successor.running
+    successor.stop()
+
+
 def test_database_stops_the_server_of_a_killed_process(tmp_path: Path) -> None:
     """The orphan is made with SIGSTOP, which holds back its own reaction to the death of its parent."""
     script = (

@@ -1,5 +1,6 @@
 """``jabba up`` with its embedded parts, as a user runs it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,15 +16,20 @@ class Up:
     """``python -m jabba up`` on a free port with its data in ``directory``; may be started again after it has ended."""
 
     def __init__(
-        self, directory: Path, *options: str, callbacks: str = CALLBACKS, services: Path | None = None
+        self,
+        directory: Path,
+        *options: str,
+        callbacks: str = CALLBACKS,
+        services: Path | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.data = directory / "data"
         self.executions = directory / "executions"
         arguments = ("up", "--port", "0", "--data", str(self.data), "--callbacks", callbacks, *options)
-        environment = {EXECUTIONS: str(self.executions)}
+        variables = {**(environment or {}), EXECUTIONS: str(self.executions)}
         if services is not None:
-            environment["JABBA_SERVICES"] = str(services)
-        self.process: ChildProcess = jabba_process(*arguments, environment=environment, log=directory / "up.log")
+            variables["JABBA_SERVICES"] = str(services)
+        self.process: ChildProcess = jabba_process(*arguments, environment=variables, log=directory / "up.log")
         self.url = self.kafka = ""
 
     def __enter__(self) -> Self:

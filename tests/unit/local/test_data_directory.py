@@ -1,5 +1,6 @@
 """Commands find a ``jabba up`` through its data directory."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,24 @@ def test_what_is_named_is_kept(data: Path) -> None:
 def test_a_broken_file_is_as_good_as_none(data: Path, content: bytes) -> None:
     (data / "url").write_bytes(content)
     assert data_directory.with_places(Settings(data=data)).url == Settings().url
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"two\nlines", b"\x00\x00", "k\u00e9y".encode()])
+def test_a_broken_key_is_as_good_as_none(data: Path, content: bytes) -> None:
+    (data / "key").write_bytes(content)
+    assert data_directory.read(data) is None
+    assert data_directory.key_for(Settings(data=data), URL) is None
+
+
+def test_libpq_is_not_led_elsewhere_than_to_the_database_that_is_found(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGSERVICE", "elsewhere")
+    data_directory.with_places(Settings(data=data, database="postgresql:///of-the-user"))
+    assert os.environ["PGSERVICE"] == "elsewhere"
+
+    data_directory.with_places(Settings(data=data))
+    assert "PGSERVICE" not in os.environ
 
 
 def test_where_nothing_can_be_written_is_named(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from jabba.errors import NotReady
 from jabba.local.supervisor import BackOff, Child, Program, Supervisor
 from tests.support.processes import ChildProcess, eventually
 
@@ -90,6 +91,41 @@ async def test_a_program_that_cannot_be_run_is_tried_again() -> None:
 
     one.start()
     await said.wait_for("cannot run /nowhere/at/all", times=2)
+    await one.stop(SOON)
+
+
+async def test_a_program_is_stopped_as_it_asks_and_may_write_to_a_file(tmp_path: Path) -> None:
+    said, prepared = Said(), list[str]()
+    code = "import signal, sys; signal.signal(2, lambda *_: (print('bye'), sys.exit())); print('here'); signal.pause()"
+    one = Child(
+        Program(
+            "one",
+            [sys.executable, "-u", "-c", code],
+            dict(os.environ),
+            before_start=lambda: prepared.append("done"),
+            log=tmp_path / "log",
+            stop_with=signal.SIGINT,
+        ),
+        said,
+    )
+    one.start()
+    await until(lambda: (tmp_path / "log").exists() and "here" in (tmp_path / "log").read_text())
+
+    await one.stop(SOON)
+
+    assert (tmp_path / "log").read_text() == "here\nbye\n"
+    assert (said, prepared, one.lives) == ([], ["done"], 1)
+
+
+async def test_what_cannot_be_prepared_is_tried_again() -> None:
+    def fails() -> None:
+        raise NotReady("somebody is in the way")
+
+    said = Said()
+    one = Child(Program("one", ["true"], {}, before_start=fails), said, back_off=BackOff(first=0.01))
+    one.start()
+
+    await said.wait_for("one cannot be started: somebody is in the way; it starts again", times=2)
     await one.stop(SOON)
 
 
