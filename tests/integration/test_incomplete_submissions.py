@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -99,11 +100,12 @@ async def test_a_long_job_that_is_complete_is_left_alone(running: Settings, data
     id_ = await submit_in_part(running, "sequential", {3})
     whole = await submit_in_part(running, "sequential", set())
 
-    async def closed() -> bool:
-        job = await queries.get_job(database, id_)
+    async def ended(job_id: UUID) -> bool:
+        job = await queries.get_job(database, job_id)
         return job is not None and job.ended_at is not None
 
-    await eventually(closed, 60, "closed job")
+    await eventually(partial(ended, id_), 60, "closed job")
+    await eventually(partial(ended, whole), 60, "end of the other")
     job = await queries.get_job(database, whole)
     assert job is not None
     assert (job.status, job.reason) == ("PROCESSED", None)
